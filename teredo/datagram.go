@@ -1,0 +1,43 @@
+package teredo
+
+import "net/netip"
+
+// outboxBufferLen is the size that an Outbox buffer starts with: a bubble or a solicitation with its
+// encapsulations and trailers fits. Buffers that had to grow stay grown.
+const outboxBufferLen = 128
+
+// Datagram is a UDP payload and where to send it.
+type Datagram struct {
+	Remote  netip.AddrPort
+	Payload []byte
+}
+
+// Outbox collects the datagrams that a rule machine wants sent. The zero value is empty and ready. Buffers are
+// used again after Reset, so that nothing is allocated in the steady state. It is not safe for concurrent use.
+//
+//	out.Send(server, teredo.AppendBubble(out.Next(), src, dst, 255))
+type Outbox struct {
+	datagrams []Datagram
+	buffers   [][]byte // buffers[:len(datagrams)] hold their payloads
+}
+
+// Next returns an empty buffer to which a payload is to be appended. It stays the next one until Send.
+func (o *Outbox) Next() []byte {
+	n := len(o.datagrams)
+	if n == len(o.buffers) {
+		o.buffers = append(o.buffers, make([]byte, 0, outboxBufferLen))
+	}
+	return o.buffers[n][:0]
+}
+
+// Send adds a datagram. The payload must be what was appended to the buffer from Next.
+func (o *Outbox) Send(remote netip.AddrPort, payload []byte) {
+	o.buffers[len(o.datagrams)] = payload
+	o.datagrams = append(o.datagrams, Datagram{Remote: remote, Payload: payload})
+}
+
+// Datagrams returns what was sent since the last Reset, in order. It is valid until Reset.
+func (o *Outbox) Datagrams() []Datagram { return o.datagrams }
+
+// Reset empties the Outbox and makes its buffers free for new datagrams.
+func (o *Outbox) Reset() { o.datagrams = o.datagrams[:0] }

@@ -1,0 +1,163 @@
+package teredo
+
+import (
+	"encoding/binary"
+	"math"
+	"net/netip"
+)
+
+const (
+	solicitationLen  = 8  // a router solicitation without options (RFC 4861 §4.1)
+	advertisementLen = 16 // a router advertisement without options (RFC 4861 §4.2)
+
+	optionPrefix    = 3
+	optionPrefixLen = 32
+	optionMTU       = 5
+	optionMTULen    = 8
+
+	prefixBits     = 64
+	flagAutonomous = 0x40 // of a Prefix Information option: hosts may form addresses
+)
+
+// AppendRouterSolicitation appends an IPv6 packet with a router solicitation to ff02::2, 48 bytes without
+// options (RFC 4380 §5.2.1). The source is a ClientLinkLocal address.
+func AppendRouterSolicitation(b []byte, src netip.Addr) []byte {
+	start := len(b)
+	b = appendIPv6(b, src, AllRouters(), solicitationLen, nextICMPv6, hopLimit)
+	b = append(b, ICMPv6RouterSolicitation, 0, 0, 0, 0, 0, 0, 0)
+	putChecksum(b[start:])
+	return b
+}
+
+// ParseRouterSolicitation returns the source address of a valid router solicitation (RFC 4861 §6.1.1): from a
+// link-local address, to ff02::2. Options are checked for their length and ignored (W-RS-02).
+// The errors are those of CheckIPv6 and of ICMPv6 messages.
+func ParseRouterSolicitation(ipv6 []byte) (src netip.Addr, err error) {
+	if err := checkRouterMessage(ipv6, ICMPv6RouterSolicitation, solicitationLen); err != nil {
+		return netip.Addr{}, err
+	}
+	if Destination(ipv6) != AllRouters() {
+		return netip.Addr{}, ErrNotAllRouters
+	}
+	for rest := ipv6[HeaderLen+solicitationLen:]; len(rest) > 0; {
+		if _, rest, err = nextOption(rest); err != nil {
+			return netip.Addr{}, err
+		}
+	}
+	return Source(ipv6), nil
+}
+
+// RouterAdvertisement is what a client needs of a router advertisement.
+type RouterAdvertisement struct {
+	Source, Destination netip.Addr
+	Prefix              netip.Prefix // of length 64: 2001:0000 and the server's IPv4 address
+	MTU                 uint32       // of the last MTU option; 0 without one
+}
+
+// AppendRouterAdvertisement appends an IPv6 packet with the router advertisement of the server with this IPv4
+// address to dst, the source of the solicitation: 96 bytes with one autonomous /64 prefix of infinite lifetime
+// and MTU 1280 (RFC 4380 §5.3.2). The server is no default router by RFC 4861, so its router lifetime is 0.
+func AppendRouterAdvertisement(b []byte, server, dst netip.Addr) []byte {
+	start := len(b)
+	b = appendIPv6(b, ServerLinkLocal(server), dst, advertisementLen+optionPrefixLen+optionMTULen, nextICMPv6, hopLimit)
+	b = append(b, ICMPv6RouterAdvertisement, 0, 0, 0)
+	b = append(b, 0, 0, 0, 0)             // hop limit, flags M and O, router lifetime: unspecified
+	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0) // reachable time, retransmission timer: unspecified
+
+	ip := ipv4(server)
+	b = append(b, optionPrefix, optionPrefixLen/8, prefixBits, flagAutonomous)
+	b = binary.BigEndian.AppendUint32(b, math.MaxUint32) // valid for ever
+	b = binary.BigEndian.AppendUint32(b, math.MaxUint32) // preferred for ever
+	b = append(b, 0, 0, 0, 0)
+	b = append(b, 0x20, 0x01, 0, 0, ip[0], ip[1], ip[2], ip[3], 0, 0, 0, 0, 0, 0, 0, 0)
+
+	b = append(b, optionMTU, optionMTULen/8, 0, 0)
+	b = binary.BigEndian.AppendUint32(b, MTU)
+	putChecksum(b[start:])
+	return b
+}
+
+// ParseRouterAdvertisement reads a router advertisement that is valid by RFC 4861 §6.1.2 and has exactly one
+// prefix, a /64 of the Teredo service prefix (RFC 4380 §5.2.1). Flags, lifetimes and other options are ignored
+// (W-RA-03). That it answers a solicitation of ours is the caller's to check: Destination, and the server in Prefix.
+// The error names the broken rule: those of CheckIPv6, of ICMPv6 messages and of prefixes.
+func ParseRouterAdvertisement(ipv6 []byte) (RouterAdvertisement, error) {
+	if err := checkRouterMessage(ipv6, ICMPv6RouterAdvertisement, advertisementLen); err != nil {
+		return RouterAdvertisement{}, err
+	}
+	ra := RouterAdvertisement{Source: Source(ipv6), Destination: Destination(ipv6)}
+	for rest := ipv6[HeaderLen+advertisementLen:]; len(rest) > 0; {
+		var option []byte
+		var err error
+		if option, rest, err = nextOption(rest); err == nil {
+			err = ra.take(option)
+		}
+		if err != nil {
+			return RouterAdvertisement{}, err
+		}
+	}
+	if !ra.Prefix.IsValid() {
+		return RouterAdvertisement{}, ErrPrefixCount
+	}
+	return ra, nil
+}
+
+// take reads one option of the advertisement.
+func (ra *RouterAdvertisement) take(option []byte) error {
+	switch option[0] {
+	case optionPrefix:
+		if ra.Prefix.IsValid() {
+			return ErrPrefixCount
+		}
+		return ra.takePrefix(option)
+	case optionMTU:
+		if len(option) != optionMTULen {
+			return ErrOptionLength
+		}
+		ra.MTU = binary.BigEndian.Uint32(option[4:])
+	}
+	return nil
+}
+
+func (ra *RouterAdvertisement) takePrefix(option []byte) error {
+	if len(option) != optionPrefixLen {
+		return ErrOptionLength
+	}
+	addr := netip.AddrFrom16([16]byte(option[16:32]))
+	prefix := netip.PrefixFrom(addr, prefixBits)
+	switch {
+	case option[2] != prefixBits:
+		return ErrPrefixLength
+	case !IsTeredo(addr): // RFC 4380 §6 sketched a tunnel mode with other prefixes, which nobody specified (C-QUAL-17)
+		return ErrPrefixRange
+	case prefix.Masked() != prefix:
+		return ErrPrefixHostBits
+	}
+	ra.Prefix = prefix
+	return nil
+}
+
+// checkRouterMessage makes the checks that RFC 4861 §6.1.1 and §6.1.2 share.
+func checkRouterMessage(ipv6 []byte, typ uint8, minLen int) error {
+	if err := checkICMPv6(ipv6, minLen); err != nil {
+		return err
+	}
+	switch {
+	case ipv6[HeaderLen] != typ:
+		return ErrICMPv6Type
+	case ipv6[7] != hopLimit:
+		return ErrHopLimit
+	case !Source(ipv6).IsLinkLocalUnicast():
+		return ErrNotLinkLocal
+	}
+	return nil
+}
+
+// nextOption splits the first neighbor discovery option off b. Its length field counts units of 8 bytes.
+func nextOption(b []byte) (option, rest []byte, err error) {
+	if len(b) < 2 || b[1] == 0 || len(b) < int(b[1])*8 {
+		return nil, nil, ErrOptionLength
+	}
+	size := int(b[1]) * 8
+	return b[:size], b[size:], nil
+}
