@@ -1,0 +1,91 @@
+package resolve
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// maxAliases bounds the CNAME records of one lookup. It ends loops, too.
+const maxAliases = 8
+
+// A TTL below minTTL would have the client ask all the time; one above maxTTL is a mistake or malice.
+const (
+	minTTL = 5 * time.Second
+	maxTTL = 24 * time.Hour
+)
+
+// chain follows a name through its aliases (RFC 1034 §3.6.2).
+type chain struct {
+	name    string // what the aliases have led to so far, fully qualified
+	aliases int
+	ttl     time.Duration // the least so far
+}
+
+func newChain(name string) *chain { return &chain{name: name, ttl: maxTTL} }
+
+// follow goes along the aliases that records has for the name, and returns the addresses at their end. It returns none when
+// records has no more aliases, and an error when there are too many. Records of other names are ignored.
+func (c *chain) follow(records []dns.RR) ([]netip.Addr, error) {
+	for {
+		if addrs := c.addresses(records); len(addrs) > 0 {
+			return addrs, nil
+		}
+		if !c.step(records) {
+			return nil, nil
+		}
+		if c.aliases > maxAliases {
+			return nil, fmt.Errorf("%w: it is an alias of an alias, more than %d times", ErrFailed, maxAliases)
+		}
+	}
+}
+
+// addresses returns the addresses that records has for the name itself.
+func (c *chain) addresses(records []dns.RR) []netip.Addr {
+	var addrs []netip.Addr
+	for _, record := range records {
+		a, ok := record.(*dns.A)
+		if !ok || !c.owns(record) {
+			continue
+		}
+		if addr, ok := netip.AddrFromSlice(a.A.To4()); ok {
+			addrs = append(addrs, addr)
+			c.expire(record)
+		}
+	}
+	return addrs
+}
+
+// step takes the name to the target of its alias. It reports whether there was one.
+func (c *chain) step(records []dns.RR) bool {
+	for _, record := range records {
+		if alias, ok := record.(*dns.CNAME); ok && c.owns(record) {
+			c.name = alias.Target
+			c.aliases++
+			c.expire(record)
+			return true
+		}
+	}
+	return false
+}
+
+func (c *chain) owns(record dns.RR) bool {
+	header := record.Header()
+	return header.Class == dns.ClassINET && strings.EqualFold(header.Name, c.name)
+}
+
+// expire lowers the TTL to that of the record. With the top bit set a TTL counts as zero (RFC 2181 §8).
+func (c *chain) expire(record dns.RR) {
+	seconds := record.Header().Ttl
+	if seconds > math.MaxInt32 {
+		seconds = 0
+	}
+	c.ttl = min(c.ttl, time.Duration(seconds)*time.Second)
+}
+
+// lifetime returns how long the addresses hold.
+func (c *chain) lifetime() time.Duration { return max(c.ttl, minTTL) }

@@ -1,0 +1,115 @@
+package resolve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// ask returns the answer section for the A records of a fully qualified name, from the first server that can tell.
+// It is empty when the name exists without such records. Every server has its turn before one is asked again.
+func (c *config) ask(ctx context.Context, name string) ([]dns.RR, error) {
+	var failed, silent error
+	for range c.attempts {
+		for _, server := range c.servers {
+			reply, err := exchange(ctx, c.timeout, server, name)
+			switch {
+			case ctx.Err() != nil && err != nil:
+				return nil, ctx.Err()
+			case err != nil:
+				silent = err
+			case reply.Rcode == dns.RcodeNameError:
+				return nil, ErrNotFound
+			case reply.Rcode == dns.RcodeSuccess && !isReferral(reply):
+				return reply.Answer, nil
+			default:
+				failed = fmt.Errorf("%w: %s says %s", ErrFailed, server, refusal(reply))
+			}
+		}
+	}
+	if failed != nil {
+		return nil, failed
+	}
+	return nil, fmt.Errorf("%w: %v", ErrNoAnswer, silent) // not wrapped: a timeout of ours is none of the caller's ctx
+}
+
+// isReferral reports that the server knows nothing of the name and does not ask others for us.
+func isReferral(reply *dns.Msg) bool {
+	return len(reply.Answer) == 0 && !reply.Authoritative && !reply.RecursionAvailable
+}
+
+// refusal says in a word or two how the server declined to answer.
+func refusal(reply *dns.Msg) string {
+	if reply.Rcode == dns.RcodeSuccess {
+		return "to ask elsewhere"
+	}
+	if s, ok := dns.RcodeToString[reply.Rcode]; ok {
+		return s
+	}
+	return fmt.Sprintf("RCODE %d", reply.Rcode)
+}
+
+// exchange asks one server over UDP, and over TCP when its answer does not fit (RFC 7766 §5). Each has its own timeout.
+func exchange(ctx context.Context, timeout time.Duration, server, name string) (*dns.Msg, error) {
+	query := new(dns.Msg).SetQuestion(name, dns.TypeA)
+	reply, err := roundTrip(ctx, timeout, "udp", server, query)
+	if err == nil && reply.Truncated {
+		reply, err = roundTrip(ctx, timeout, "tcp", server, query)
+	}
+	if err == nil && reply.Truncated {
+		return nil, errors.New(server + " truncated its answer over TCP, too")
+	}
+	return reply, err
+}
+
+// roundTrip sends the query and waits for its reply. Over UDP it ignores what is not the reply, as anybody can send that
+// (RFC 5452 §9.1); over TCP only the server can, so that it is an error.
+func roundTrip(ctx context.Context, timeout time.Duration, network, server string, query *dns.Msg) (*dns.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, network, server)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+
+	stream := dns.Conn{Conn: conn}
+	if err := stream.WriteMsg(query); err != nil {
+		return nil, err
+	}
+	buf := make([]byte, dns.MaxMsgSize)
+	for {
+		n, err := stream.Read(buf)
+		if err != nil {
+			return nil, err
+		}
+		if reply, ok := parseReply(buf[:n], query); ok {
+			return reply, nil
+		}
+		if network == "tcp" {
+			return nil, errors.New(server + " sent something else than an answer")
+		}
+	}
+}
+
+// parseReply reports whether b is a reply to the query. A truncated one may end within a record.
+func parseReply(b []byte, query *dns.Msg) (*dns.Msg, bool) {
+	reply := new(dns.Msg)
+	if err := reply.Unpack(b); err != nil && !reply.Truncated {
+		return nil, false
+	}
+	if reply.Id != query.Id || !reply.Response || reply.Opcode != dns.OpcodeQuery || len(reply.Question) != 1 {
+		return nil, false
+	}
+	asked, answered := query.Question[0], reply.Question[0]
+	same := answered.Qtype == asked.Qtype && answered.Qclass == asked.Qclass && strings.EqualFold(answered.Name, asked.Name)
+	return reply, same
+}

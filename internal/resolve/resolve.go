@@ -1,0 +1,139 @@
+// Package resolve finds the IPv4 addresses of a server by its name, and how long they hold.
+//
+// The system's resolver does not tell the time to live, so this package asks the name servers of resolv.conf(5) itself.
+// It reads that file and hosts(5) anew for each lookup: a laptop's network changes while the client runs.
+package resolve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// What Lookup's errors wrap. ErrBadName and ErrIPv6 stay until the name is changed; the others can pass by themselves.
+var (
+	ErrBadName      = errors.New("neither a host name nor an IPv4 address")
+	ErrIPv6         = errors.New("an IPv6 address, but Teredo servers are reached over IPv4: give an IPv4 address or a name")
+	ErrNotFound     = errors.New("the name does not exist")
+	ErrNoIPv4       = errors.New("the name has no IPv4 address")
+	ErrNoAnswer     = errors.New("no name server answered (is the network up?)")
+	ErrFailed       = errors.New("the name servers could not resolve the name")
+	ErrNoNameserver = errors.New("no nameserver is configured")
+)
+
+// Resolver looks names up. The zero value reads /etc/resolv.conf and /etc/hosts. It is safe for concurrent use.
+type Resolver struct {
+	ConfPath  string // name servers and options, "" for /etc/resolv.conf
+	HostsPath string // names that need no name server, "" for /etc/hosts
+
+	port string // of the name servers, "" for 53: resolv.conf(5) cannot name another, tests must
+}
+
+// Lookup returns the IPv4 addresses of name, at least one, in the order of the answer, and how long they hold: the least
+// TTL of the answer, from 5 seconds to a day. TTL 0 means that they never expire: name is an IPv4 address, or is in the hosts
+// file. Names without enough dots are completed by the search list of resolv.conf(5). An error says in one sentence why there
+// are no addresses; it wraps one of the Err… values, the error of ctx, or that of a file that cannot be read.
+func (r *Resolver) Lookup(ctx context.Context, name string) (addrs []netip.Addr, ttl time.Duration, err error) {
+	if addrs, ttl, err = r.lookup(ctx, name); err != nil {
+		return nil, 0, fmt.Errorf("look up %q: %w", name, err)
+	}
+	return addrs, ttl, nil
+}
+
+func (r *Resolver) lookup(ctx context.Context, name string) ([]netip.Addr, time.Duration, error) {
+	if addr, err := netip.ParseAddr(name); err == nil {
+		if addr.Is4() {
+			return []netip.Addr{addr}, 0, nil
+		}
+		return nil, 0, ErrIPv6
+	}
+	if !isHostName(name) {
+		return nil, 0, ErrBadName
+	}
+	addrs, err := lookupHosts(orDefault(r.HostsPath, "/etc/hosts"), name)
+	if err != nil || len(addrs) > 0 {
+		return addrs, 0, err
+	}
+	conf, err := readConfig(orDefault(r.ConfPath, "/etc/resolv.conf"), orDefault(r.port, "53"))
+	if err != nil {
+		return nil, 0, err
+	}
+	return conf.search(ctx, name)
+}
+
+// search resolves the first that exists of the names that name can stand for.
+func (c *config) search(ctx context.Context, name string) ([]netip.Addr, time.Duration, error) {
+	verdict := ErrNotFound
+	for _, candidate := range c.candidates(name) {
+		addrs, ttl, err := c.resolve(ctx, candidate)
+		switch {
+		case err == nil:
+			return addrs, ttl, nil
+		case errors.Is(err, ErrFailed): // this name might exist, so that no later one has the last word
+			verdict = err
+		case errors.Is(err, ErrNoIPv4):
+			if errors.Is(verdict, ErrNotFound) {
+				verdict = err
+			}
+		case errors.Is(err, ErrNotFound):
+		default: // the other names would fare no better
+			return nil, 0, err
+		}
+	}
+	return nil, 0, verdict
+}
+
+// resolve finds the addresses of one fully qualified name. Where an answer ends at an alias, it asks for the alias's target.
+func (c *config) resolve(ctx context.Context, name string) ([]netip.Addr, time.Duration, error) {
+	at := newChain(name)
+	for {
+		asked := at.name
+		records, err := c.ask(ctx, asked)
+		if err != nil {
+			return nil, 0, err
+		}
+		addrs, err := at.follow(records)
+		switch {
+		case err != nil:
+			return nil, 0, err
+		case len(addrs) > 0:
+			return addrs, at.lifetime(), nil
+		case at.name == asked:
+			return nil, 0, ErrNoIPv4
+		}
+	}
+}
+
+// isHostName reports whether name consists of letters, digits, hyphens (RFC 1123 §2.1) and underscores, in labels of
+// 1 to 63 bytes. The last label is not a number (RFC 3696 §2): "192.0.2.300" is a mistyped address.
+func isHostName(name string) bool {
+	name = strings.TrimSuffix(name, ".")
+	if len(name) > 253 {
+		return false
+	}
+	labels := strings.Split(name, ".")
+	for _, label := range labels {
+		if len(label) == 0 || len(label) > 63 || strings.ContainsFunc(label, isForeign) {
+			return false
+		}
+	}
+	return strings.Trim(labels[len(labels)-1], "0123456789") != ""
+}
+
+func isForeign(r rune) bool {
+	switch {
+	case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '-', r == '_':
+		return false
+	}
+	return true
+}
+
+func orDefault(s, fallback string) string {
+	if s == "" {
+		return fallback
+	}
+	return s
+}

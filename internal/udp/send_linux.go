@@ -1,0 +1,228 @@
+package udp
+
+import (
+	"encoding/binary"
+	"sync/atomic"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	maxMessages = 128 // messages of one sendmmsg
+	maxSegments = 64  // datagrams of one UDP_SEGMENT send, by every kernel's measure
+)
+
+// WriteBatch sends Buf[:N] of every message to its Remote, in order, and
+// returns how many were sent. A message the kernel refuses is skipped: err is
+// the first refusal, ErrRemote or a syscall.Errno. It is not wrapped, because
+// nothing is allocated. WriteBatch waits while the socket's send buffer is
+// full; after Close the error is net.ErrClosed.
+func (c *Conn) WriteBatch(ms []Message) (n int, err error) {
+	s := c.senders.Get().(*sender)
+	n, err = s.send(ms)
+	c.senders.Put(s)
+	return n, err
+}
+
+// sender packs messages into headers for sendmmsg. Each header is one unit:
+// a message, or a burst of consecutive ones that may leave together.
+type sender struct {
+	raw      syscall.RawConn
+	segments *atomic.Bool // of the Conn
+	// sendmmsg in the two forms that a RawConn takes, bound once because a
+	// closure allocates. RawConn.Write holds a lock that would make writers
+	// take turns in the kernel, so it serves only to wait.
+	try  func(fd uintptr)
+	wait func(fd uintptr) bool
+
+	sent    int   // messages sent by this call of send
+	refusal error // the first one
+
+	packed int           // units
+	head   int           // the first unit not yet sent
+	passed int           // units that the last sendmmsg sent
+	errno  syscall.Errno // its error
+
+	headers  [maxMessages]mmsghdr
+	sizes    [maxMessages]int // messages in each unit
+	names    [maxMessages]unix.RawSockaddrInet4
+	controls [maxMessages]control
+	iovecs   [maxMessages]unix.Iovec
+}
+
+func newSender(raw syscall.RawConn, segments *atomic.Bool) *sender {
+	s := &sender{raw: raw, segments: segments}
+	s.wait = s.sendmmsg
+	s.try = func(fd uintptr) { s.sendmmsg(fd) }
+	for i := range s.headers {
+		h, name, c := &s.headers[i], &s.names[i], &s.controls[i]
+		name.Family = unix.AF_INET
+		h.Name = (*byte)(unsafe.Pointer(name))
+		h.Namelen = unix.SizeofSockaddrInet4
+		c.Level, c.Type = unix.SOL_UDP, unix.UDP_SEGMENT
+		c.SetLen(unix.CmsgLen(2))
+	}
+	return s
+}
+
+// send sends ms. Its error is the first refusal, or what ended it early.
+func (s *sender) send(ms []Message) (sent int, err error) {
+	s.sent, s.refusal = 0, nil
+	alone := 0 // messages at the head of ms that must not share a unit
+	for len(ms) > 0 {
+		if !sendable(ms[0].Remote) {
+			s.refuse(ErrRemote)
+			ms = ms[1:]
+			continue
+		}
+		if !s.segments.Load() {
+			alone = len(ms)
+		}
+		s.pack(ms, alone)
+		done, burst, err := s.flush()
+		if err != nil {
+			return s.sent, err
+		}
+		ms, alone = ms[done:], burst
+	}
+	return s.sent, s.refusal
+}
+
+// pack makes units of the head of ms, up to an unsendable remote or until the
+// headers' arrays are full.
+func (s *sender) pack(ms []Message, alone int) {
+	s.packed, s.head = 0, 0
+	for i := 0; i < min(len(ms), maxMessages) && sendable(ms[i].Remote); {
+		n := 1
+		if i >= alone {
+			n = burst(ms[i:min(len(ms), maxMessages)])
+		}
+		s.add(ms[i:i+n], s.iovecs[i:i+n])
+		i += n
+	}
+}
+
+// burst returns how many messages at the head of ms may leave as one unit:
+// those to one remote, of equal size but for the last, which may be shorter.
+// An empty datagram cannot be part of one.
+//
+// As the Don't Fragment bit is clear, RFC 6864 §4.3 wants IPv4 IDs that do not
+// soon repeat. The kernel numbers the datagrams of a burst one by one, but the
+// next burst to the same address starts only one further on. That matters only
+// where a path both fragments datagrams and loses fragments: wrong ones are
+// then joined, which the UDP checksum finds, and more datagrams are lost.
+func burst(ms []Message) int {
+	first := &ms[0]
+	total := first.N
+	for n := 1; n < len(ms); n++ {
+		m := &ms[n]
+		total += m.N
+		if n == maxSegments || m.N == 0 || m.N > first.N || total > maxPayload || m.Remote != first.Remote {
+			return n
+		}
+		if m.N < first.N {
+			return n + 1
+		}
+	}
+	return len(ms)
+}
+
+// add makes ms the next unit.
+func (s *sender) add(ms []Message, iovecs []unix.Iovec) {
+	for i := range ms {
+		iovecs[i].Base = unsafe.SliceData(ms[i].Buf)
+		iovecs[i].SetLen(len(ms[i].Buf[:ms[i].N]))
+	}
+	u := s.packed
+	s.packed++
+	s.sizes[u] = len(ms)
+
+	s.names[u].Port = networkOrder(ms[0].Remote.Port())
+	s.names[u].Addr = ms[0].Remote.Addr().As4()
+
+	h := &s.headers[u]
+	h.Iov = &iovecs[0]
+	h.SetIovlen(len(ms))
+	h.Control = nil
+	h.SetControllen(0)
+	if len(ms) > 1 {
+		c := &s.controls[u]
+		binary.NativeEndian.PutUint16(c.value[:], uint16(ms[0].N))
+		h.Control = (*byte)(unsafe.Pointer(c))
+		h.SetControllen(unix.CmsgSpace(2))
+	}
+}
+
+// flush sends the units. It returns how many messages it is done with, and,
+// when it stopped before a burst that was refused, how many are in that.
+func (s *sender) flush() (done, burst int, err error) {
+	for s.head < s.packed {
+		if err := s.sendUnits(); err != nil {
+			return done, 0, err
+		}
+		for range s.passed {
+			done += s.sizes[s.head]
+			s.sent += s.sizes[s.head]
+			s.head++
+		}
+		if s.errno == 0 {
+			continue
+		}
+		if n := s.sizes[s.head]; n > 1 {
+			s.burstRefused()
+			return done, n, nil
+		}
+		s.refuse(s.errno)
+		s.head++
+		done++
+	}
+	return done, 0, nil
+}
+
+// burstRefused is told that the kernel refused a UDP_SEGMENT send. Its
+// datagrams are sent again one by one. EIO means that it cannot be done by
+// this device or route at all: no more are tried. Other errors say nothing of
+// the next burst: EMSGSIZE and EINVAL mean a path MTU smaller than the
+// datagrams, which single ones survive as fragments. As ICMP can lower a path
+// MTU, they must not slow down every other remote for good.
+func (s *sender) burstRefused() {
+	if s.errno == unix.EIO {
+		s.segments.Store(false)
+	}
+}
+
+func (s *sender) refuse(err error) {
+	if s.refusal == nil {
+		s.refusal = err
+	}
+}
+
+// sendUnits sends one unit or more, and waits for room to do so. Afterwards
+// either passed is not 0, or errno is why the first unit was refused.
+func (s *sender) sendUnits() error {
+	if err := s.raw.Control(s.try); err != nil {
+		return err
+	}
+	if s.errno == unix.EAGAIN {
+		return s.raw.Write(s.wait)
+	}
+	return nil
+}
+
+// sendmmsg sends units from head on; it returns false when there is no room.
+func (s *sender) sendmmsg(fd uintptr) bool {
+	for {
+		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd,
+			uintptr(unsafe.Pointer(&s.headers[s.head])), uintptr(s.packed-s.head), unix.MSG_DONTWAIT, 0, 0)
+		if errno == unix.EINTR {
+			continue
+		}
+		s.passed, s.errno = int(n), errno
+		if errno != 0 {
+			s.passed = 0
+		}
+		return errno != unix.EAGAIN
+	}
+}
