@@ -1,0 +1,164 @@
+package qualify
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+// begin starts the qualification procedure (RFC 4380 §5.2.1). What an earlier run has found out about the NAT is
+// forgotten, for the network may be another.
+func (m *Machine) begin(now time.Time, out *teredo.Outbox) {
+	m.state = Starting
+	m.nat, m.mapped = Unknown, netip.AddrPort{}
+	m.solicit(now, m.primary, out)
+}
+
+// solicit opens a new exchange. Its nonce is fresh, so answers to any earlier exchange are refused (C-QUAL-15).
+func (m *Machine) solicit(now time.Time, server netip.AddrPort, out *teredo.Outbox) {
+	m.refusal = refusal{}
+	m.exchange = exchange{server: server, began: now}
+	m.cfg.Rand(m.exchange.nonce[:])
+	m.transmit(now, out)
+}
+
+// transmit sends the exchange's router solicitation once more. The authentication has no identifier and no value: it is
+// there for its nonce (§5.2.2).
+func (m *Machine) transmit(now time.Time, out *teredo.Outbox) {
+	x := &m.exchange
+	x.attempt++
+	x.sent = now
+	m.wake = now.Add(timeout)
+	b := teredo.AppendAuth(out.Next(), teredo.Auth{Nonce: x.nonce})
+	out.Send(x.server, teredo.AppendRouterSolicitation(b, linkLocal()))
+}
+
+// linkLocal is the source of every solicitation. It tells nothing about the client, and its cone bit is 0, both in
+// qualification (RFC 5991 §3.2) and in maintenance.
+func linkLocal() netip.Addr { return teredo.ClientLinkLocal(false, netip.AddrPort{}) }
+
+// answered goes on from a valid advertisement, which ends the exchange.
+func (m *Machine) answered(now time.Time, mapped netip.AddrPort, out *teredo.Outbox) {
+	if m.exchange.attempt == 1 { // after a repetition nobody can tell which transmission was answered
+		m.rtt = now.Sub(m.exchange.sent)
+	}
+	server := m.exchange.server
+	m.exchange = exchange{}
+	if server == m.primary {
+		m.heard = now
+	}
+	switch {
+	case m.state == Qualified:
+		m.refreshed(now, mapped, out)
+	case server == m.primary && m.secondary.IsValid():
+		m.mapped = mapped
+		m.solicit(now, m.secondary, out)
+	case server == m.primary:
+		m.qualified(now, mapped, Unknown, out)
+	case mapped == m.mapped:
+		m.qualified(now, mapped, Restricted, out)
+	default:
+		m.symmetric(now, mapped)
+	}
+}
+
+// unanswered ends an exchange whose N attempts brought no valid advertisement.
+func (m *Machine) unanswered(now time.Time, out *teredo.Outbox) {
+	x := m.exchange
+	m.exchange = exchange{}
+	switch {
+	case m.state == Qualified && m.heard.After(x.began) && m.refusal.from != x.server:
+		// Other packets came from the server meanwhile. They were sent to the mapping, so it still holds (C-MNT-01).
+		// A refused advertisement is no such sign: it goes to where the solicitation came from, whatever mapping that is.
+		m.await(now, out)
+	case m.state == Qualified:
+		m.offline(now, m.noAnswer(fmt.Sprintf("server %v has stopped answering", x.server),
+			"the Teredo address is withdrawn"))
+	case x.server == m.primary:
+		m.offline(now, m.noAnswer(fmt.Sprintf("server %v does not answer", x.server),
+			"check the server's address, and that this network lets UDP out to port 3544"))
+	case m.guessed:
+		m.qualified(now, m.mapped, Unknown, out)
+	default:
+		m.offline(now, m.noAnswer(fmt.Sprintf("server %v answers, but secondary server %v does not answer", m.primary.Addr(), x.server),
+			"correct --server2 or leave it out"))
+	}
+}
+
+// noAnswer words a failed exchange. A server that answers nonsense is reachable, so then the nonsense is the news.
+func (m *Machine) noAnswer(what, advice string) string {
+	if m.refusal.err != nil {
+		return fmt.Sprintf("%s with a valid router advertisement (%d attempts): %v", what, attempts, m.refusal)
+	}
+	return fmt.Sprintf("%s (%d attempts); %s", what, attempts, advice)
+}
+
+// symmetric ends qualification behind a NAT whose mappings depend on the destination (C-QUAL-08).
+func (m *Machine) symmetric(now time.Time, second netip.AddrPort) {
+	m.offline(now, fmt.Sprintf("symmetric NAT: %v sees this client as %v, but %v sees it as %v; "+
+		"reserve a UDP port for this host in the NAT, often called port forwarding or DMZ, and give it with --port (RFC 4380 §5.2.10)",
+		m.primary.Addr(), m.mapped, m.secondary.Addr(), second))
+	m.nat = Symmetric
+}
+
+// qualified takes the mapping into use. The kind is what the two servers' answers say; that the mapping is the local
+// address and port says more.
+func (m *Machine) qualified(now time.Time, mapped netip.AddrPort, kind NAT, out *teredo.Outbox) {
+	m.state = Qualified
+	m.failures, m.failure, m.refusal = 0, "", refusal{}
+	m.use(mapped, kind)
+	m.await(now, out)
+}
+
+// refreshed compares the mapping with the one in use (C-MNT-04). A new mapping has not been seen by the secondary server,
+// and the NAT may be another one, so its kind is no longer known.
+func (m *Machine) refreshed(now time.Time, mapped netip.AddrPort, out *teredo.Outbox) {
+	if mapped != m.mapped {
+		m.use(mapped, Unknown)
+	}
+	m.await(now, out)
+}
+
+// use builds the Teredo address of the mapping. Its random bits are kept as long as the mapping is the same (W-ADDR-07);
+// the cone bit is always 0 (C-QUAL-12).
+func (m *Machine) use(mapped netip.AddrPort, kind NAT) {
+	m.mapped, m.nat = mapped, kind
+	if mapped == m.cfg.Local() {
+		m.nat = None
+	}
+	if mapped != m.address.Mapped {
+		m.address = teredo.Address{Server: m.cfg.Server, Flags: m.flags(), Mapped: mapped}
+	}
+}
+
+// offline withdraws the address and waits for the next qualification.
+func (m *Machine) offline(now time.Time, why string) {
+	if m.state == Qualified {
+		m.nat, m.mapped = Unknown, netip.AddrPort{}
+	}
+	m.state = Offline
+	m.failure, m.refusal = why, refusal{}
+	m.wake = now.Add(m.backoff())
+	m.failures++
+}
+
+// checkServerHeard is the regular check of maintenance (C-MNT-01): it solicits when the server was silent for a whole
+// randomised refresh interval.
+func (m *Machine) checkServerHeard(now time.Time, out *teredo.Outbox) {
+	if m.heard.Add(m.period).After(now) {
+		m.await(now, out)
+		return
+	}
+	m.solicit(now, m.primary, out)
+}
+
+// await begins a period of maintenance at the time the server was last heard, with a length of its own.
+func (m *Machine) await(now time.Time, out *teredo.Outbox) {
+	m.period = m.refreshInterval()
+	m.wake = m.heard.Add(m.period)
+	if !m.wake.After(now) {
+		m.solicit(now, m.primary, out)
+	}
+}

@@ -1,0 +1,169 @@
+// Package qualify is what a Teredo client asks its server: the qualification procedure of RFC 4380 §5.2.1 and the
+// maintenance procedure of §5.2.5, as changed by RFC 5991 §3.2 (no cone phase) and RFC 6081 §5.1.1 (refresh interval).
+//
+// It is a machine without I/O and without a clock. The caller passes the time and what arrived, sends the datagrams that
+// the machine leaves in the Outbox, and calls Tick when Deadline has come. One call does one step: it leaves at most one
+// datagram, and never blocks or loops.
+//
+//	Initial ──Start──▶ Starting: primary ──▶ Starting: secondary ──▶ Qualified: wait ◀──▶ Qualified: solicit
+//	                     ▲     │                 │                                         │
+//	                     │     ▼                 ▼                                         │
+//	                     └─── Offline: wait, each time longer ◀────────────────────────────┘
+//
+// A router solicitation always carries a nonce, and only an advertisement that repeats it is believed (§5.2.2 without a
+// shared secret). So someone who does not see the client's packets cannot forge an answer.
+package qualify
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+const (
+	timeout  = 4 * time.Second // T: how long a router solicitation waits for its answer (K-04)
+	attempts = 3               // N: transmissions of one router solicitation (K-04, A-12)
+
+	defaultInterval = 30 * time.Second // RFC 6081 §5.1.1
+	minInterval     = time.Second      // shorter would only be a burden on the server
+
+	minBackoff = 5 * time.Second   // the least wait between a failure and the next qualification
+	maxBackoff = 300 * time.Second // and the longest
+)
+
+// Config says whom to ask, and how.
+type Config struct {
+	// Server is the primary IPv4 address of the server, which the Teredo address will carry.
+	Server netip.Addr
+	// Server2 is its secondary address. When it is the zero Addr, the machine tries the address after Server, where
+	// deployed servers have their second one, and qualifies also when nothing answers there.
+	Server2 netip.Addr
+	// Local returns the service port's own address and port as known now; they tell that there is no NAT. It may be nil,
+	// and may return an invalid AddrPort.
+	Local func() netip.AddrPort
+	// Interval is the refresh interval (RFC 6081 §5.1.1): 0 means 30 s, and less than 1 s is refused.
+	Interval time.Duration
+	// Filter says which IPv4 addresses the servers and the client's mapping may have.
+	Filter teredo.Filter
+	// Rand fills its argument with random bytes of cryptographic quality (RFC 5991 §4); nil means crypto/rand.
+	Rand func([]byte)
+}
+
+// Machine runs qualification and maintenance against one server. For another server make another Machine.
+// It is not safe for concurrent use.
+type Machine struct {
+	cfg       Config
+	primary   netip.AddrPort
+	secondary netip.AddrPort // invalid when there is none to ask
+	guessed   bool           // the secondary is the address after the primary, not a configured one
+
+	state    State
+	nat      NAT
+	mapped   netip.AddrPort // as learned since qualification last began
+	address  teredo.Address // the last address built; kept while offline, so that the same mapping gets the same address
+	exchange exchange
+	wake     time.Time // when Tick has something to do; meaningless while Initial
+
+	heard  time.Time     // last packet from the primary server (C-RX-03)
+	rtt    time.Duration // of the last exchange that was answered at its first attempt
+	period time.Duration // the randomised refresh interval
+
+	failures int // qualifications failed in a row
+	failure  string
+	refusal  refusal
+}
+
+// exchange is one router solicitation, sent up to N times, that waits for its advertisement.
+type exchange struct {
+	server  netip.AddrPort
+	nonce   [8]byte
+	attempt int       // 1..N while waiting, 0 when there is nothing to wait for
+	began   time.Time // first transmission
+	sent    time.Time // latest transmission
+}
+
+func (x *exchange) waiting() bool { return x.attempt > 0 }
+
+// New returns a Machine in the state Initial. It fails when a server address cannot be one.
+func New(cfg Config) (*Machine, error) {
+	if cfg.Interval == 0 {
+		cfg.Interval = defaultInterval
+	}
+	if cfg.Interval < minInterval {
+		return nil, fmt.Errorf("refresh interval %v is too short; use %v or more", cfg.Interval, minInterval)
+	}
+	if cfg.Local == nil {
+		cfg.Local = func() netip.AddrPort { return netip.AddrPort{} }
+	}
+	if cfg.Rand == nil {
+		cfg.Rand = func(b []byte) { rand.Read(b) } // never fails
+	}
+	if err := checkServer(&cfg.Filter, "server", cfg.Server); err != nil {
+		return nil, err
+	}
+	m := &Machine{cfg: cfg, primary: netip.AddrPortFrom(cfg.Server, teredo.Port)}
+	if !cfg.Server2.IsValid() {
+		m.guessSecondary()
+		return m, nil
+	}
+	if err := checkServer(&cfg.Filter, "secondary server", cfg.Server2); err != nil {
+		return nil, err
+	}
+	if cfg.Server2 == cfg.Server {
+		return nil, fmt.Errorf("secondary server %v is the same as the primary; give the server's other address, or none", cfg.Server2)
+	}
+	m.secondary = netip.AddrPortFrom(cfg.Server2, teredo.Port)
+	return m, nil
+}
+
+func checkServer(filter *teredo.Filter, what string, server netip.Addr) error {
+	switch {
+	case !server.IsValid():
+		return errors.New("no server address is given")
+	case !server.Is4():
+		return fmt.Errorf("%s %v is not an IPv4 address", what, server)
+	case !filter.Global(server):
+		return fmt.Errorf("%s %v is not a global IPv4 address; permit it with --permit-ipv4 %v/32 if it is meant", what, server, server)
+	}
+	return nil
+}
+
+// guessSecondary picks the address after the primary, unless it is one that nothing may be sent to.
+func (m *Machine) guessSecondary() {
+	if next := m.cfg.Server.Next(); m.cfg.Filter.Global(next) {
+		m.secondary = netip.AddrPortFrom(next, teredo.Port)
+		m.guessed = true
+	}
+}
+
+// Start begins qualification at once, whatever the state: at first, and again when the network has changed.
+// The Teredo address is withdrawn until the server has confirmed it.
+func (m *Machine) Start(now time.Time, out *teredo.Outbox) {
+	m.failures, m.failure = 0, ""
+	m.begin(now, out)
+}
+
+// Heard notes that a packet, of any kind, came from the primary server's address and port (C-RX-03).
+func (m *Machine) Heard(now time.Time) { m.heard = now }
+
+// Deadline returns when Tick wants to be called next; false means not before Start. It does not change with Heard.
+func (m *Machine) Deadline() (time.Time, bool) { return m.wake, m.state != Initial }
+
+// Tick does what is due, and nothing when it is called early. Afterwards Deadline is later than now.
+func (m *Machine) Tick(now time.Time, out *teredo.Outbox) {
+	switch {
+	case m.state == Initial || now.Before(m.wake):
+	case m.state == Offline:
+		m.begin(now, out)
+	case !m.exchange.waiting():
+		m.checkServerHeard(now, out)
+	case m.exchange.attempt < attempts:
+		m.transmit(now, out)
+	default:
+		m.unanswered(now, out)
+	}
+}

@@ -1,0 +1,36 @@
+package qualify
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+// flags draws the flags of a Teredo address: 12 random bits, and the cone bit 0 (RFC 5991 §3.1).
+func (m *Machine) flags() uint16 {
+	var b [2]byte
+	m.cfg.Rand(b[:])
+	return binary.BigEndian.Uint16(b[:]) & teredo.FlagRandomMask
+}
+
+// refreshInterval draws the randomised refresh interval: 75 to 100 % of the interval (RFC 4380 §5.2).
+func (m *Machine) refreshInterval() time.Duration {
+	return m.uniform(m.cfg.Interval-m.cfg.Interval/4, m.cfg.Interval)
+}
+
+// backoff draws the wait before the next qualification: 5..10 s at first, then twice as long after each failure, up to
+// 150..300 s. The random half keeps clients apart that lost the same server at the same moment.
+func (m *Machine) backoff() time.Duration {
+	doublings := min(m.failures, 6) // 6 reach the maximum
+	longest := min(2*minBackoff<<doublings, maxBackoff)
+	return m.uniform(longest/2, longest)
+}
+
+// uniform draws a duration from low to high, both included.
+func (m *Machine) uniform(low, high time.Duration) time.Duration {
+	var b [8]byte
+	m.cfg.Rand(b[:])
+	span := uint64(high-low) + 1
+	return low + time.Duration(binary.BigEndian.Uint64(b[:])%span)
+}

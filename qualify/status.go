@@ -1,0 +1,103 @@
+package qualify
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// State is the Teredo connectivity status (RFC 4380 §5.2.1).
+type State uint8
+
+const (
+	Initial   State = iota // not started
+	Starting               // waits for router advertisements
+	Qualified              // has a Teredo address
+	Offline                // failed, and tries again later
+)
+
+func (s State) String() string {
+	switch s {
+	case Initial:
+		return "initial"
+	case Starting:
+		return "starting"
+	case Qualified:
+		return "qualified"
+	case Offline:
+		return "offline"
+	}
+	return fmt.Sprintf("state(%d)", uint8(s))
+}
+
+// NAT is the kind of NAT between the client and its server, as far as Teredo tells kinds apart.
+type NAT uint8
+
+const (
+	Unknown    NAT = iota // not tested, or not since the mapping changed
+	None                  // the server sees the client's own address and port
+	Restricted            // one mapping for all destinations; whether it filters by port does not matter
+	Symmetric             // a mapping for each destination
+)
+
+func (n NAT) String() string {
+	switch n {
+	case Unknown:
+		return "unknown"
+	case None:
+		return "none"
+	case Restricted:
+		return "restricted"
+	case Symmetric:
+		return "symmetric"
+	}
+	return fmt.Sprintf("nat(%d)", uint8(n))
+}
+
+// Status is what a person or a program may want to know about the machine.
+type Status struct {
+	State     State
+	NAT       NAT
+	Address   netip.Addr     // the Teredo address; the zero Addr unless qualified
+	Mapped    netip.AddrPort // as the primary server saw it last; invalid when not known
+	LastError string         // why it is not qualified, and what helps; empty when qualified
+	LastHeard time.Time      // last packet from the primary server; zero when there was none
+	RTT       time.Duration  // of the last exchange answered at its first attempt; 0 when there was none
+	Attempt   string         // what it waits for; empty when it waits for nothing
+}
+
+// Status returns the status at the time now, which the countdown in Attempt needs.
+func (m *Machine) Status(now time.Time) Status {
+	s := Status{
+		State: m.state, NAT: m.nat, Mapped: m.mapped,
+		LastError: m.lastError(), LastHeard: m.heard, RTT: m.rtt, Attempt: m.attempt(now),
+	}
+	if m.state == Qualified {
+		s.Address = m.address.Addr()
+	}
+	return s
+}
+
+// lastError joins the failure of the last run with what was refused since.
+func (m *Machine) lastError() string {
+	switch {
+	case m.state == Qualified:
+		return ""
+	case m.refusal.err == nil:
+		return m.failure
+	case m.failure == "":
+		return m.refusal.String()
+	}
+	return m.failure + "; " + m.refusal.String()
+}
+
+func (m *Machine) attempt(now time.Time) string {
+	switch {
+	case m.exchange.waiting():
+		return fmt.Sprintf("router advertisement from %v (attempt %d of %d)", m.exchange.server, m.exchange.attempt, attempts)
+	case m.state == Offline:
+		wait := max(0, m.wake.Sub(now)+time.Second-1)
+		return fmt.Sprintf("next attempt in %v", wait.Truncate(time.Second))
+	}
+	return ""
+}

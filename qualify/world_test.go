@@ -1,0 +1,256 @@
+package qualify_test
+
+import (
+	"encoding/hex"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/teredo-suite/teredo/qualify"
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+const (
+	timeout  = 4 * time.Second // T and N of K-04
+	attempts = 3
+)
+
+var (
+	server1 = netip.MustParseAddr("192.0.2.1")
+	server2 = netip.MustParseAddr("192.0.2.2")
+	mapped  = netip.MustParseAddrPort("203.0.113.5:40000")
+	moved   = netip.MustParseAddrPort("203.0.113.5:40001")
+	epoch   = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+)
+
+// solicitation is a router solicitation that the machine sent.
+type solicitation struct {
+	to    netip.AddrPort
+	nonce [8]byte
+	at    time.Time
+}
+
+// world is the machine under test, its clock, and what it sent.
+type world struct {
+	t    *testing.T
+	m    *qualify.Machine
+	out  teredo.Outbox
+	now  time.Time
+	sent []solicitation
+}
+
+// newWorld makes a machine for servers in the documentation ranges, with random numbers from a fixed seed.
+func newWorld(t *testing.T, change ...func(*qualify.Config)) *world {
+	t.Helper()
+	cfg := qualify.Config{Server: server1, Server2: server2, Filter: lab(), Rand: seeded(1)}
+	for _, f := range change {
+		f(&cfg)
+	}
+	m, err := qualify.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &world{t: t, m: m, now: epoch}
+}
+
+func lab() teredo.Filter {
+	return teredo.Filter{Permit: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("203.0.113.0/24")}}
+}
+
+func guessedSecondary(c *qualify.Config) { c.Server2 = netip.Addr{} }
+
+func noSecondary(c *qualify.Config) {
+	c.Server2 = netip.Addr{}
+	c.Filter.Permit = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("203.0.113.0/24")}
+}
+
+func local(a netip.AddrPort) func(*qualify.Config) {
+	return func(c *qualify.Config) { c.Local = func() netip.AddrPort { return a } }
+}
+
+func seeded(seed byte) func([]byte) {
+	r := rand.NewChaCha8([32]byte{seed})
+	return func(b []byte) { r.Read(b) }
+}
+
+// start calls Start and returns the one solicitation it must send.
+func (w *world) start() solicitation {
+	w.t.Helper()
+	w.m.Start(w.now, &w.out)
+	return w.one()
+}
+
+// tick lets time pass up to the deadline, and returns what the machine sent then.
+func (w *world) tick() []solicitation {
+	w.t.Helper()
+	d, ok := w.m.Deadline()
+	if !ok {
+		w.t.Fatal("no deadline")
+	}
+	if d.Before(w.now) {
+		w.t.Fatalf("deadline %v has passed at %v", d, w.now)
+	}
+	w.now = d
+	return w.tickNow()
+}
+
+// tickNow calls Tick without letting time pass. The deadline must move on.
+func (w *world) tickNow() []solicitation {
+	w.t.Helper()
+	w.m.Tick(w.now, &w.out)
+	if d, ok := w.m.Deadline(); ok && !d.After(w.now) {
+		w.t.Fatalf("deadline %v after Tick is not later than %v", d, w.now)
+	}
+	return w.collect()
+}
+
+// one returns the single solicitation that the last call must have sent.
+func (w *world) one() solicitation {
+	w.t.Helper()
+	return w.single(w.collect())
+}
+
+func (w *world) single(got []solicitation) solicitation {
+	w.t.Helper()
+	if len(got) != 1 {
+		w.t.Fatalf("%d solicitations, want 1; status %+v", len(got), w.status())
+	}
+	return got[0]
+}
+
+// collect empties the outbox, checking that everything in it is a solicitation as W-RS-01 and C-SEC-01 want it.
+func (w *world) collect() []solicitation {
+	w.t.Helper()
+	var got []solicitation
+	for _, d := range w.out.Datagrams() {
+		got = append(got, w.parse(d))
+	}
+	w.out.Reset()
+	w.sent = append(w.sent, got...)
+	return got
+}
+
+func (w *world) parse(d teredo.Datagram) solicitation {
+	w.t.Helper()
+	var p teredo.Packet
+	if err := p.Parse(d.Payload); err != nil {
+		w.t.Fatalf("sent %x: %v", d.Payload, err)
+	}
+	if !p.HasAuth || len(p.Auth.ClientID) != 0 || len(p.Auth.Value) != 0 || p.Auth.Confirmation != 0 {
+		w.t.Errorf("C-SEC-01: authentication %+v is not the nonce-only form", p.Auth)
+	}
+	if p.Origin.IsValid() || len(p.Trailers) != 0 {
+		w.t.Errorf("sent origin %v, trailers %x", p.Origin, p.Trailers)
+	}
+	// The vector of a solicitation with cone bit 0 (C-QUAL-02).
+	const vector = "6000000000083afffe800000000000000000ffffffffffffff02000000000000000000000000000285007d3700000000"
+	if got := hex.EncodeToString(p.IPv6); got != vector {
+		w.t.Errorf("W-RS-01: sent %s, want %s", got, vector)
+	}
+	return solicitation{to: d.Remote, nonce: p.Auth.Nonce, at: w.now}
+}
+
+// advert is a router advertisement that a test builds; valid makes the one that answers a solicitation.
+type advert struct {
+	from   netip.AddrPort
+	auth   *teredo.Auth
+	origin netip.AddrPort
+	prefix netip.Addr // IPv4 address in the prefix
+	dst    netip.Addr
+	mangle func(ipv6 []byte) []byte
+}
+
+func valid(s solicitation, origin netip.AddrPort) advert {
+	return advert{
+		from: s.to, auth: &teredo.Auth{Nonce: s.nonce}, origin: origin,
+		prefix: server1, dst: netip.MustParseAddr("fe80::ffff:ffff:ffff"),
+	}
+}
+
+// deliver hands the advertisement to the machine, as its bytes would come from the socket.
+func (w *world) deliver(a advert) error {
+	w.t.Helper()
+	var b []byte
+	if a.auth != nil {
+		b = teredo.AppendAuth(b, *a.auth)
+	}
+	if a.origin.IsValid() {
+		b = teredo.AppendOrigin(b, a.origin)
+	}
+	ipv6 := teredo.AppendRouterAdvertisement(nil, a.prefix, a.dst)
+	if a.mangle != nil {
+		ipv6 = a.mangle(ipv6)
+	}
+	var p teredo.Packet
+	if err := p.Parse(append(b, ipv6...)); err != nil {
+		w.t.Fatalf("test advertisement: %v", err)
+	}
+	return w.m.Inbound(w.now, a.from, &p, &w.out)
+}
+
+// answer delivers the valid answer to a solicitation, and returns what the machine sent in turn.
+func (w *world) answer(s solicitation, origin netip.AddrPort) []solicitation {
+	w.t.Helper()
+	if s.to.Addr() == server1 {
+		w.m.Heard(w.now) // the caller does this for every packet of the primary
+	}
+	if err := w.deliver(valid(s, origin)); err != nil {
+		w.t.Fatalf("answer of %v: %v", s.to, err)
+	}
+	return w.collect()
+}
+
+// qualify goes through both phases with a NAT of one mapping.
+func (w *world) qualify(origin netip.AddrPort) {
+	w.t.Helper()
+	second := w.single(w.answer(w.start(), origin))
+	w.answer(second, origin)
+	w.expect(qualify.Qualified)
+}
+
+// expire lets the exchange that begins with the solicitation go unanswered.
+func (w *world) expire() {
+	w.t.Helper()
+	for range attempts - 1 {
+		w.single(w.tick())
+	}
+	if got := w.tick(); len(got) != 0 {
+		w.t.Fatalf("%d solicitations after the last attempt", len(got))
+	}
+}
+
+func (w *world) status() qualify.Status { return w.m.Status(w.now) }
+
+func (w *world) expect(state qualify.State) qualify.Status {
+	w.t.Helper()
+	s := w.status()
+	if s.State != state {
+		w.t.Fatalf("state %v, want %v; status %+v", s.State, state, s)
+	}
+	if s.Address.IsValid() != (state == qualify.Qualified) {
+		w.t.Errorf("C-QUAL-16: address %v while %v", s.Address, s.State)
+	}
+	return s
+}
+
+func (w *world) flags() uint16 {
+	w.t.Helper()
+	a, ok := teredo.ParseAddress(w.status().Address)
+	if !ok {
+		w.t.Fatalf("no Teredo address: %+v", w.status())
+	}
+	return a.Flags
+}
+
+// nonces returns the distinct nonces sent, in order.
+func (w *world) nonces() [][8]byte {
+	var all [][8]byte
+	for _, s := range w.sent {
+		if !slices.Contains(all, s.nonce) {
+			all = append(all, s.nonce)
+		}
+	}
+	return all
+}
