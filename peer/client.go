@@ -1,0 +1,317 @@
+package peer
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/teredo-suite/teredo/internal/drop"
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+// bubbleHopLimit is the hop limit of our bubbles and connectivity tests; the RFC leaves it open.
+const bubbleHopLimit = 255
+
+// Client is the machine of a client's path rules: transmission (RFC 4380 §5.2.4), reception (§5.2.3), bubbles (§5.2.6)
+// and the direct IPv6 connectivity test (§5.2.9). One goroutine owns it.
+type Client struct {
+	list
+	own    netip.Addr     // own Teredo address; zero: not qualified
+	mapped netip.AddrPort // own mapped address and port
+	last   netip.Addr     // the address that the list belongs to
+	server netip.AddrPort
+	discovery
+}
+
+// NewClient makes a client that knows no peer and has no address yet.
+func NewClient(now time.Time, cfg Config) *Client {
+	return &Client{list: newList(now, cfg, false)}
+}
+
+// SetAddress gives the client its Teredo address, or takes it away (zero). A different address than the last one means a
+// new mapping, through which no peer has a path: the list is emptied.
+func (c *Client) SetAddress(own netip.Addr) {
+	c.own = own
+	if !own.IsValid() {
+		c.table.own.Store(nil)
+		return
+	}
+	if own != c.last {
+		c.clear()
+		c.last = own
+	}
+	c.mapped = teredo.Mapped(own)
+	c.server = netip.AddrPortFrom(teredo.ServerOf(own), teredo.Port)
+	c.errorSource = teredo.ServerLinkLocal(teredo.ServerOf(own))
+	c.discovery.next = 0 // at once
+	k := keyOf(own)
+	c.table.own.Store(&k)
+}
+
+// Outbound handles an IPv6 packet of the local stack that Table.Outgoing had no path for (RFC 4380 §5.2.4).
+func (c *Client) Outbound(t time.Time, packet []byte, out *Output) {
+	now := c.table.Stamp(t)
+	if why := c.refuse(packet, now); why != drop.None {
+		c.cfg.Drops.Count(why)
+		return
+	}
+	p := c.add(keyAt(packet[24:]), now)
+	if p.valid(now) {
+		c.transmit(p, packet, now, out)
+		return
+	}
+	c.hold(p, held{packet: packet}) // without room for the packet, the path is still wanted for the next ones
+	if !p.setup.waiting() {
+		c.try(p, now, out)
+	}
+}
+
+// refuse says why a packet of the local stack is not sent, if it is not.
+func (c *Client) refuse(packet []byte, now Stamp) drop.Reason {
+	if teredo.CheckIPv6(packet) != nil {
+		return drop.NotIPv6
+	}
+	src, dst := keyAt(packet[8:]), keyAt(packet[24:])
+	switch {
+	case !dst.native() && !dst.isTeredo():
+		return drop.Scope
+	case !c.own.IsValid():
+		return drop.NotQualified
+	case src != keyOf(c.own):
+		return drop.Source
+	case dst.isTeredo():
+		if p := c.table.lookup(dst); p != nil && c.isLocal(p, now) {
+			return drop.None
+		}
+		return c.refusePeer(dst.addr())
+	}
+	return drop.None
+}
+
+// refusePeer says why nothing is sent to a Teredo address that we have no path to, if nothing is. An address with our own
+// mapping leads back to us (SEC-LOOP).
+func (c *Client) refusePeer(dst netip.Addr) drop.Reason {
+	if teredo.Mapped(dst) == c.mapped {
+		return drop.Loop
+	}
+	return c.refuseTeredo(dst)
+}
+
+// refuseTeredo checks the two IPv4 addresses in a Teredo address that we would send to on its behalf (C-TX-08, R-TX-02).
+func (l *list) refuseTeredo(dst netip.Addr) drop.Reason {
+	m := teredo.Mapped(dst)
+	if m.Port() == 0 || !l.cfg.Filter.Global(m.Addr()) || !l.cfg.Filter.Global(teredo.ServerOf(dst)) {
+		return drop.NotGlobal
+	}
+	return drop.None
+}
+
+// Refresh tries the path to a peer anew while it is still in use. It is asked for by Table.Outgoing.
+func (c *Client) Refresh(t time.Time, dst netip.Addr, out *Output) {
+	now := c.table.Stamp(t)
+	p := c.table.lookup(keyOf(dst))
+	if p == nil || !p.valid(now) || p.fresh(now) || !c.own.IsValid() {
+		return
+	}
+	if !p.search().waiting() {
+		c.try(p, now, out)
+	}
+}
+
+// Tick repeats what went unanswered and forgets what is old.
+func (c *Client) Tick(t time.Time, out *Output) {
+	now := c.table.Stamp(t)
+	c.due(now, out, func(p *Peer) {
+		if !c.own.IsValid() {
+			c.fail(p, now, out)
+			return
+		}
+		c.try(p, now, out)
+	})
+	c.sweep(now)
+	c.announce(now, out)
+}
+
+// try makes one attempt at a path: a connectivity test for native addresses (case 2) and for Teredo peers whose path is
+// still valid, bubbles for the other Teredo peers (case 5).
+func (c *Client) try(p *Peer, now Stamp, out *Output) {
+	switch {
+	case !p.isTeredo():
+		c.test(p, c.server, now, out)
+	case p.valid(now):
+		c.test(p, p.endpoint(), now, out)
+	default:
+		c.knock(p, now, out)
+	}
+}
+
+// test sends an ICMPv6 Echo Request with the nonce of this test (RFC 4380 §5.2.9).
+func (c *Client) test(p *Peer, via netip.AddrPort, now Stamp, out *Output) {
+	s := p.setup
+	if !s.testing {
+		s.testing = true
+		c.cfg.Rand(s.nonce[:])
+	}
+	s.sent++
+	p.sent.Store(int64(now))
+	out.UDP.Send(via, teredo.AppendEchoRequest(out.UDP.Next(), c.own, p.addr(), c.table.testID, uint16(s.sent), s.nonce[:]))
+	c.wait(p, now+retryAfter)
+}
+
+// knock sends a pair of bubbles as soon as the limits of RFC 4380 §5.2.6 allow it. A peer that has made itself known from
+// a global address may still have a server that is none, to which no bubble is sent (C-TX-08).
+func (c *Client) knock(p *Peer, now Stamp, out *Output) {
+	s := p.setup
+	local := c.isLocal(p, now) && s.sent < localTries
+	at, ok := s.mayBubble(Stamp(p.sent.Load()), now)
+	switch {
+	case !ok || !local && c.refusePeer(p.addr()) != drop.None:
+		c.fail(p, now, out)
+	case at > now:
+		c.wait(p, at)
+	case local: // case 3
+		s.sent++
+		s.countBubble(now)
+		c.knockLocally(p, now, out)
+		c.wait(p, now+retryAfter)
+	default: // case 5
+		s.sent++
+		c.bubbles(p, true, now, out)
+		c.wait(p, now+retryAfter)
+	}
+}
+
+// bubbles sends a direct bubble to a Teredo peer and, if asked to, an indirect one through the peer's server.
+func (c *Client) bubbles(p *Peer, indirect bool, now Stamp, out *Output) {
+	dst := p.addr()
+	p.sent.Store(int64(now))
+	p.setup.countBubble(now)
+	out.UDP.Send(teredo.Mapped(dst), teredo.AppendBubble(out.UDP.Next(), c.own, dst, bubbleHopLimit))
+	if indirect {
+		via := netip.AddrPortFrom(teredo.ServerOf(dst), teredo.Port)
+		out.UDP.Send(via, teredo.AppendBubble(out.UDP.Next(), c.own, dst, bubbleHopLimit))
+	}
+}
+
+// Inbound handles a well-formed UDP payload that is not a router advertisement and that Table.Incoming did not take
+// (RFC 4380 §5.2.3).
+func (c *Client) Inbound(t time.Time, from netip.AddrPort, pkt *teredo.Packet, out *Output) {
+	now := c.table.Stamp(t)
+	if why := c.inbound(now, from, pkt, out); why != drop.None {
+		c.cfg.Drops.Count(why)
+	}
+}
+
+func (c *Client) inbound(now Stamp, from netip.AddrPort, pkt *teredo.Packet, out *Output) drop.Reason {
+	src := keyAt(pkt.IPv6[8:])
+	switch {
+	case !c.own.IsValid():
+		return drop.NotQualified
+	case keyAt(pkt.IPv6[24:]) != keyOf(c.own):
+		return drop.Destination
+	case demandsDrop(pkt.Trailers):
+		return drop.Trailers
+	case from == c.server:
+		return c.fromServer(now, src, pkt, out)
+	case from == c.mapped:
+		return drop.Loop
+	case from.Port() == 0 || !c.cfg.Filter.Global(from.Addr()) && !c.isLocalAt(c.table.lookup(src), from, now):
+		return drop.NotGlobal
+	}
+	return c.direct(now, src, from, pkt.IPv6, out)
+}
+
+// direct is the decision list for packets that did not come from the server (RFC 4380 §5.2.3 cases 1 to 6).
+func (c *Client) direct(now Stamp, src key, from netip.AddrPort, packet []byte, out *Output) drop.Reason {
+	p := c.table.lookup(src)
+	if p != nil && c.passesTest(p, from, packet) { // case 2, C-RX-11 and C-RX-17
+		c.trust(p, from, now, out)
+		return drop.None
+	}
+	data := !teredo.IsBubble(packet) && !c.table.isTestReply(packet) // late and repeated test replies end here too
+	switch {
+	case p != nil && p.isAt(from): // case 1, C-RX-10
+	case src.isTeredo() && teredo.Mapped(src.addr()) == from: // case 3, C-RX-12
+		if p == nil {
+			p = c.add(src, now)
+		}
+	case c.isLocalAt(p, from, now): // case 5, C-RX-14
+	case src.native() && data: // case 6, C-RX-15
+		return c.holdForTest(now, src, from, packet, out)
+	default:
+		return drop.UnknownPeer
+	}
+	c.trust(p, from, now, out)
+	if data {
+		c.accept(p, packet, out)
+	}
+	return drop.None
+}
+
+// passesTest reports whether a packet is the Echo Reply to the running test of the peer. A native peer's relay is
+// wherever the reply comes from; a Teredo peer must answer from its known endpoint.
+func (c *Client) passesTest(p *Peer, from netip.AddrPort, packet []byte) bool {
+	if p.setup == nil || !p.setup.testing || p.isTeredo() && !p.isAt(from) {
+		return false
+	}
+	e, err := teredo.ParseEcho(packet)
+	return err == nil && e.Type == teredo.ICMPv6EchoReply && e.ID == c.table.testID && string(e.Data) == string(p.setup.nonce[:])
+}
+
+// holdForTest keeps a packet of an unproven native source until the connectivity test of that source tells.
+func (c *Client) holdForTest(now Stamp, src key, from netip.AddrPort, packet []byte, out *Output) drop.Reason {
+	p := c.add(src, now)
+	if c.hold(p, held{packet: packet, from: from}) && !p.setup.waiting() {
+		c.try(p, now, out)
+	}
+	return drop.None
+}
+
+// fromServer handles what came from server:3544: bubbles, and ICMPv6 of native hosts.
+func (c *Client) fromServer(now Stamp, src key, pkt *teredo.Packet, out *Output) drop.Reason {
+	bubble := teredo.IsBubble(pkt.IPv6)
+	switch {
+	case bubble && src.isTeredo():
+		return c.answerClient(now, src, out)
+	case !pkt.Origin.IsValid() || !c.cfg.Filter.Global(pkt.Origin.Addr()) || pkt.Origin.Port() == 0:
+		return drop.NotGlobal
+	case pkt.Origin == c.mapped:
+		return drop.Loop
+	case bubble:
+		// C-RX-05: a relay, or a Miredo client, wants to hear from us directly; the source authenticates the answer.
+		out.UDP.Send(pkt.Origin, teredo.AppendBubble(out.UDP.Next(), c.own, src.addr(), bubbleHopLimit))
+		return drop.None
+	case src.native() && teredo.NextHeader(pkt.IPv6) == nextHeaderICMPv6:
+		return c.holdForTest(now, src, pkt.Origin, pkt.IPv6, out) // C-RX-04
+	}
+	return drop.NotAllowed
+}
+
+// answerClient answers an indirect bubble of another client: a direct bubble opens our NAT to it and tells it our path,
+// and while we have none to it an indirect one asks for the same (C-RX-06), all within the limits of §5.2.6.
+func (c *Client) answerClient(now Stamp, src key, out *Output) drop.Reason {
+	if why := c.refusePeer(src.addr()); why != drop.None {
+		return why
+	}
+	p := c.add(src, now)
+	if at, ok := p.search().mayBubble(Stamp(p.sent.Load()), now); ok && at <= now {
+		c.bubbles(p, !p.valid(now), now, out)
+		if c.isLocal(p, now) && !p.valid(now) {
+			c.knockLocally(p, now, out) // it does not know that we are neighbours
+		}
+	}
+	return drop.None
+}
+
+// demandsDrop reports whether a trailer of an unknown type says that the packet must be discarded (X-TRL-02).
+func demandsDrop(trailers []byte) bool {
+	for {
+		t, rest, ok := teredo.NextTrailer(trailers)
+		if !ok {
+			return false
+		}
+		if t.Discard() {
+			return true
+		}
+		trailers = rest
+	}
+}

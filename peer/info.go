@@ -1,0 +1,67 @@
+package peer
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+// Info describes one entry of the list for a person or a program to read.
+type Info struct {
+	Address         netip.Addr     `json:"address"`
+	Endpoint        netip.AddrPort `json:"endpoint"` // where packets for it go; zero while no path is known
+	State           string         `json:"state"`    // "trusted", "searching", "idle" (no valid path, none looked for)
+	Path            string         `json:"path"`     // "direct" to another client, "local" to one on the same subnet, "relay" to a native host
+	SentPackets     uint64         `json:"sent_packets"`
+	ReceivedPackets uint64         `json:"received_packets"`
+	Held            int            `json:"held_packets"`      // packets that wait for a path
+	HeardSeconds    float64        `json:"heard_seconds_ago"` // -1: never
+	SentSeconds     float64        `json:"sent_seconds_ago"`  // -1: never
+}
+
+// Peers describes at most most entries, established ones first, the most recently listed of each first.
+func (l *list) Peers(t time.Time, most int) []Info {
+	now := l.table.Stamp(t)
+	infos := make([]Info, 0, min(most, l.Len()))
+	for _, c := range []*chain{&l.established, &l.fresh} {
+		for p := c.newest; p != nil && len(infos) < most; p = p.older {
+			infos = append(infos, p.info(now))
+		}
+	}
+	return infos
+}
+
+func (p *Peer) info(now Stamp) Info {
+	i := Info{
+		Address: p.addr(), State: "idle", Path: "relay",
+		SentPackets: p.sentPackets.Load(), ReceivedPackets: p.receivedPackets.Load(),
+		HeardSeconds: -1, SentSeconds: -1,
+	}
+	if teredo.IsTeredo(i.Address) {
+		i.Path = "direct"
+	}
+	if p.local != 0 && p.trusted() && endpointWord(p.endpoint()) == p.local {
+		i.Path = "local"
+	}
+	if p.trusted() {
+		i.Endpoint = p.endpoint()
+		i.HeardSeconds = secondsSince(Stamp(p.received.Load()), now)
+	}
+	if i.SentPackets > 0 || p.setup != nil && p.setup.sent+p.setup.nbubbles > 0 {
+		i.SentSeconds = secondsSince(Stamp(p.sent.Load()), now)
+	}
+	switch {
+	case p.valid(now):
+		i.State = "trusted"
+	case p.setup != nil && p.setup.waiting():
+		i.State = "searching"
+	}
+	if p.setup != nil {
+		i.Held = len(p.setup.held)
+	}
+	return i
+}
+
+// secondsSince is never negative, which would mean never: a worker's clock may be a moment ahead.
+func secondsSince(then, now Stamp) float64 { return max(0, time.Duration(now-then).Seconds()) }

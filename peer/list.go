@@ -1,0 +1,222 @@
+package peer
+
+import (
+	crand "crypto/rand"
+	"net/netip"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/teredo-suite/teredo/internal/drop"
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+const (
+	forgetAfter     = bubbleWindow // an idle entry is kept as long as its bubbles count
+	sweepEvery      = Stamp(10 * time.Second)
+	tickMost        = 4096 // entries that one Tick looks at for each purpose, so that it never holds traffic up
+	evictionSample  = 16   // established peers that one eviction looks at
+	errorsPerSecond = 100  // most ICMPv6 errors, also as a burst
+)
+
+// Config is what client and relay machines have in common.
+type Config struct {
+	Capacity int            // most entries in the list of recent peers, at least 2
+	Filter   teredo.Filter  // which IPv4 addresses are global unicast
+	Drops    *drop.Counters // counts what is dropped
+	Rand     func([]byte)   // fills with random bytes; nil: crypto/rand
+}
+
+// Output is what a machine wants done: datagrams for the UDP socket and IPv6 packets for the TUN device, each in order.
+// The caller does it and calls Reset.
+type Output struct {
+	UDP teredo.Outbox
+	TUN teredo.Outbox // Remote is not used
+}
+
+// Reset empties the output for reuse.
+func (o *Output) Reset() {
+	o.UDP.Reset()
+	o.TUN.Reset()
+}
+
+func (o *Output) deliver(packet []byte) {
+	o.TUN.Send(netip.AddrPort{}, append(o.TUN.Next(), packet...))
+}
+
+// entry is the part of a Peer that only the control goroutine sees.
+type entry struct {
+	older, newer *Peer // neighbours in the chain
+	chain        *chain
+	noted        Stamp  // last use as known when the peer was put at the end of its chain
+	local        uint64 // endpoint of the last discovery bubble from the peer; zero: none came
+	localSeen    Stamp
+	setup        *setup // non-nil while a path is looked for, and as long as bubbles sent in vain count
+}
+
+// list is the list of recent peers with what is common to the rules of client and relay.
+type list struct {
+	cfg   Config
+	table *Table
+	// A peer starts in fresh and moves to established when packets have gone both ways. Each chain has its own share
+	// of the capacity, so that a flood of new peers never pushes out established ones (SEC-DOS-01).
+	fresh, established chain
+	waiting            waiting
+	heldInTotal        int
+	nextSweep          Stamp
+	errorSource        netip.Addr    // IPv6 source of ICMPv6 errors to the local stack; zero: none are sent
+	errors             *rate.Limiter // RFC 4443 §2.4(f)
+}
+
+func newList(now time.Time, cfg Config, relay bool) list {
+	if cfg.Rand == nil {
+		cfg.Rand = func(b []byte) { crand.Read(b) }
+	}
+	cfg.Capacity = max(cfg.Capacity, 2)
+	l := list{
+		cfg: cfg, table: newTable(now, cfg.Capacity, relay, cfg.Rand),
+		errors: rate.NewLimiter(errorsPerSecond, errorsPerSecond),
+	}
+	l.fresh.most = max(cfg.Capacity/4, 1)
+	l.established.most = cfg.Capacity - l.fresh.most
+	return l
+}
+
+// SetFilter changes which IPv4 addresses are global unicast.
+func (l *list) SetFilter(f teredo.Filter) { l.cfg.Filter = f }
+
+// Table is where the packet workers look peers up.
+func (l *list) Table() *Table { return l.table }
+
+// Len is the number of entries in the list.
+func (l *list) Len() int { return l.fresh.n + l.established.n }
+
+// Deadline is when Tick wants to be called next, if no packet comes before.
+func (l *list) Deadline() (time.Time, bool) {
+	if l.Len() == 0 {
+		return time.Time{}, false
+	}
+	next := l.nextSweep
+	if len(l.waiting) > 0 {
+		next = min(next, l.waiting[0].deadline)
+	}
+	return l.table.epoch.Add(time.Duration(next)), true
+}
+
+// add returns the entry of an address, making one when there is none (RFC 4380 §5.2.3, §5.2.6).
+func (l *list) add(k key, now Stamp) *Peer {
+	if p := l.table.lookup(k); p != nil {
+		return p
+	}
+	if l.Len() == 0 {
+		l.nextSweep = now + sweepEvery
+	}
+	for l.fresh.n >= l.fresh.most {
+		l.makeRoom()
+	}
+	p := &Peer{key: k}
+	p.received.Store(int64(now - validity)) // K-12
+	p.sent.Store(int64(now - validity))
+	l.fresh.push(p, now)
+	l.table.insert(p)
+	return p
+}
+
+// makeRoom takes the oldest peer out of the fresh chain: on to the established ones if it has become one, else away.
+func (l *list) makeRoom() {
+	p := l.fresh.oldest
+	if !p.proven() {
+		l.remove(p, drop.TableFull)
+		return
+	}
+	l.fresh.unlink(p)
+	for l.established.n >= l.established.most {
+		l.evictEstablished()
+	}
+	l.established.push(p, p.lastUse())
+}
+
+// evictEstablished removes about the least recently used of the established peers. Workers do not reorder the chain: the
+// first peer at its old end that was not used since it was put in goes. Those that were used move to the other end; when
+// all of a sample were, the least recently used of the sample goes.
+func (l *list) evictEstablished() {
+	c := &l.established
+	victim := c.oldest
+	for range min(evictionSample, c.n) {
+		p := c.oldest
+		if !c.renew(p) {
+			victim = p
+			break
+		}
+		if p.noted < victim.noted {
+			victim = p
+		}
+	}
+	l.remove(victim, drop.TableFull)
+}
+
+// proven reports whether data has gone both ways, more than a single spoofed datagram can bring about.
+func (p *Peer) proven() bool {
+	return p.trusted() && p.sentPackets.Load() > 0 && p.receivedPackets.Load() > 1
+}
+
+func (p *Peer) lastUse() Stamp { return Stamp(max(p.sent.Load(), p.received.Load())) }
+
+// remove forgets a peer; why is the reason that packets held for it are dropped.
+func (l *list) remove(p *Peer, why drop.Reason) {
+	l.discard(p, why)
+	p.chain.unlink(p)
+	l.table.unlink(p)
+}
+
+// clear forgets every peer, whose paths led through a mapping that is no more.
+func (l *list) clear() {
+	for _, c := range []*chain{&l.fresh, &l.established} {
+		for c.oldest != nil {
+			l.remove(c.oldest, drop.NoPath)
+		}
+	}
+}
+
+// sweep forgets peers that were not used for a long time, a bounded number at once.
+func (l *list) sweep(now Stamp) {
+	if now < l.nextSweep {
+		return
+	}
+	l.nextSweep = now + sweepEvery
+	for _, c := range []*chain{&l.fresh, &l.established} {
+		for range tickMost {
+			p := c.oldest
+			if p == nil || now-p.noted < forgetAfter {
+				break
+			}
+			if !c.renew(p) {
+				l.remove(p, drop.NoPath)
+			}
+		}
+	}
+}
+
+// transmit sends a packet on the peer's path.
+func (l *list) transmit(p *Peer, packet []byte, now Stamp, out *Output) {
+	p.sent.Store(int64(now))
+	p.sentPackets.Add(1)
+	out.UDP.Send(p.endpoint(), append(out.UDP.Next(), packet...))
+}
+
+// accept hands a packet of the peer to the local stack.
+func (l *list) accept(p *Peer, packet []byte, out *Output) {
+	p.receivedPackets.Add(1)
+	out.deliver(packet)
+}
+
+// unreachable tells the sender of a packet that there is no way to its destination, within the rate limit
+// (RFC 4443 §3.1 code 3).
+func (l *list) unreachable(packet []byte, now Stamp, out *Output) {
+	if !l.errorSource.IsValid() || !l.errors.AllowN(l.table.epoch.Add(time.Duration(now)), 1) {
+		return
+	}
+	if e := teredo.AppendUnreachable(out.TUN.Next(), l.errorSource, teredo.UnreachableAddress, packet); len(e) > 0 {
+		out.TUN.Send(netip.AddrPort{}, e)
+	}
+}

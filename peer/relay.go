@@ -1,0 +1,136 @@
+package peer
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/teredo-suite/teredo/internal/drop"
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+// Relay is the machine of a relay's path rules: transmission to clients (RFC 4380 §5.4.1) and reception from them
+// (§5.4.2). One goroutine owns it.
+type Relay struct {
+	list
+	source netip.Addr
+}
+
+// NewRelay makes a relay that knows no client. Its bubbles come from source, a local IPv6 address (link-local does);
+// its ICMPv6 errors from errorSource, a global one, or are not sent when that is zero.
+func NewRelay(now time.Time, source, errorSource netip.Addr, cfg Config) *Relay {
+	r := &Relay{list: newList(now, cfg, true), source: source}
+	r.errorSource = errorSource
+	return r
+}
+
+// Outbound handles an IPv6 packet from the native side that Table.Outgoing had no path for (RFC 4380 §5.4.1).
+func (r *Relay) Outbound(t time.Time, packet []byte, out *Output) {
+	now := r.table.Stamp(t)
+	if why := r.refuse(packet); why != drop.None {
+		r.cfg.Drops.Count(why)
+		return
+	}
+	p := r.add(keyAt(packet[24:]), now)
+	if p.valid(now) {
+		r.transmit(p, packet, now, out)
+		return
+	}
+	r.hold(p, held{packet: packet}) // without room for the packet, the path is still wanted for the next ones
+	if !p.setup.waiting() {
+		r.knock(p, now, out)
+	}
+}
+
+// refuse says why a packet from the native side is not carried, if it is not.
+func (r *Relay) refuse(packet []byte) drop.Reason {
+	if teredo.CheckIPv6(packet) != nil {
+		return drop.NotIPv6
+	}
+	src, dst := keyAt(packet[8:]), keyAt(packet[24:])
+	switch {
+	case !dst.native() && !dst.isTeredo():
+		return drop.Scope
+	case !dst.isTeredo():
+		return drop.Destination // R-TX-01
+	case !src.native():
+		return drop.Source
+	}
+	return r.refuseTeredo(dst.addr())
+}
+
+// Refresh tries the path to a client anew while it is still in use. It is asked for by Table.Outgoing.
+func (r *Relay) Refresh(t time.Time, dst netip.Addr, out *Output) {
+	now := r.table.Stamp(t)
+	p := r.table.lookup(keyOf(dst))
+	if p == nil || !p.valid(now) || p.fresh(now) {
+		return
+	}
+	if !p.search().waiting() {
+		r.knock(p, now, out)
+	}
+}
+
+// Tick repeats what went unanswered and forgets what is old.
+func (r *Relay) Tick(t time.Time, out *Output) {
+	now := r.table.Stamp(t)
+	r.due(now, out, func(p *Peer) { r.knock(p, now, out) })
+	r.sweep(now)
+}
+
+// knock sends a bubble through the client's server, which the client answers directly (RFC 4380 §5.4.1 case 3). The 2 s
+// between bubbles count from the last bubble: the flow that a refresh is for must not delay it.
+func (r *Relay) knock(p *Peer, now Stamp, out *Output) {
+	s := p.setup
+	last := now - retryAfter
+	if s.nbubbles > 0 {
+		last = s.bubbles[s.nbubbles-1]
+	}
+	at, ok := s.mayBubble(last, now)
+	switch {
+	case !ok || p.valid(now) && s.sent >= transmissions/2:
+		r.fail(p, now, out) // a refresh leaves half of the bubbles for the search that follows it
+	case at > now:
+		r.wait(p, at)
+	default:
+		s.sent++
+		s.countBubble(now)
+		p.sent.Store(int64(now))
+		dst := p.addr()
+		via := netip.AddrPortFrom(teredo.ServerOf(dst), teredo.Port)
+		out.UDP.Send(via, teredo.AppendBubble(out.UDP.Next(), r.source, dst, bubbleHopLimit))
+		r.wait(p, now+retryAfter)
+	}
+}
+
+// Inbound handles a well-formed UDP payload that Table.Incoming did not take (RFC 4380 §5.4.2).
+func (r *Relay) Inbound(t time.Time, from netip.AddrPort, pkt *teredo.Packet, out *Output) {
+	now := r.table.Stamp(t)
+	if why := r.inbound(now, from, pkt, out); why != drop.None {
+		r.cfg.Drops.Count(why)
+	}
+}
+
+func (r *Relay) inbound(now Stamp, from netip.AddrPort, pkt *teredo.Packet, out *Output) drop.Reason {
+	src := keyAt(pkt.IPv6[8:])
+	switch {
+	case pkt.HasAuth || pkt.Origin.IsValid():
+		return drop.Malformed // R-RX-01: clients send plain IPv6 packets
+	case demandsDrop(pkt.Trailers):
+		return drop.Trailers
+	case !src.isTeredo() || teredo.Mapped(src.addr()) != from:
+		return drop.Source // R-RX-02
+	}
+	p := r.table.lookup(src)
+	if p == nil {
+		return drop.UnknownPeer // R-RX-03
+	}
+	r.trust(p, from, now, out)
+	if teredo.IsBubble(pkt.IPv6) {
+		return drop.None
+	}
+	if !r.table.mayDeliver(keyAt(pkt.IPv6[24:])) {
+		return drop.Destination // R-RX-04
+	}
+	r.accept(p, pkt.IPv6, out)
+	return drop.None
+}

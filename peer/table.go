@@ -1,0 +1,259 @@
+// Package peer keeps the list of recent Teredo peers and decides, packet by packet, which way to send and what to accept:
+// the path rules that client and relay share (RFC 4380 §5.2.3–5.2.6, §5.2.9, §5.4).
+//
+// Two kinds of code use it. Packet workers call Table.Outgoing and Table.Incoming, from any number of goroutines and
+// without a lock, for packets whose path is known. Everything else goes to one control goroutine that owns a Client or a
+// Relay, the rule machines: they do no I/O, take the time as an argument and leave what is to be sent in an Output.
+package peer
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+const (
+	// validity is how long after its last reception an entry may be used (RFC 4380 §5.2.4, K-07).
+	validity = Stamp(30 * time.Second)
+	// refreshAfter is the age at which a path that is in use is tried anew, so that a flow in one direction does not
+	// stall when the entry's validity ends.
+	refreshAfter = Stamp(20 * time.Second)
+)
+
+// testLen is the size of a connectivity test and of its answer: IPv6 header, ICMPv6 header, nonce.
+const testLen = teredo.HeaderLen + 8 + len(setup{}.nonce)
+
+// Next Header values that matter to the path rules.
+const (
+	nextHeaderICMPv6 = 58
+	nextHeaderNone   = 59
+)
+
+// Stamp is a moment, in nanoseconds since the table was made.
+type Stamp int64
+
+// A path is a peer's mapped IPv4 address, mapped port and flags in one word, so that workers read them together.
+const (
+	pathTrusted    = 1 << 48 // packets may be sent to and taken from the endpoint
+	pathRefreshing = 1 << 49 // the control goroutine has been asked to refresh the path
+)
+
+func endpointWord(ap netip.AddrPort) uint64 {
+	a := ap.Addr().As4()
+	return uint64(binary.BigEndian.Uint32(a[:]))<<16 | uint64(ap.Port())
+}
+
+func wordEndpoint(w uint64) netip.AddrPort {
+	var a [4]byte
+	binary.BigEndian.PutUint32(a[:], uint32(w>>16))
+	return netip.AddrPortFrom(netip.AddrFrom4(a), uint16(w))
+}
+
+// key is an IPv6 address. All 128 bits count: several Teredo addresses can share one mapping (W-ADDR-06).
+type key struct{ hi, lo uint64 }
+
+func keyAt(b []byte) key {
+	return key{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])}
+}
+
+func keyOf(a netip.Addr) key {
+	b := a.As16()
+	return keyAt(b[:])
+}
+
+func (k key) addr() netip.Addr {
+	var b [16]byte
+	binary.BigEndian.PutUint64(b[:], k.hi)
+	binary.BigEndian.PutUint64(b[8:], k.lo)
+	return netip.AddrFrom16(b)
+}
+
+func (k key) isTeredo() bool { return k.hi>>32 == 0x20010000 }
+
+// native reports whether k is an IPv6 address that a packet may have outside the Teredo service: global unicast.
+func (k key) native() bool {
+	return k.hi>>56 != 0xff && k.hi>>54 != 0xfe80>>6 && !k.isTeredo() && k.hi != 0
+}
+
+// Peer is one entry of the list. Its first 64 bytes are shared with the workers; the rest is the control goroutine's.
+type Peer struct {
+	key
+	path            atomic.Uint64
+	received        atomic.Int64 // Stamp of the last reception from the peer
+	sent            atomic.Int64 // Stamp of the last transmission to the peer
+	next            atomic.Pointer[Peer]
+	sentPackets     atomic.Uint64
+	receivedPackets atomic.Uint64
+
+	entry
+}
+
+func (p *Peer) trusted() bool            { return p.path.Load()&pathTrusted != 0 }
+func (p *Peer) endpoint() netip.AddrPort { return wordEndpoint(p.path.Load()) }
+
+// isAt reports whether from is the peer's trusted endpoint.
+func (p *Peer) isAt(from netip.AddrPort) bool {
+	return p.path.Load()&^pathRefreshing == endpointWord(from)|pathTrusted
+}
+
+// valid reports whether the path may be used at now: trusted, and heard of less than 30 s ago.
+func (p *Peer) valid(now Stamp) bool {
+	return p.trusted() && now-Stamp(p.received.Load()) < validity
+}
+
+// fresh reports whether the path is valid and needs no refresh yet.
+func (p *Peer) fresh(now Stamp) bool {
+	return p.trusted() && now-Stamp(p.received.Load()) < refreshAfter
+}
+
+// Table finds peers by IPv6 address. Any goroutine may look up; only the control goroutine adds and removes.
+type Table struct {
+	epoch   time.Time
+	seed    [2]uint64
+	relay   bool
+	testID  uint16 // identifier of our own connectivity tests, whose replies are not for the local stack
+	own     atomic.Pointer[key]
+	buckets []atomic.Pointer[Peer]
+}
+
+// newTable makes a table with room for about capacity peers.
+func newTable(now time.Time, capacity int, relay bool, random func([]byte)) *Table {
+	var seed [18]byte
+	random(seed[:])
+	t := &Table{
+		epoch: now, relay: relay,
+		seed:    [2]uint64{binary.BigEndian.Uint64(seed[:]), binary.BigEndian.Uint64(seed[8:])},
+		testID:  binary.BigEndian.Uint16(seed[16:]),
+		buckets: make([]atomic.Pointer[Peer], 1<<bits.Len(uint(capacity-1))),
+	}
+	return t
+}
+
+// Stamp converts a time for Outgoing and Incoming. Workers call it once for a batch of packets.
+func (t *Table) Stamp(now time.Time) Stamp { return Stamp(now.Sub(t.epoch)) }
+
+func (t *Table) bucket(k key) *atomic.Pointer[Peer] {
+	hi, lo := bits.Mul64(k.hi^t.seed[0], k.lo^t.seed[1])
+	return &t.buckets[(hi^lo)&uint64(len(t.buckets)-1)]
+}
+
+func (t *Table) lookup(k key) *Peer {
+	for p := t.bucket(k).Load(); p != nil; p = p.next.Load() {
+		if p.key == k {
+			return p
+		}
+	}
+	return nil
+}
+
+func (t *Table) insert(p *Peer) {
+	b := t.bucket(p.key)
+	p.next.Store(b.Load())
+	b.Store(p)
+}
+
+func (t *Table) unlink(p *Peer) {
+	at := t.bucket(p.key)
+	for q := at.Load(); q != nil; q = at.Load() {
+		if q == p {
+			at.Store(p.next.Load())
+			return
+		}
+		at = &q.next
+	}
+}
+
+// Verdict says what a worker does with a packet.
+type Verdict uint8
+
+const (
+	Ask     Verdict = iota // give it to the control goroutine
+	Carry                  // send or deliver it
+	Refresh                // carry it, and have the control goroutine refresh the path
+)
+
+// Outgoing says where an IPv6 packet from the TUN device goes. On Carry and Refresh the transmission is recorded and the
+// endpoint returned is the peer's (RFC 4380 §5.2.4 case 1, §5.4.1 case 1).
+func (t *Table) Outgoing(packet []byte, now Stamp) (netip.AddrPort, Verdict) {
+	if len(packet) < teredo.HeaderLen {
+		return netip.AddrPort{}, Ask
+	}
+	if src := keyAt(packet[8:]); !t.maySend(src) {
+		return netip.AddrPort{}, Ask
+	}
+	p := t.lookup(keyAt(packet[24:]))
+	if p == nil {
+		return netip.AddrPort{}, Ask
+	}
+	age := now - Stamp(p.received.Load())
+	w := p.path.Load()
+	if w&pathTrusted == 0 || age >= validity {
+		return netip.AddrPort{}, Ask
+	}
+	p.sent.Store(int64(now))
+	p.sentPackets.Add(1)
+	if age >= refreshAfter && w&pathRefreshing == 0 && p.path.CompareAndSwap(w, w|pathRefreshing) {
+		return wordEndpoint(w), Refresh
+	}
+	return wordEndpoint(w), Carry
+}
+
+// Incoming says whether a UDP payload from an endpoint is a plain IPv6 packet of a trusted peer at its known path, to be
+// delivered as it is. On Carry the reception is recorded (RFC 4380 §5.2.3 case 1, §5.4.2).
+func (t *Table) Incoming(payload []byte, from netip.AddrPort, now Stamp) Verdict {
+	if len(payload) < teredo.HeaderLen || payload[0]>>4 != 6 ||
+		len(payload) != teredo.HeaderLen+int(binary.BigEndian.Uint16(payload[4:])) || payload[6] == nextHeaderNone {
+		return Ask
+	}
+	if !t.mayDeliver(keyAt(payload[24:])) {
+		return Ask
+	}
+	if t.isTestReply(payload) {
+		return Ask
+	}
+	p := t.lookup(keyAt(payload[8:]))
+	if p == nil || now-Stamp(p.received.Load()) >= validity {
+		return Ask // packets may be held for the peer
+	}
+	w := p.path.Load()
+	if w&^pathRefreshing != endpointWord(from)|pathTrusted {
+		return Ask
+	}
+	if w&pathRefreshing != 0 {
+		p.path.CompareAndSwap(w, w&^pathRefreshing)
+	}
+	p.received.Store(int64(now))
+	p.receivedPackets.Add(1)
+	return Carry
+}
+
+// isTestReply reports whether an IPv6 packet looks like the answer to a connectivity test of ours: an Echo Reply with our
+// identifier and as much data as a nonce has. The nonce itself is up to Client.passesTest.
+func (t *Table) isTestReply(packet []byte) bool {
+	return len(packet) == testLen && packet[6] == nextHeaderICMPv6 && packet[40] == teredo.ICMPv6EchoReply &&
+		binary.BigEndian.Uint16(packet[44:]) == t.testID
+}
+
+// maySend reports whether a packet from the TUN device may have this source: a client sends only as itself (C-TX-10),
+// a relay only for native hosts.
+func (t *Table) maySend(src key) bool {
+	if t.relay {
+		return src.native()
+	}
+	own := t.own.Load()
+	return own != nil && src == *own
+}
+
+// mayDeliver reports whether a packet from UDP may have this destination: a client takes only what is for itself
+// (C-RX-02), a relay only what is for native hosts (R-RX-04).
+func (t *Table) mayDeliver(dst key) bool {
+	if t.relay {
+		return dst.native()
+	}
+	own := t.own.Load()
+	return own != nil && dst == *own
+}
