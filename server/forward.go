@@ -1,0 +1,74 @@
+package server
+
+import (
+	"net/netip"
+
+	"github.com/teredo-suite/teredo/internal/drop"
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+// forward passes a packet on to a Teredo client over UDP (RFC 4380 §5.3.1). It always leaves from the primary address,
+// the one that clients of this server have opened their NAT for. The packet and its trailers stay as they came; an
+// authentication or origin that came with it is not passed on (S-FWD-07).
+func (h *Handler) forward(kind Kind, from netip.AddrPort, dst netip.Addr, p *teredo.Packet, b []byte) Verdict {
+	to := teredo.Mapped(dst)
+	if reason := h.checkTo(to); reason != drop.None {
+		return dropped(kind, reason)
+	}
+	if teredo.ServerOf(dst) == h.public { // S-FWD-06
+		b = teredo.AppendOrigin(b, from)
+	}
+	b = append(b, p.IPv6...)
+	b = append(b, p.Trailers...)
+	return Verdict{Action: Send, Kind: kind, Via: Primary, To: to, Payload: b}
+}
+
+// routeNatively passes a client's packet on to the IPv6 Internet (S-FWD-03). The server is a router here, so the hop
+// limit goes down by one. Trailers have no meaning outside of UDP and are left behind.
+func (h *Handler) routeNatively(kind Kind, dst netip.Addr, p *teredo.Packet, b []byte) Verdict {
+	if reason := h.checkNative(dst); reason != drop.None {
+		return dropped(kind, reason)
+	}
+	const hopLimit = 7 // offset in the IPv6 header
+	if p.IPv6[hopLimit] <= 1 {
+		return dropped(kind, drop.HopLimit)
+	}
+	b = append(b, p.IPv6...)
+	b[hopLimit]--
+	return Verdict{Action: Native, Kind: kind, To: netip.AddrPortFrom(dst, 0), Payload: b}
+}
+
+// checkNative tells whether a non-Teredo address is of global scope (S-FWD-02), and does not lead back to us through
+// another automatic tunnel (SEC-LOOP, RFC 6169 §6.1.3).
+func (h *Handler) checkNative(a netip.Addr) drop.Reason {
+	b := a.As16()
+	global := b[0]&0xe0 == 0x20 // 2000::/3, what is allocated as global unicast
+	local := b[0]&0xfe == 0xfc  // fc00::/7, of global scope too (RFC 4193 §3.3)
+	if !global && !local {
+		return drop.Scope
+	}
+	if b[0] == 0x20 && b[1] == 0x02 { // 6to4
+		v4 := netip.AddrFrom4([4]byte(b[2:6]))
+		switch {
+		case !h.filter.Global(v4):
+			return drop.NotGlobal
+		case h.owns(v4):
+			return drop.Loop
+		}
+	}
+	if isISATAP(b) && h.owns(netip.AddrFrom4([4]byte(b[12:16]))) {
+		return drop.Loop
+	}
+	return drop.None
+}
+
+// isISATAP tells whether the interface identifier holds an IPv4 address as RFC 5214 §6.1 lays it out.
+func isISATAP(b [16]byte) bool {
+	return b[8]&^0x02 == 0 && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe
+}
+
+// isLinkLocal tells whether the address is in fe80::/10. netip's own test also takes IPv4-mapped addresses.
+func isLinkLocal(a netip.Addr) bool {
+	b := a.As16()
+	return b[0] == 0xfe && b[1]&0xc0 == 0x80
+}

@@ -1,0 +1,114 @@
+package server
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net/netip"
+	"testing"
+
+	"github.com/teredo-suite/teredo/internal/drop"
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+// FuzzHandle holds every verdict, on any bytes from anywhere, to what the server promises to third parties.
+func FuzzHandle(f *testing.F) {
+	for _, payload := range [][]byte{
+		rs(solicitor), rs(coneSolicitor), join(nonceAuth(), rs(solicitor)),
+		bubble(clientA, clientB), bubble(clientA, foreignB), bubble(relayLL, clientB), bubble(nativeHost, clientB),
+		ping(clientA, nativeHost), ping(clientA, serverLL), ping(clientA, teredo.AllRouters()), ping(nativeHost, clientB),
+		ping(clientA, netip.MustParseAddr("2002:c000:201::1")),
+		join(nonceAuth(), origin(relay), bubble(clientA, clientB), teredo.AppendNonceTrailer(nil, [4]byte{1, 2, 3, 4})),
+		join(bubble(clientA, clientB), make([]byte, teredo.MaxTrailers+1)),
+		oversized(clientA, nativeHost),
+	} {
+		ip := mappedA.Addr().As4()
+		f.Add(false, binary.BigEndian.Uint32(ip[:]), mappedA.Port(), payload)
+		ip = relay.Addr().As4()
+		f.Add(true, binary.BigEndian.Uint32(ip[:]), relay.Port(), payload)
+	}
+	cfg := labConfig()
+	h := newHandler(f, cfg)
+	built := make([]byte, 0, MaxOutput)
+	f.Fuzz(func(t *testing.T, second bool, ip uint32, port uint16, payload []byte) {
+		var b [4]byte
+		binary.BigEndian.PutUint32(b[:], ip)
+		in := input{from: netip.AddrPortFrom(netip.AddrFrom4(b), port), payload: payload}
+		if second {
+			in.local = Secondary
+		}
+		before := bytes.Clone(payload)
+		v := h.Handle(in.local, in.from, payload, built)
+		if !bytes.Equal(before, payload) {
+			t.Error("the input was changed")
+		}
+		if cap(v.Payload) > 0 && cap(v.Payload) != MaxOutput {
+			t.Error("the payload did not fit the buffer")
+		}
+		switch v.Action {
+		case Drop:
+			if v.Reason == drop.None || v.Payload != nil {
+				t.Errorf("dropped, but %+v", v)
+			}
+		case Send:
+			checkSend(t, cfg, in, v)
+		case Native:
+			checkNative(t, cfg, in, v)
+		}
+	})
+}
+
+// checkSend: never to a non-global address or ourselves, never more than the sender spent plus an origin indication,
+// nothing but bubbles, echoes and router advertisements.
+func checkSend(t *testing.T, cfg Config, in input, v Verdict) {
+	if !cfg.Filter.Global(v.To.Addr()) || v.To.Port() == 0 {
+		t.Errorf("sends to %v", v.To)
+	}
+	if v.To.Addr() == cfg.Primary || v.To.Addr() == cfg.Secondary {
+		t.Errorf("sends to itself, %v", v.To)
+	}
+	if v.Via != Primary && v.Via != Secondary {
+		t.Errorf("sends from %d", v.Via)
+	}
+	var p teredo.Packet
+	if err := p.Parse(v.Payload); err != nil {
+		t.Fatalf("sends %x: %v", v.Payload, err)
+	}
+	if v.Kind == Solicitation {
+		if len(v.Payload) > 13+8+96 || v.To != in.from || p.Origin != in.from || len(p.Trailers) > 0 {
+			t.Errorf("advertisement of %d bytes to %v, origin %v", len(v.Payload), v.To, p.Origin)
+		}
+		return
+	}
+	if len(v.Payload) > len(in.payload)+8 || p.HasAuth {
+		t.Errorf("%d bytes became %d", len(in.payload), len(v.Payload))
+	}
+	if p.Origin.IsValid() && p.Origin != in.from {
+		t.Errorf("origin %v, not %v", p.Origin, in.from)
+	}
+	if k := kindOf(p.IPv6); k != Bubble && k != Echo {
+		t.Errorf("forwards %x", p.IPv6)
+	}
+	if src := teredo.Source(p.IPv6); teredo.IsTeredo(src) && teredo.Mapped(src) != in.from {
+		t.Errorf("forwards as %v what %v sent", src, in.from)
+	}
+}
+
+// checkNative: only a client's own echoes and bubbles, to addresses of global scope.
+func checkNative(t *testing.T, cfg Config, in input, v Verdict) {
+	if err := teredo.CheckIPv6(v.Payload); err != nil {
+		t.Fatalf("routes %x: %v", v.Payload, err)
+	}
+	if len(v.Payload) > len(in.payload) || len(v.Payload) > teredo.MTU {
+		t.Errorf("%d bytes became %d", len(in.payload), len(v.Payload))
+	}
+	if src := teredo.Source(v.Payload); teredo.Mapped(src) != in.from {
+		t.Errorf("routes as %v what %v sent", src, in.from)
+	}
+	dst := teredo.Destination(v.Payload)
+	if v.To != netip.AddrPortFrom(dst, 0) || !dst.IsGlobalUnicast() || dst.Is4In6() || teredo.IsTeredo(dst) {
+		t.Errorf("routes to %v, destination %v", v.To, dst)
+	}
+	if k := kindOf(v.Payload); k != Bubble && k != Echo {
+		t.Errorf("routes %x", v.Payload)
+	}
+}

@@ -1,0 +1,71 @@
+package server
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/teredo-suite/teredo/internal/drop"
+)
+
+// Status is what a server tells about itself.
+type Status struct {
+	Bind          []netip.Addr `json:"bind"`   // addresses it listens on: the primary, then the secondary
+	Public        []netip.Addr `json:"public"` // what the world sees of them
+	Prefix        netip.Prefix `json:"prefix"` // of its clients, a /64
+	Native        bool         `json:"native"` // it can send to native IPv6 hosts
+	UptimeSeconds int64        `json:"uptime_seconds"`
+	Counters      Counters     `json:"counters"`
+}
+
+// Counters count packets since the start. Those sent are counted when they are handed to the kernel; what it refuses
+// is in Drops too.
+type Counters struct {
+	Solicitations  uint64            `json:"solicitations"`     // router solicitations received, good or bad
+	Advertisements uint64            `json:"advertisements"`    // router advertisements sent
+	EchoesAnswered uint64            `json:"echoes_answered"`   // echo requests to the server itself
+	Bubbles        uint64            `json:"bubbles_forwarded"` // to Teredo clients
+	Echoes         uint64            `json:"echoes_forwarded"`  // to Teredo clients
+	NativeBubbles  uint64            `json:"bubbles_forwarded_native"`
+	NativeEchoes   uint64            `json:"echoes_forwarded_native"`
+	ReceiveErrors  uint64            `json:"receive_errors"` // refusals of the kernel to hand over datagrams
+	Drops          map[string]uint64 `json:"drops"`          // by reason
+}
+
+// Status returns the present state. It may be called at any time.
+func (s *Server) Status() Status {
+	st := Status{
+		Bind:          []netip.Addr{s.cfg.Primary},
+		Public:        []netip.Addr{s.cfg.public()},
+		Prefix:        s.cfg.prefix(),
+		Native:        s.native.Load(),
+		UptimeSeconds: int64(time.Since(s.started) / time.Second),
+		Counters:      s.counters.snapshot(),
+	}
+	if s.cfg.Secondary.IsValid() {
+		st.Bind = append(st.Bind, s.cfg.Secondary)
+		st.Public = append(st.Public, s.cfg.public2())
+	}
+	return st
+}
+
+// counters is what the workers count in.
+type counters struct {
+	solicitations, receiveErrors atomic.Uint64
+	udp, ipv6                    [kinds]atomic.Uint64 // sent over UDP and natively, by what gave rise to it
+	drops                        drop.Counters
+}
+
+func (c *counters) snapshot() Counters {
+	return Counters{
+		Solicitations:  c.solicitations.Load(),
+		Advertisements: c.udp[Solicitation].Load(),
+		EchoesAnswered: c.udp[EchoToServer].Load(),
+		Bubbles:        c.udp[Bubble].Load(),
+		Echoes:         c.udp[Echo].Load(),
+		NativeBubbles:  c.ipv6[Bubble].Load(),
+		NativeEchoes:   c.ipv6[Echo].Load(),
+		ReceiveErrors:  c.receiveErrors.Load(),
+		Drops:          c.drops.Snapshot(),
+	}
+}
