@@ -1,0 +1,58 @@
+// Command teredo-client gives a host behind an IPv4 NAT its IPv6 connectivity (RFC 4380 §5.2).
+package main
+
+import (
+	"context"
+
+	"github.com/teredo-suite/teredo/internal/cli"
+	"github.com/teredo-suite/teredo/peer"
+	"github.com/teredo-suite/teredo/tunnel"
+)
+
+func main() {
+	cli.Program{
+		Name: "teredo-client",
+		Description: "Teredo client: gives this host, on IPv4 behind a NAT, an IPv6 address and IPv6 connectivity " +
+			"through a Teredo server.",
+		Control: "/run/teredo/client.sock",
+	}.Main(&struct {
+		Run     run                             `cmd:"" help:"Bring IPv6 up and keep it up until stopped."`
+		Status  cli.Status[tunnel.ClientStatus] `cmd:"" help:"Show what the running client is doing."`
+		Peers   cli.Peers[peer.Info]            `cmd:"" help:"Show the peers that the running client knows, and the paths to them."`
+		Version cli.Version                     `cmd:"" help:"Show the version."`
+	}{})
+}
+
+type run struct {
+	Server  []string `required:"" placeholder:"HOST" help:"Teredo server: a name or an IPv4 address. Repeat it to have more, which are tried in order."`
+	Server2 []string `name:"server2" placeholder:"HOST" help:"Second address of the server, which tells a symmetric NAT; repeat it in the order of --server. Without it the address after the first is tried."`
+	Bind    cli.IPv4 `placeholder:"ADDRESS" help:"Local IPv4 address to use. The default is whatever the route to the server has."`
+	Port    uint16   `placeholder:"PORT" help:"Local UDP port, for one that the NAT forwards to this host. The default is a random one."`
+	TUN     string   `name:"tun" default:"teredo" placeholder:"NAME" help:"Name of the interface to create (${default})."`
+
+	LocalDiscovery bool `negatable:"" default:"true" help:"Find other clients of the same private IPv4 subnet by multicast, and reach them directly."`
+	Always         bool `help:"Stay up also while the host has native IPv6."`
+	cli.RunFlags
+}
+
+// Help is the detailed help of the run command.
+func (run) Help() string {
+	return `The client needs root, or the capability CAP_NET_ADMIN. It creates an interface, qualifies with the server through
+the NAT, and gives the interface a Teredo address and a default IPv6 route that any native one beats. It takes all
+of it away when it stops. While the network or the server is down it keeps trying; '${name} status' tells why.
+
+Examples:
+
+    ${name} run --server teredo.example.net
+    ${name} run --server 192.0.2.1 --port 40000
+    ${name} run --server teredo.example.net --server teredo.example.org
+    ${name} run --config /etc/teredo/client.toml`
+}
+
+// Run brings IPv6 up and serves status requests.
+func (r *run) Run(ctx context.Context) error {
+	if err := r.check(); err != nil {
+		return cli.Usage(err)
+	}
+	return start(ctx, r)
+}

@@ -1,0 +1,226 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/teredo-suite/teredo/internal/cli"
+	"github.com/teredo-suite/teredo/internal/control"
+	"github.com/teredo-suite/teredo/internal/netcfg"
+	"github.com/teredo-suite/teredo/internal/resolve"
+	"github.com/teredo-suite/teredo/internal/udp"
+	"github.com/teredo-suite/teredo/peer"
+	"github.com/teredo-suite/teredo/qualify"
+	"github.com/teredo-suite/teredo/teredo"
+	"github.com/teredo-suite/teredo/tunnel"
+)
+
+// bindRetry is how often the client looks whether the local address that it was told to use is there.
+const bindRetry = 2 * time.Second
+
+// check finds what is wrong with the flags, as far as that shows without the network.
+func (r *run) check() error {
+	if err := tunnel.CheckName(r.TUN); err != nil {
+		return err
+	}
+	if len(r.Server2) > len(r.Server) {
+		return fmt.Errorf("--server2 is given %d times, but --server only %d times", len(r.Server2), len(r.Server))
+	}
+	for n, host := range r.Server {
+		if err := r.checkServer(host, r.server2(n)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkServer checks addresses; those of a name are checked when they are known.
+func (r *run) checkServer(host, host2 string) error {
+	cfg := qualify.Config{Filter: teredo.Filter{Permit: r.PermitIPv4}}
+	for _, s := range []struct {
+		host string
+		addr *netip.Addr
+	}{{host, &cfg.Server}, {host2, &cfg.Server2}} {
+		a, err := netip.ParseAddr(s.host)
+		if err != nil {
+			continue
+		}
+		if !a.Is4() {
+			return fmt.Errorf("server %s is an IPv6 address: a Teredo server is reached over IPv4", a)
+		}
+		*s.addr = a
+	}
+	if !cfg.Server.IsValid() {
+		return nil
+	}
+	_, err := qualify.New(cfg)
+	return err
+}
+
+// server2 is the second address of the n-th server, empty if it was not given.
+func (r *run) server2(n int) string {
+	if n < len(r.Server2) {
+		return r.Server2[n]
+	}
+	return ""
+}
+
+// client is what the status requests see: nothing but a sentence until the UDP socket could be made.
+type client struct {
+	running atomic.Pointer[tunnel.Client]
+	waiting atomic.Pointer[error]
+}
+
+func start(ctx context.Context, r *run) error {
+	socket, err := control.Listen(r.Control)
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	device, err := tunnel.OpenDevice(r.TUN)
+	if err != nil {
+		return err
+	}
+	defer device.Close()
+	if err := netcfg.ClientUp(r.TUN, teredo.MTU); err != nil {
+		return err
+	}
+	broadcasts, err := netcfg.Broadcasts()
+	if err != nil {
+		return err
+	}
+	cfg := tunnel.ClientConfig{
+		Device: device, Log: r.Logger(),
+		Servers: r.lookups(), PermitIPv4: r.PermitIPv4,
+		Network:   tunnel.Network{Broadcasts: broadcasts},
+		Configure: r.configure,
+		Changed:   cli.StatusLine,
+	}
+	if r.LocalDiscovery {
+		cfg.Discovery = func(local netip.Addr) (tunnel.Conn, error) {
+			return udp.ListenMulticast(netip.AddrPortFrom(teredo.DiscoveryAddr(), teredo.Port), local)
+		}
+	}
+	var c client
+	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.Go(func() error {
+		return control.Serve(ctx, socket, map[string]func(context.Context) (any, error){"status": c.status, "peers": c.peers})
+	})
+	tasks.Go(func() error { return c.run(ctx, r, cfg) })
+	cli.Ready("Qualifying with " + r.Server[0])
+	return tasks.Wait()
+}
+
+// run waits until the service port can be opened, and runs the client.
+func (c *client) run(ctx context.Context, r *run, cfg tunnel.ClientConfig) error {
+	conn, err := c.listen(ctx, r, cfg)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	cfg.Conn = conn
+	cfg.Local = func(server netip.Addr) netip.AddrPort {
+		local := conn.LocalAddr()
+		if !local.Addr().IsUnspecified() {
+			return local
+		}
+		addr, err := netcfg.LocalIPv4(server)
+		if err != nil {
+			return netip.AddrPort{}
+		}
+		return netip.AddrPortFrom(addr, local.Port())
+	}
+	t := tunnel.NewClient(cfg)
+	c.running.Store(t)
+	return t.Run(ctx)
+}
+
+// listen opens the service port. An address that no interface has may still come, for instance by DHCP.
+func (c *client) listen(ctx context.Context, r *run, cfg tunnel.ClientConfig) (*udp.Conn, error) {
+	local := netip.IPv4Unspecified()
+	if r.Bind.IsValid() {
+		local = r.Bind.Addr
+	}
+	for {
+		conn, err := udp.Listen(netip.AddrPortFrom(local, r.Port))
+		if !errors.Is(err, syscall.EADDRNOTAVAIL) {
+			return conn, err
+		}
+		if c.waiting.Swap(&err) == nil {
+			cfg.Log.Warn("cannot open the UDP port yet, trying again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(bindRetry):
+		}
+	}
+}
+
+func (c *client) status(ctx context.Context) (any, error) {
+	if t := c.running.Load(); t != nil {
+		return t.Status(ctx)
+	}
+	s := tunnel.ClientStatus{State: qualify.Initial.String(), NAT: qualify.Unknown.String(), HeardSeconds: -1}
+	if err := c.waiting.Load(); err != nil {
+		s.LastError, s.WaitingFor = (*err).Error(), "the local address"
+	}
+	return s, nil
+}
+
+func (c *client) peers(ctx context.Context) (any, error) {
+	if t := c.running.Load(); t != nil {
+		return t.Peers(ctx)
+	}
+	return []peer.Info{}, nil
+}
+
+// configure gives the interface its Teredo address, or takes it away.
+func (r *run) configure(old, new netip.Addr) error {
+	if new.IsValid() {
+		return netcfg.SetAddress(r.TUN, new)
+	}
+	return netcfg.ClearAddress(r.TUN, old)
+}
+
+// lookups finds the addresses of each configured server.
+func (r *run) lookups() []tunnel.Lookup {
+	var lookups []tunnel.Lookup
+	for n, host := range r.Server {
+		lookups = append(lookups, func(ctx context.Context, current tunnel.Servers) (found tunnel.Servers, ttl time.Duration, err error) {
+			found.Primary, ttl, err = resolveHost(ctx, host, current.Primary)
+			host2 := r.server2(n)
+			if err != nil || host2 == "" {
+				return found, ttl, err
+			}
+			var ttl2 time.Duration
+			found.Secondary, ttl2, err = resolveHost(ctx, host2, current.Secondary)
+			if ttl == 0 || ttl2 > 0 && ttl2 < ttl {
+				ttl = ttl2
+			}
+			return found, ttl, err
+		})
+	}
+	return lookups
+}
+
+// resolveHost finds an address of a server. Of several it keeps the one in use, as another would change our IPv6 address.
+func resolveHost(ctx context.Context, host string, inUse netip.Addr) (netip.Addr, time.Duration, error) {
+	var resolver resolve.Resolver
+	addrs, ttl, err := resolver.Lookup(ctx, host)
+	switch {
+	case err != nil:
+		return netip.Addr{}, 0, err
+	case slices.Contains(addrs, inUse):
+		return inUse, ttl, nil
+	}
+	return addrs[0], ttl, nil
+}

@@ -1,0 +1,98 @@
+// Command teredo-server lets Teredo clients find their address and each other (RFC 4380 §5.3).
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/teredo-suite/teredo/internal/cli"
+	"github.com/teredo-suite/teredo/internal/control"
+	"github.com/teredo-suite/teredo/internal/netcfg"
+	"github.com/teredo-suite/teredo/server"
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+func main() {
+	cli.Program{
+		Name: "teredo-server",
+		Description: "Teredo server: tells IPv6 clients behind IPv4 NATs how the Internet sees them, " +
+			"and helps them to reach each other (UDP port 3544).",
+		Control: "/run/teredo/server.sock",
+	}.Main(&struct {
+		Run     run                       `cmd:"" help:"Serve until stopped."`
+		Status  cli.Status[server.Status] `cmd:"" help:"Show what the running server is doing."`
+		Version cli.Version               `cmd:"" help:"Show the version."`
+	}{})
+}
+
+type run struct {
+	Bind    cli.IPv4 `required:"" placeholder:"ADDRESS" help:"IPv4 address of this host to serve at. Clients carry it in their addresses."`
+	Bind2   cli.IPv4 `name:"bind2" placeholder:"ADDRESS" help:"Second IPv4 address of this host. Clients need it to recognise a symmetric NAT."`
+	Public  cli.IPv4 `placeholder:"ADDRESS" help:"What the Internet sees in place of --bind, where this host is behind a 1:1 NAT."`
+	Public2 cli.IPv4 `name:"public2" placeholder:"ADDRESS" help:"What the Internet sees in place of --bind2."`
+	cli.RunFlags
+}
+
+// Help is the detailed help of the run command.
+func (run) Help() string {
+	return `The server keeps no state about clients. It needs one public IPv4 address, better two.
+With IPv6 connectivity and the capability CAP_NET_RAW it also carries its clients' echo requests
+to native IPv6 hosts, by which a client finds the relay to a host.
+
+Examples:
+
+    ${name} run --bind 192.0.2.1 --bind2 192.0.2.2
+    ${name} run --bind 10.1.2.3 --public 192.0.2.1
+    ${name} run --config /etc/teredo/server.toml`
+}
+
+// Run serves clients and status requests.
+func (r *run) Run(ctx context.Context) error {
+	log := r.Logger()
+	cfg, err := r.config()
+	if err != nil {
+		return err
+	}
+	socket, err := control.Listen(r.Control)
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	srv, err := server.New(cfg, log)
+	if err != nil {
+		return err
+	}
+	status := srv.Status()
+	log.Info("serving", slog.Any("bind", status.Bind), slog.Any("public", status.Public), slog.Any("prefix", status.Prefix))
+	if !cfg.Secondary.IsValid() {
+		log.Warn("clients cannot recognise a symmetric NAT: give a second IPv4 address with --bind2")
+	}
+	cli.Ready(fmt.Sprintf("Serving at %v", cfg.Primary))
+
+	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.Go(func() error { return srv.Run(ctx) })
+	tasks.Go(func() error {
+		return control.Serve(ctx, socket, map[string]func(context.Context) (any, error){
+			"status": func(context.Context) (any, error) { return srv.Status(), nil },
+		})
+	})
+	err = tasks.Wait()
+	log.Info("stopped")
+	return err
+}
+
+func (r *run) config() (server.Config, error) {
+	broadcasts, err := netcfg.Broadcasts()
+	if err != nil {
+		return server.Config{}, err
+	}
+	cfg := server.Config{
+		Primary: r.Bind.Addr, Secondary: r.Bind2.Addr,
+		Public: r.Public.Addr, Public2: r.Public2.Addr,
+		Filter: teredo.Filter{Permit: r.PermitIPv4, Broadcasts: broadcasts},
+	}
+	return cfg, cli.Usage(cfg.Check())
+}

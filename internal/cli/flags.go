@@ -1,0 +1,80 @@
+package cli
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+)
+
+// RunFlags are the flags that every run command has. Embed it.
+type RunFlags struct {
+	PermitIPv4 Prefixes   `name:"permit-ipv4" placeholder:"CIDR,…" help:"Also talk to these special-use IPv4 ranges (private, shared, documentation), which are refused otherwise. For labs and private deployments."`
+	Config     ConfigFile `placeholder:"FILE" help:"Read flags from this TOML file: one 'flag = value' a line, without the dashes. The command line wins."`
+	Control    string     `default:"${control}" placeholder:"PATH" help:"Answer status requests on this Unix socket (${default})."`
+	LogLevel   LogLevel   `default:"info" placeholder:"LEVEL" help:"Log this and what is graver: debug, info, warn or error (${default})."`
+}
+
+// IPv4 is a flag that holds an IPv4 address. The zero value (not IsValid) means that it was not given.
+type IPv4 struct{ netip.Addr }
+
+// UnmarshalText parses an address in dotted form.
+func (a *IPv4) UnmarshalText(text []byte) error {
+	addr, err := netip.ParseAddr(string(text))
+	switch {
+	case err != nil:
+		return fmt.Errorf("%q is not an IPv4 address, such as 192.0.2.1", text)
+	case !addr.Is4():
+		return fmt.Errorf("%s is an IPv6 address, and an IPv4 address is needed", text)
+	}
+	a.Addr = addr
+	return nil
+}
+
+// Prefixes is a flag that holds IPv4 ranges in CIDR form, separated by commas. It may be repeated.
+type Prefixes []netip.Prefix
+
+// UnmarshalText adds the ranges in text to those already there. An empty text has none.
+func (p *Prefixes) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		return nil
+	}
+	for item := range strings.SplitSeq(string(text), ",") {
+		prefix, err := parsePrefix(strings.TrimSpace(item))
+		if err != nil {
+			return err
+		}
+		*p = append(*p, prefix)
+	}
+	return nil
+}
+
+func parsePrefix(s string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(s); err == nil && addr.Is4() {
+		return netip.Prefix{}, fmt.Errorf("%s has no prefix length: write %s/32 for this one address", s, s)
+	}
+	prefix, err := netip.ParsePrefix(s)
+	switch {
+	case err != nil:
+		return netip.Prefix{}, fmt.Errorf("%q is not an IPv4 range in CIDR form, such as 10.0.0.0/8", s)
+	case !prefix.Addr().Is4():
+		return netip.Prefix{}, fmt.Errorf("%s is an IPv6 range, and IPv4 ranges are needed", s)
+	case prefix != prefix.Masked():
+		return netip.Prefix{}, fmt.Errorf("%s has bits set beyond its prefix length: write %v", s, prefix.Masked())
+	}
+	return prefix, nil
+}
+
+// LogLevel is a flag that holds the least grave level that is logged.
+type LogLevel slog.Level
+
+// UnmarshalText parses debug, info, warn or error.
+func (l *LogLevel) UnmarshalText(text []byte) error {
+	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
+		if strings.EqualFold(level.String(), string(text)) {
+			*l = LogLevel(level)
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is not a log level: choose debug, info, warn or error", text)
+}

@@ -1,0 +1,47 @@
+package cli
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/alecthomas/kong"
+)
+
+// version is set by the linker (-X) when a release is built from a tree without version control.
+var version string
+
+// Version is the version command.
+type Version struct{}
+
+// Run prints one line: program, version, commit, Go version and platform.
+func (Version) Run(k *kong.Kong) error {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		info = &debug.BuildInfo{}
+	}
+	_, err := fmt.Fprintf(k.Stdout, "%s %s (%s, %s/%s)\n", k.Model.Name, describe(version, info), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
+}
+
+// describe names the version: what the linker was told, else what the go command recorded.
+func describe(linked string, info *debug.BuildInfo) string {
+	name := linked
+	if name == "" {
+		name = info.Main.Version
+	}
+	if name == "" || name == "(devel)" {
+		name = "development build"
+	}
+	settings := make(map[string]string)
+	for _, s := range info.Settings {
+		settings[s.Key] = s.Value
+	}
+	if commit := settings["vcs.revision"]; commit != "" {
+		name += ", commit " + commit[:min(12, len(commit))]
+		if settings["vcs.modified"] == "true" {
+			name += " with local changes"
+		}
+	}
+	return name
+}

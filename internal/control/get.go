@@ -1,0 +1,75 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+)
+
+// ErrNotRunning tells that nothing answers on the control socket.
+var ErrNotRunning = errors.New("not running")
+
+const (
+	getTimeout = 2 * answerTimeout
+	maxAnswer  = 256 << 20 // bytes; a full list of peers is far smaller
+)
+
+// Get asks the program that listens on the control socket at path for what ("status", "peers"), and decodes
+// the JSON answer into the value that into points to. The error is ErrNotRunning when nothing answers.
+func Get(ctx context.Context, path, what string, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, getTimeout)
+	defer cancel()
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		},
+		DisableKeepAlives: true,
+	}
+	defer transport.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://control/"+what, nil)
+	if err != nil {
+		return fmt.Errorf("ask for %s: %w", what, err)
+	}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return unreachable(path, err)
+	}
+	defer resp.Body.Close()
+	body := io.LimitReader(resp.Body, maxAnswer)
+	if resp.StatusCode != http.StatusOK {
+		return refused(path, what, resp.StatusCode, body)
+	}
+	if err := json.NewDecoder(body).Decode(into); err != nil {
+		return fmt.Errorf("read the %s from control socket %s: %w", what, path, err)
+	}
+	return nil
+}
+
+// unreachable says in one sentence why nobody answered on the socket.
+func unreachable(path string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%w: nothing answers on control socket %s; start it first, or name its socket with --control PATH", ErrNotRunning, path)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("no permission to use control socket %s; run as root or as the user that started it", path)
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("no answer on control socket %s within %v; the program hangs, restart it", path, getTimeout)
+	}
+	return fmt.Errorf("ask on control socket %s: %w", path, err)
+}
+
+// refused says why the program that answered did not give what was asked.
+func refused(path, what string, code int, body io.Reader) error {
+	if code == http.StatusNotFound {
+		return fmt.Errorf("the program on control socket %s has no %s to show; name the right socket with --control PATH", path, what)
+	}
+	reason, _ := io.ReadAll(io.LimitReader(body, 512))
+	return fmt.Errorf("the program on control socket %s cannot show its %s: %s", path, what, strings.TrimSpace(string(reason)))
+}

@@ -1,0 +1,192 @@
+package tunnel
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"golang.zx2c4.com/wireguard/tun"
+
+	"github.com/teredo-suite/teredo/internal/drop"
+	"github.com/teredo-suite/teredo/peer"
+	"github.com/teredo-suite/teredo/qualify"
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+const (
+	configureRetry = 5 * time.Second
+	clientPeers    = 4096 // entries in a client's list of recent peers
+)
+
+// ClientConfig says what a client works with. Run closes Device and Conn.
+type ClientConfig struct {
+	Device tun.Device
+	Conn   Conn
+	Log    *slog.Logger
+
+	// Servers are tried in this order, and the one that serves is kept as long as it does.
+	Servers []Lookup
+	// PermitIPv4 are special-use IPv4 ranges to take for global ones.
+	PermitIPv4 []netip.Prefix
+	// Network is the network as it is at the start. Tell changes with NetworkChanged.
+	Network Network
+	// Local is the local IPv4 address and port that packets to the server leave from, invalid when not known.
+	Local func(server netip.Addr) netip.AddrPort
+	// Configure replaces the old Teredo address of the interface by the new one; either may be zero.
+	Configure func(old, new netip.Addr) error
+	// Discovery opens the socket for local discovery bubbles on the interface that has the local address. Nil: no local
+	// discovery.
+	Discovery func(local netip.Addr) (Conn, error)
+	// Changed is told about each change of the state, in a few words. It may be nil.
+	Changed func(state string)
+}
+
+// Client gives a host behind an IPv4 NAT its IPv6 connectivity (RFC 4380 §5.2).
+type Client struct {
+	*pump
+	cfg     ClientConfig
+	started time.Time
+	peers   *peer.Client
+
+	// Of the control goroutine.
+	servers     Servers
+	qualifier   *qualify.Machine // nil until the server's addresses are known, and while the client yields
+	state       qualify.State
+	network     Network
+	local       netip.AddrPort // local address and port toward the server
+	configured  netip.Addr     // the address that the interface has
+	retry       time.Time      // when to try Configure again; zero: no need
+	discoveryAt netip.Addr     // local address at which local discovery is on
+	lookupError error
+	configError error
+
+	// For seek.
+	failed         chan struct{} // the server in use does not serve
+	networkChanged chan struct{}
+
+	discover chan netip.Addr // for listenLocally
+}
+
+// NewClient makes a client that Run starts.
+func NewClient(cfg ClientConfig) *Client {
+	now := time.Now()
+	drops := new(drop.Counters)
+	c := &Client{
+		pump: newPump(cfg.Device, cfg.Conn, drops), cfg: cfg, started: now,
+		network: cfg.Network, failed: make(chan struct{}, 1), networkChanged: make(chan struct{}, 1),
+		discover: make(chan netip.Addr, 1),
+	}
+	c.peers = peer.NewClient(now, peer.Config{Capacity: clientPeers, Filter: c.filter(), Drops: drops})
+	c.peers.SetSubnets(cfg.Network.Subnets)
+	c.table = c.peers.Table()
+	return c
+}
+
+// Run qualifies, and carries packets until ctx ends. The interface, closed at the end, takes its addresses and routes along.
+func (c *Client) Run(ctx context.Context) error { return c.run(ctx, c, c.seek, c.listenLocally) }
+
+func (c *Client) outbound(now time.Time, packet []byte) { c.peers.Outbound(now, packet, &c.out) }
+func (c *Client) refresh(now time.Time, dst netip.Addr) { c.peers.Refresh(now, dst, &c.out) }
+
+// inbound tells the server's packets from those of peers (RFC 4380 §5.2.3).
+func (c *Client) inbound(now time.Time, from netip.AddrPort, p *teredo.Packet) {
+	if c.qualifier == nil {
+		c.drops.Count(drop.NotQualified)
+		return
+	}
+	if from == netip.AddrPortFrom(c.servers.Primary, teredo.Port) {
+		c.qualifier.Heard(now)
+	}
+	if !teredo.IsICMPv6Type(p.IPv6, teredo.ICMPv6RouterAdvertisement) {
+		c.peers.Inbound(now, from, p, &c.out)
+		return
+	}
+	if err := c.qualifier.Inbound(now, from, p, &c.out.UDP); err != nil {
+		c.drops.Count(drop.Advertisement)
+		c.cfg.Log.Debug("router advertisement refused", "from", from, "error", err)
+	}
+	c.follow(now)
+}
+
+func (c *Client) tick(now time.Time) {
+	c.peers.Tick(now, &c.out)
+	if c.qualifier != nil {
+		c.qualifier.Tick(now, &c.out.UDP)
+	}
+	c.follow(now)
+}
+
+func (c *Client) deadline() (at time.Time, ok bool) {
+	at, ok = c.peers.Deadline()
+	earlier := func(t time.Time) {
+		if !ok || t.Before(at) {
+			at, ok = t, true
+		}
+	}
+	if c.qualifier != nil {
+		if t, set := c.qualifier.Deadline(); set {
+			earlier(t)
+		}
+	}
+	if !c.retry.IsZero() {
+		earlier(c.retry)
+	}
+	return at, ok
+}
+
+// follow brings interface and peers in line with what the qualification machine says.
+func (c *Client) follow(now time.Time) {
+	s := c.qualification(now)
+	if s.Address != c.configured && !now.Before(c.retry) {
+		c.configure(now, s.Address)
+	}
+	c.setDiscovery(now, s.State)
+	if s.State == c.state {
+		return
+	}
+	was := c.state
+	c.state = s.State
+	switch s.State {
+	case qualify.Qualified:
+		c.cfg.Log.Info("qualified", "address", s.Address, "mapped", s.Mapped, "nat", s.NAT, "server", c.servers.Primary)
+	case qualify.Offline:
+		c.cfg.Log.Warn("offline", "error", s.LastError, "next", s.Attempt)
+		select {
+		case c.failed <- struct{}{}:
+		default:
+		}
+	default:
+		c.cfg.Log.Debug("state", "was", was, "is", s.State)
+	}
+	c.announce(s)
+}
+
+// announce tells the service manager, in a few words.
+func (c *Client) announce(s qualify.Status) {
+	if c.cfg.Changed == nil {
+		return
+	}
+	switch s.State {
+	case qualify.Qualified:
+		c.cfg.Changed("qualified as " + s.Address.String())
+	case qualify.Offline:
+		c.cfg.Changed("offline: " + s.LastError)
+	default:
+		c.cfg.Changed(s.State.String())
+	}
+}
+
+// configure gives the interface the address, and only then lets packets use it.
+func (c *Client) configure(now time.Time, address netip.Addr) {
+	c.peers.SetAddress(netip.Addr{})
+	c.configError = c.cfg.Configure(c.configured, address)
+	c.retry = time.Time{}
+	if c.configError != nil {
+		c.cfg.Log.Error("cannot configure the interface, trying again", "error", c.configError)
+		c.retry = now.Add(configureRetry)
+		return
+	}
+	c.configured = address
+	c.peers.SetAddress(address)
+}

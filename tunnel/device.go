@@ -1,0 +1,45 @@
+package tunnel
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
+
+	"golang.zx2c4.com/wireguard/tun"
+
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+// CheckName says what is wrong with an interface name, if anything is.
+func CheckName(name string) error {
+	const longest = 15 // IFNAMSIZ without the final zero
+	switch {
+	case name == "" || len(name) > longest:
+		return fmt.Errorf("interface name %q must have 1 to %d characters", name, longest)
+	case name == "." || name == ".." || strings.ContainsAny(name, "/:% \t\n"):
+		return fmt.Errorf("interface name %q must not be . or .., nor contain a slash, colon, percent sign or space", name)
+	}
+	return nil
+}
+
+// OpenDevice creates the TUN interface. It is gone when the device is closed, or its process dies.
+func OpenDevice(name string) (tun.Device, error) {
+	dev, err := tun.CreateTUN(name, teredo.MTU)
+	switch {
+	case err == nil:
+		return dev, nil
+	case errors.Is(err, os.ErrPermission):
+		return nil, fmt.Errorf("cannot create the interface %s: run as root, or give the program CAP_NET_ADMIN: %w", name, err)
+	case errors.Is(err, syscall.EBUSY):
+		return nil, fmt.Errorf("interface %s exists already and is in use: stop the program that has it, or choose another name with --tun: %w", name, err)
+	case errors.Is(err, syscall.EINVAL):
+		return nil, fmt.Errorf("interface %s exists already and is no TUN interface: choose another name with --tun: %w", name, err)
+	}
+	if _, missing := os.Stat("/dev/net/tun"); errors.Is(missing, fs.ErrNotExist) {
+		return nil, fmt.Errorf("cannot create the interface %s: /dev/net/tun is missing; load the module with 'modprobe tun', or give the container the device", name)
+	}
+	return nil, fmt.Errorf("create the interface %s: %w", name, err)
+}

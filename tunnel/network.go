@@ -1,0 +1,88 @@
+package tunnel
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/teredo-suite/teredo/qualify"
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+// Network is what a client needs to know about the network that its host is in.
+type Network struct {
+	Broadcasts []netip.Addr   // directed-broadcast addresses of the attached IPv4 subnets
+	Subnets    []netip.Prefix // the attached IPv4 subnets
+	Native     string         // the interface through which the host has native IPv6; empty: it has none
+}
+
+// NetworkChanged tells the client that addresses or routes have changed, or that the host has slept. A client whose local
+// address is another one qualifies anew at once; else it asks the server whether its mapping still holds. While the host
+// has native IPv6 the client yields to it (RFC 4380 §5.5).
+func (c *Client) NetworkChanged(ctx context.Context, n Network) error {
+	return c.call(ctx, func(now time.Time) {
+		c.changed(now, n)
+		select {
+		case c.networkChanged <- struct{}{}:
+		default:
+		}
+	})
+}
+
+func (c *Client) changed(now time.Time, n Network) {
+	was := c.network.Native
+	c.network = n
+	c.peers.SetFilter(c.filter())
+	c.peers.SetSubnets(n.Subnets)
+	switch {
+	case n.Native != "":
+		c.yield(now)
+		return
+	case was != "":
+		c.cfg.Log.Info("native IPv6 is gone, qualifying again", "interface", was)
+		return // seek finds a server now
+	case c.qualifier == nil:
+		return
+	}
+	local := c.cfg.Local(c.servers.Primary)
+	if local == c.local {
+		c.qualifier.Check(now, &c.out.UDP)
+		return
+	}
+	c.cfg.Log.Info("the local address has changed, qualifying again", "was", c.local, "is", local)
+	c.local = local
+	c.qualifier.Start(now, &c.out.UDP)
+	c.follow(now)
+}
+
+// yield gives up the Teredo address, as long as the host has IPv6 by other means (SUN-01).
+func (c *Client) yield(now time.Time) {
+	if c.qualifier == nil {
+		return
+	}
+	c.cfg.Log.Info("yielding to native IPv6", "interface", c.network.Native)
+	c.qualifier = nil
+	c.follow(now)
+}
+
+// filter is the configured one with the directed-broadcast addresses of now (SEC-V4-01).
+func (c *Client) filter() teredo.Filter {
+	return teredo.Filter{Permit: c.cfg.PermitIPv4, Broadcasts: slices.Clone(c.network.Broadcasts)}
+}
+
+// qualification is the state of the qualification machine, or what stands in for it while there is none.
+func (c *Client) qualification(now time.Time) qualify.Status {
+	switch {
+	case c.network.Native != "":
+		return qualify.Status{
+			State:     qualify.Offline,
+			LastError: fmt.Sprintf("the host has native IPv6 through %s, so Teredo is not needed; --always keeps it up", c.network.Native),
+			Attempt:   "native IPv6 to go away",
+		}
+	case c.qualifier == nil:
+		return qualify.Status{Attempt: "the IPv4 addresses of the server"}
+	}
+	return c.qualifier.Status(now)
+}

@@ -1,0 +1,304 @@
+// Package tunnel moves packets between a TUN device and UDP, for a client and for a relay.
+//
+// Two workers carry packets whose path is known: uplink from the TUN device to UDP, downlink back. They look peers up
+// without a lock, read the clock once for a batch and own their buffers. Whatever needs a decision goes through a bounded
+// queue to one control goroutine, which owns the rule machines of packages qualify and peer.
+package tunnel
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.zx2c4.com/wireguard/tun"
+
+	"github.com/teredo-suite/teredo/internal/drop"
+	"github.com/teredo-suite/teredo/internal/udp"
+	"github.com/teredo-suite/teredo/peer"
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+const (
+	// headroom is what a TUN device wants free before a packet that is written to it: its virtio header.
+	headroom = 16
+	// batch is how many datagrams are received at a time.
+	batch = 128
+	// uplinkSize is room for one packet from the TUN device, whose MTU is teredo.MTU unless somebody changed it.
+	uplinkSize = 2048
+	// downlinkSize is room for one datagram and for what the TUN device appends to it when it coalesces TCP segments.
+	downlinkSize = 1<<16 - 1
+	// queueLen is how many packets may wait for the control goroutine.
+	queueLen = 512
+)
+
+// Conn is the UDP socket of the service port. *udp.Conn is one; tests have another.
+type Conn interface {
+	ReadBatch(ms []udp.Message) (int, error)
+	WriteBatch(ms []udp.Message) (int, error)
+	LocalAddr() netip.AddrPort
+	Close() error
+}
+
+// rules decide about the packets that the workers don't carry by themselves. Only the control goroutine calls them.
+type rules interface {
+	outbound(now time.Time, packet []byte)
+	inbound(now time.Time, from netip.AddrPort, p *teredo.Packet)
+	refresh(now time.Time, dst netip.Addr)
+	tick(now time.Time)
+	deadline() (time.Time, bool)
+}
+
+// question is a packet for the control goroutine.
+type question struct {
+	kind   questionKind
+	from   netip.AddrPort // of an inbound one
+	packet []byte         // owned by the question and reused
+}
+
+type questionKind uint8
+
+const (
+	outbound questionKind = iota // packet is an IPv6 packet from the TUN device
+	inbound                      // packet is a UDP payload
+	refresh                      // packet is an IPv6 packet that was sent; its destination's path wants a refresh
+)
+
+// pump is what client and relay have in common.
+type pump struct {
+	dev   tun.Device
+	conn  Conn
+	table *peer.Table
+	drops *drop.Counters
+
+	questions chan *question
+	free      chan *question
+	calls     chan func(now time.Time) // run by the control goroutine
+	stopped   chan struct{}            // closed when the control goroutine has ended
+
+	out      peer.Output // of the control goroutine
+	messages []udp.Message
+	packets  [][]byte
+
+	sent, received atomic.Uint64 // packets carried to UDP and from it
+}
+
+func newPump(dev tun.Device, conn Conn, drops *drop.Counters) *pump {
+	p := &pump{
+		dev: dev, conn: conn, drops: drops,
+		questions: make(chan *question, queueLen),
+		free:      make(chan *question, queueLen),
+		calls:     make(chan func(time.Time)),
+		stopped:   make(chan struct{}),
+	}
+	for range queueLen {
+		p.free <- &question{}
+	}
+	return p
+}
+
+// run carries packets until ctx ends, and closes the socket and the device.
+func (p *pump) run(ctx context.Context, r rules, also ...func(context.Context) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return p.uplink(ctx) })
+	group.Go(p.downlink)
+	group.Go(func() error {
+		defer close(p.stopped)
+		defer p.dev.Close()
+		defer p.conn.Close()
+		return p.control(ctx, r)
+	})
+	for _, f := range also {
+		group.Go(func() error { return f(ctx) })
+	}
+	return group.Wait()
+}
+
+// uplink carries packets from the TUN device to their peers.
+func (p *pump) uplink(ctx context.Context) error {
+	size := p.dev.BatchSize()
+	bufs, sizes := make([][]byte, size), make([]int, size)
+	for i := range bufs {
+		bufs[i] = make([]byte, uplinkSize)
+	}
+	messages := make([]udp.Message, 0, size)
+	for {
+		n, err := p.dev.Read(bufs, sizes, 0)
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, os.ErrClosed):
+			return errors.New("the TUN interface was removed by somebody else; start again to make a new one")
+		case errors.Is(err, tun.ErrTooManySegments):
+			p.drops.Count(drop.Overload) // the segments that had room go on
+		default:
+			return fmt.Errorf("read from the TUN interface: %w", err)
+		}
+		now := p.table.Stamp(time.Now())
+		messages = messages[:0]
+		for i, buf := range bufs[:n] {
+			to, verdict := p.table.Outgoing(buf[:sizes[i]], now)
+			switch verdict {
+			case peer.Ask:
+				p.ask(outbound, netip.AddrPort{}, buf[:sizes[i]])
+				continue
+			case peer.Refresh:
+				p.ask(refresh, netip.AddrPort{}, buf[:sizes[i]])
+			}
+			messages = append(messages, udp.Message{Buf: buf, N: sizes[i], Remote: to})
+		}
+		p.send(messages)
+	}
+}
+
+// send sends datagrams and counts those that the kernel refused.
+func (p *pump) send(messages []udp.Message) {
+	if len(messages) == 0 {
+		return
+	}
+	n, _ := p.conn.WriteBatch(messages)
+	p.sent.Add(uint64(n))
+	if refused := len(messages) - n; refused > 0 {
+		p.drops.Add(drop.SendFailed, uint64(refused))
+	}
+}
+
+// downlink carries packets from peers to the TUN device.
+func (p *pump) downlink() error {
+	store, packets := make([][]byte, batch), make([][]byte, 0, batch)
+	messages := make([]udp.Message, batch)
+	for i := range store {
+		store[i] = make([]byte, headroom+downlinkSize)
+		messages[i].Buf = store[i][headroom:]
+	}
+	for {
+		n, err := p.conn.ReadBatch(messages)
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("receive from UDP: %w", err)
+		}
+		now := p.table.Stamp(time.Now())
+		packets = packets[:0]
+		for i := range messages[:n] {
+			m := &messages[i]
+			if p.table.Incoming(m.Buf[:m.N], m.Remote, now) == peer.Ask {
+				p.ask(inbound, m.Remote, m.Buf[:m.N])
+				continue
+			}
+			packets = append(packets, store[i][:headroom+m.N])
+		}
+		p.deliver(packets)
+	}
+}
+
+// deliver writes packets, each with headroom before it, to the TUN device.
+func (p *pump) deliver(packets [][]byte) {
+	if len(packets) == 0 {
+		return
+	}
+	p.received.Add(uint64(len(packets)))
+	if _, err := p.dev.Write(packets, headroom); err != nil {
+		p.drops.Count(drop.DeliverFailed)
+	}
+}
+
+// ask gives a copy of a packet to the control goroutine, or drops it when too many wait already.
+func (p *pump) ask(kind questionKind, from netip.AddrPort, packet []byte) {
+	select {
+	case q := <-p.free:
+		q.kind, q.from, q.packet = kind, from, append(q.packet[:0], packet...)
+		p.questions <- q // never blocks: there are no more questions than room
+	default:
+		p.drops.Count(drop.Overload)
+	}
+}
+
+// control runs the rules until ctx ends.
+func (p *pump) control(ctx context.Context, r rules) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case q := <-p.questions:
+			p.answer(r, q)
+		case call := <-p.calls:
+			call(time.Now())
+		case <-timer.C:
+			r.tick(time.Now())
+		}
+		p.carryOut()
+		if next, ok := r.deadline(); ok {
+			timer.Reset(time.Until(next))
+		} else {
+			timer.Stop()
+		}
+	}
+}
+
+// answer puts a question to the rules, and those behind it in the queue, as one batch.
+func (p *pump) answer(r rules, q *question) {
+	now := time.Now()
+	for i := 0; ; i++ {
+		switch q.kind {
+		case outbound:
+			r.outbound(now, q.packet)
+		case refresh:
+			r.refresh(now, teredo.Destination(q.packet))
+		case inbound:
+			var packet teredo.Packet
+			if err := packet.Parse(q.packet); err != nil {
+				p.drops.Count(drop.Malformed)
+			} else {
+				r.inbound(now, q.from, &packet)
+			}
+		}
+		p.free <- q
+		if i == batch {
+			return
+		}
+		select {
+		case q = <-p.questions:
+		default:
+			return
+		}
+	}
+}
+
+// carryOut sends and delivers what the rules put into the output.
+func (p *pump) carryOut() {
+	p.messages = p.messages[:0]
+	for _, d := range p.out.UDP.Datagrams() {
+		p.messages = append(p.messages, udp.Message{Buf: d.Payload, N: len(d.Payload), Remote: d.Remote})
+	}
+	p.send(p.messages)
+	p.packets = p.packets[:0]
+	for _, d := range p.out.TUN.Datagrams() {
+		p.packets = append(p.packets, append(make([]byte, headroom, headroom+len(d.Payload)), d.Payload...))
+	}
+	p.deliver(p.packets)
+	p.out.Reset()
+}
+
+// call has the control goroutine run f, and waits for it.
+func (p *pump) call(ctx context.Context, f func(now time.Time)) error {
+	done := make(chan struct{})
+	select {
+	case p.calls <- func(now time.Time) { f(now); close(done) }:
+		<-done
+		return nil
+	case <-p.stopped:
+		return context.Canceled
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
