@@ -8,6 +8,7 @@ require (
 	github.com/coreos/go-systemd/v22 v22.7.0 // indirect
 	github.com/google/go-cmp v0.7.0 // indirect
 	github.com/gopacket/gopacket v1.7.7 // indirect
+	github.com/huin/goupnp v1.3.0 // indirect
 	github.com/lmittmann/tint v1.2.1 // indirect
 	github.com/mdlayher/ndp v1.1.0 // indirect
 	github.com/miekg/dns v1.1.73 // indirect

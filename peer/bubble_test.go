@@ -15,7 +15,7 @@ func TestFirstBubbleAtOnce(t *testing.T) {
 	r.want(r.receive(server, via(peerServer, bubble(other, own))), pair...)
 }
 
-// C-BUB-03: no bubble within 2 s of the last transmission, which data is too. The packet waits until it may.
+// C-BUB-03, K-09: no bubble within 2 s of the last transmission, which data is too. The packet waits until it may.
 func TestBubbleSpacing(t *testing.T) {
 	r, _ := clientRig(t)
 	r.receive(peerMapped, bubble(other, own))

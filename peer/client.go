@@ -214,10 +214,17 @@ func (c *Client) inbound(now Stamp, from netip.AddrPort, pkt *teredo.Packet, out
 		return c.fromServer(now, src, pkt, out)
 	case from == c.mapped:
 		return drop.Loop
-	case from.Port() == 0 || !c.cfg.Filter.Global(from.Addr()) && !c.isLocalAt(c.table.lookup(src), from, now):
+	case from.Port() == 0 || !c.cfg.Filter.Global(from.Addr()) && !c.knows(src, from, now):
 		return drop.NotGlobal
 	}
 	return c.direct(now, src, from, pkt.IPv6, out)
+}
+
+// knows reports whether from is the path to src, or where src said to be on our subnet. Only local peers have a path with a
+// non-global address, and keep it when they cease to announce themselves.
+func (c *Client) knows(src key, from netip.AddrPort, now Stamp) bool {
+	p := c.table.lookup(src)
+	return p != nil && (p.isAt(from) || c.isLocalAt(p, from, now))
 }
 
 // direct is the decision list for packets that did not come from the server (RFC 4380 §5.2.3 cases 1 to 6).

@@ -13,7 +13,7 @@ import (
 	"github.com/teredo-suite/teredo/teredo"
 )
 
-// C-RX-01: what is not plainly an IPv6 packet of consistent length never takes the fast path, and is malformed or has
+// C-RX-01, W-ENC-02: what is not plainly an IPv6 packet of consistent length never takes the fast path, and is malformed or has
 // trailers on the slow one.
 func TestClientReceivesOnlyWellFormed(t *testing.T) {
 	r, _ := clientRig(t)
@@ -97,6 +97,29 @@ func TestClientTrustedPath(t *testing.T) {
 	r.wait(100 * time.Second)
 	r.want(r.receive(peerMapped, data(other, own, 3)), "deliver data 3 other>own")
 	r.want(r.send(data(own, other, 4)), "data 4 own>other to other")
+}
+
+// C-RX-10: a packet on the old path of an entry that is not valid any more opens it again, and what waits for it leaves.
+func TestClientOldPathOpensAgain(t *testing.T) {
+	r, _ := clientRig(t)
+	r.receive(peerMapped, bubble(other, own))
+	r.wait(40 * time.Second)
+	r.want(r.send(data(own, other, 1)), pair...)
+	r.want(r.receive(peerMapped, data(other, own, 2)), "data 1 own>other to other", "deliver data 2 other>own")
+	r.want(r.wait(10 * time.Second))
+}
+
+// C-RX-15: when the search for a path that ran out has failed, the old one is not trusted any more.
+func TestClientOldPathForgotten(t *testing.T) {
+	r, _ := clientRig(t)
+	r.send(data(own, host, 1))
+	r.receive(relay1, r.reply())
+	r.wait(40 * time.Second)
+	r.want(r.receive(relay1, data(host, own, 2)), "deliver data 2 host>own")
+	r.wait(40 * time.Second)
+	r.send(data(own, host, 3))
+	r.wait(10 * time.Second)
+	r.want(r.receive(relay1, data(host, own, 4)), "test own>host to server")
 }
 
 // C-RX-12: a packet straight from the mapping in its source makes a trusted entry; bubbles end there.
@@ -304,7 +327,7 @@ func TestClientLateEchoReply(t *testing.T) {
 	r.want(r.receive(relay1, ping), "deliver echo 129 host>own")
 }
 
-// C-RX-15: a packet of an unknown native source waits for the test of that source; it is delivered when the answer comes
+// C-RX-15, C-DCT-07: a packet of an unknown native source waits for the test of that source; it is delivered when the answer comes
 // from where the packet came from.
 func TestClientNativeSource(t *testing.T) {
 	t.Run("passed", func(t *testing.T) {

@@ -31,7 +31,7 @@ func TestClientValidity(t *testing.T) {
 	}
 }
 
-// C-TX-02, C-DCT-01..04: a packet to a native host waits for the test through our own server, which is repeated up to
+// C-TX-02, C-DCT-01..04, K-11: a packet to a native host waits for the test through our own server, which is repeated up to
 // three times with the same nonce; then it is dropped, and the sender is told.
 func TestClientToNative(t *testing.T) {
 	for lost := range 5 {
@@ -74,8 +74,8 @@ func TestClientConnectivityTest(t *testing.T) {
 	}
 }
 
-// C-TX-06, C-TX-07: a packet to another client waits; a direct bubble and an indirect one through the peer's server
-// (C-BUB-02) go out, and again every 2 s, four times in all. C-TX-05: the cone bit makes no difference.
+// C-TX-06, C-TX-07, K-10, W-BUB-02, W-BUB-03: a packet to another client waits; a direct bubble and an indirect one through the peer's server
+// (C-BUB-02) go out, and again every 2 s, four times in all. C-TX-04, C-TX-05: the cone bit makes no difference.
 func TestClientToTeredo(t *testing.T) {
 	cone := teredo.Address{Server: peerServer.Addr(), Flags: teredo.FlagCone, Mapped: peerMapped}.Addr()
 	for name, dst := range map[string]netip.Addr{"other": other, cone.String(): cone} {
@@ -100,7 +100,7 @@ func TestClientToTeredo(t *testing.T) {
 	}
 }
 
-// C-TX-08, SEC-V4-01, SEC-V4-02: neither bubble nor data for an address with a non-global mapping or server.
+// C-TX-08, SEC-V4-01, SEC-V4-02, SEC-V4-03: neither bubble nor data for an address with a non-global mapping or server.
 func TestClientSendsToGlobalOnly(t *testing.T) {
 	bad := []string{
 		"0.0.0.1", "10.0.0.1", "127.0.0.1", "169.254.1.1", "172.16.0.1", "172.31.255.255", "192.168.0.1", "192.88.99.1",

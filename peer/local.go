@@ -97,13 +97,15 @@ func (c *Client) discovered(now Stamp, from netip.AddrPort, pkt *teredo.Packet, 
 	return drop.None
 }
 
+// onSubnet reports whether a is a host's address on an attached subnet.
 func (c *Client) onSubnet(a netip.Addr) bool {
-	return slices.ContainsFunc(c.discovery.subnets, func(s netip.Prefix) bool { return s.Contains(a) })
+	return !slices.Contains(c.cfg.Filter.Broadcasts, a) &&
+		slices.ContainsFunc(c.discovery.subnets, func(s netip.Prefix) bool { return s.Contains(a) })
 }
 
-// isLocal reports whether a discovery bubble of the peer came in the last 600 s.
+// isLocal reports whether a discovery bubble of the peer came in the last 600 s, from a subnet that is still attached.
 func (c *Client) isLocal(p *Peer, now Stamp) bool {
-	return c.discovering() && p.local != 0 && now-p.localSeen < localFor
+	return c.discovering() && p.local != 0 && now-p.localSeen < localFor && c.onSubnet(wordEndpoint(p.local).Addr())
 }
 
 // isLocalAt reports whether from is the local endpoint of the peer.

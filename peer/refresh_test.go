@@ -93,6 +93,21 @@ func TestRefreshEndedByData(t *testing.T) {
 	if r.m.Waiting() != 0 {
 		t.Error("the refresh goes on")
 	}
+	r.wait(10 * time.Second) // 20 s after that packet there is need for another one
+	r.want(r.send(data(own, other, 3)), "data 3 own>other to other", "test own>other to other")
+}
+
+// A refresh of a path whose host is being tested anew already, because of a packet from elsewhere, adds nothing to it.
+func TestRefreshDuringTest(t *testing.T) {
+	r, _ := clientRig(t)
+	r.send(data(own, host, 0))
+	r.receive(relay1, r.reply())
+	r.wait(19 * time.Second)
+	r.want(r.receive(relay2, data(host, own, 1)), "test own>host to server")
+	r.wait(time.Second)
+	r.want(r.send(data(own, host, 2)), "data 2 own>host to relay1")
+	r.want(r.wait(time.Second), "1s test own>host to server")
+	r.want(r.receive(relay1, r.reply()), "drop 1 untested")
 }
 
 // A refresh whose flow has stopped ends with the path's validity: it does not turn into a search that nobody waits for.

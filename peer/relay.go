@@ -23,6 +23,19 @@ func NewRelay(now time.Time, source, errorSource netip.Addr, cfg Config) *Relay 
 	return r
 }
 
+// Serve says which native IPv6 addresses the relay serves (R-RX-04, R-DOS-01): those in the prefixes. Nil stands for every
+// one, as it is at first; with no prefix nobody is served. A host-specific relay has the addresses of its host here (H-02).
+func (r *Relay) Serve(prefixes []netip.Prefix) {
+	if prefixes == nil {
+		r.table.served.Store(nil)
+		return
+	}
+	r.table.served.Store(newServed(prefixes))
+}
+
+// SetErrorSource changes where ICMPv6 errors come from; the zero Addr means that none are sent.
+func (r *Relay) SetErrorSource(a netip.Addr) { r.errorSource = a }
+
 // Outbound handles an IPv6 packet from the native side that Table.Outgoing had no path for (RFC 4380 §5.4.1).
 func (r *Relay) Outbound(t time.Time, packet []byte, out *Output) {
 	now := r.table.Stamp(t)
@@ -52,7 +65,7 @@ func (r *Relay) refuse(packet []byte) drop.Reason {
 		return drop.Scope
 	case !dst.isTeredo():
 		return drop.Destination // R-TX-01
-	case !src.native():
+	case !r.table.maySend(src):
 		return drop.Source
 	}
 	return r.refuseTeredo(dst.addr())

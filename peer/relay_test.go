@@ -40,8 +40,8 @@ func TestRelayRefuses(t *testing.T) {
 	}
 }
 
-// R-TX-03, R-TX-06, R-TX-08: the first packets wait, a bubble goes through the client's server, again every 2 s and four
-// times in all. R-TX-05: whatever the cone bit says.
+// ST-R-01, R-GEN-01, R-TX-03, R-TX-06, R-TX-08, K-10: the first packets wait, a bubble goes through the client's server, again every 2 s and four
+// times in all. R-TX-04, R-TX-05: whatever the cone bit says.
 func TestRelayToClient(t *testing.T) {
 	cone := teredo.Address{Server: peerServer.Addr(), Flags: teredo.FlagCone, Mapped: peerMapped}.Addr()
 	for name, dst := range map[string]netip.Addr{"other": other, cone.String(): cone} {
@@ -75,7 +75,7 @@ func TestRelayTrustsByData(t *testing.T) {
 	r.want(r.receive(peerMapped, data(other, host, 3)), "deliver data 3 other>host")
 }
 
-// R-TX-03: a valid entry has been heard of less than 30 s ago.
+// R-TX-03, K-07: a valid entry has been heard of less than 30 s ago.
 func TestRelayValidity(t *testing.T) {
 	r, _ := relayRig(t)
 	r.send(data(host, other, 1))
@@ -129,7 +129,7 @@ func TestRelayRefreshInVain(t *testing.T) {
 	r.want(r.wait(time.Minute), "2s "+knock, "4s deliver unreachable relay>host, data 3 host>other", "4s drop 1 no-path")
 }
 
-// R-RX-01..04: what a relay takes from clients.
+// R-RX-01..04, W-ENC-02, W-ENC-04: what a relay takes from clients.
 func TestRelayReceives(t *testing.T) {
 	for _, c := range []struct {
 		name    string

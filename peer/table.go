@@ -115,20 +115,28 @@ type Table struct {
 	epoch   time.Time
 	seed    [2]uint64
 	relay   bool
-	testID  uint16 // identifier of our own connectivity tests, whose replies are not for the local stack
-	own     atomic.Pointer[key]
-	buckets []atomic.Pointer[Peer]
+	testID  uint16                 // identifier of our own connectivity tests, whose replies are not for the local stack
+	own     atomic.Pointer[key]    // of a client: its Teredo address; nil: not qualified
+	served  atomic.Pointer[served] // of a relay: the native addresses that it serves; nil: every one
+	shift   uint8                  // 64 less the bits of a bucket's number
+	buckets []atomic.Pointer[Peer] // a power of two of them
 }
+
+// mixer is 2^64 divided by the golden ratio, made odd. Multiplied with it, every bit of a hash counts for the upper ones,
+// which number the bucket: after one multiplication by an unlucky seed they may be much alike.
+const mixer = 0x9e3779b97f4a7c15
 
 // newTable makes a table with room for about capacity peers.
 func newTable(now time.Time, capacity int, relay bool, random func([]byte)) *Table {
+	size := bits.Len(uint(capacity - 1))
 	var seed [18]byte
 	random(seed[:])
 	t := &Table{
 		epoch: now, relay: relay,
 		seed:    [2]uint64{binary.BigEndian.Uint64(seed[:]), binary.BigEndian.Uint64(seed[8:])},
 		testID:  binary.BigEndian.Uint16(seed[16:]),
-		buckets: make([]atomic.Pointer[Peer], 1<<bits.Len(uint(capacity-1))),
+		shift:   uint8(64 - size),
+		buckets: make([]atomic.Pointer[Peer], 1<<size),
 	}
 	return t
 }
@@ -138,7 +146,7 @@ func (t *Table) Stamp(now time.Time) Stamp { return Stamp(now.Sub(t.epoch)) }
 
 func (t *Table) bucket(k key) *atomic.Pointer[Peer] {
 	hi, lo := bits.Mul64(k.hi^t.seed[0], k.lo^t.seed[1])
-	return &t.buckets[(hi^lo)&uint64(len(t.buckets)-1)]
+	return &t.buckets[(hi^lo)*mixer>>t.shift]
 }
 
 func (t *Table) lookup(k key) *Peer {
@@ -239,21 +247,27 @@ func (t *Table) isTestReply(packet []byte) bool {
 }
 
 // maySend reports whether a packet from the TUN device may have this source: a client sends only as itself (C-TX-10),
-// a relay only for native hosts.
+// a relay only for the native hosts that it serves (H-02).
 func (t *Table) maySend(src key) bool {
 	if t.relay {
-		return src.native()
+		return t.serves(src)
 	}
 	own := t.own.Load()
 	return own != nil && src == *own
 }
 
 // mayDeliver reports whether a packet from UDP may have this destination: a client takes only what is for itself
-// (C-RX-02), a relay only what is for native hosts (R-RX-04).
+// (C-RX-02), a relay only what is for the native hosts that it serves (R-RX-04).
 func (t *Table) mayDeliver(dst key) bool {
 	if t.relay {
-		return dst.native()
+		return t.serves(dst)
 	}
 	own := t.own.Load()
 	return own != nil && dst == *own
+}
+
+// serves reports whether a relay serves a native address.
+func (t *Table) serves(k key) bool {
+	s := t.served.Load()
+	return k.native() && (s == nil || s.contains(k))
 }

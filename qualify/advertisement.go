@@ -13,23 +13,30 @@ import (
 var (
 	ErrUnsolicited     = errors.New("no router solicitation waits for an answer")
 	ErrSource          = errors.New("it is not from the server that was asked")
+	ErrSameAddress     = errors.New("it is from the address that was asked, but the cone bit asks for another")
 	ErrUnauthenticated = errors.New("it has no authentication encapsulation")
 	ErrNonce           = errors.New("its nonce is not the one sent")
-	ErrClientID        = errors.New("it has a client identifier, but none was sent")
+	ErrClientID        = errors.New("its client identifier is not the one sent")
+	ErrUnsigned        = errors.New("the server does not do secure qualification; remove --secret-file if that is right")
+	ErrAuthValue       = errors.New("its authentication value is wrong: it is forged, or the server has another secret")
 	ErrNoOrigin        = errors.New("it has no origin indication")
 	ErrDestination     = errors.New("its IPv6 destination is not the client's link-local address")
 	ErrPrefix          = errors.New("its prefix is not the server's Teredo prefix")
 	ErrOrigin          = errors.New("its origin indication is not a global IPv4 address and a port")
 )
 
-// refusal is an advertisement that was refused.
-type refusal struct {
-	from netip.AddrPort
-	err  error // nil: none was
+// Refusal is a router advertisement that was refused. The zero value means that none was.
+type Refusal struct {
+	From netip.AddrPort
+	Err  error // why
 }
 
-func (r refusal) String() string {
-	return fmt.Sprintf("router advertisement from %v refused: %v", r.from, r.err)
+// String says it in words. It is empty for the zero value.
+func (r Refusal) String() string {
+	if r.Err == nil {
+		return ""
+	}
+	return fmt.Sprintf("router advertisement from %v refused: %v", r.From, r.Err)
 }
 
 // Inbound takes a router advertisement; p is the parsed payload of a datagram from that address. An advertisement that is
@@ -39,32 +46,45 @@ func (m *Machine) Inbound(now time.Time, from netip.AddrPort, p *teredo.Packet, 
 		m.refuse(from, err)
 		return err
 	}
+	m.keyInvalid = m.secure() && p.Auth.Confirmation != 0
 	m.answered(now, p.Origin, out)
 	return nil
 }
 
-// accept checks what makes an advertisement the answer of the exchange (C-QUAL-09, -10, -13, -14, -15, -17; C-SEC-02).
-// The checks that a stranger's packet fails come first.
+// accept checks what makes an advertisement the answer of the exchange (C-QUAL-09, -10, -13, -14, -15, -17; C-SEC-02,
+// -03, -05). The checks that a stranger's packet fails come first.
 func (m *Machine) accept(from netip.AddrPort, p *teredo.Packet) error {
+	x := &m.exchange
 	switch {
-	case !m.exchange.waiting():
+	case !x.waiting():
 		return ErrUnsolicited
-	case from != m.exchange.server:
+	case x.cone && from == x.server:
+		return ErrSameAddress
+	case from != x.server && !(x.cone && from.Port() == teredo.Port):
 		return ErrSource
+	case !p.HasAuth && m.secure():
+		return ErrUnsigned
 	case !p.HasAuth:
 		return ErrUnauthenticated
-	case p.Auth.Nonce != m.exchange.nonce:
+	case p.Auth.Nonce != x.nonce:
 		return ErrNonce
-	case len(p.Auth.ClientID) != 0: // C-SEC-05
-		return ErrClientID
-	case !p.Origin.IsValid():
+	}
+	if err := m.authenticate(p); err != nil {
+		return err
+	}
+	return m.acceptAdvertisement(p)
+}
+
+// acceptAdvertisement checks what the advertisement says, once it is known to answer the solicitation.
+func (m *Machine) acceptAdvertisement(p *teredo.Packet) error {
+	if !p.Origin.IsValid() {
 		return ErrNoOrigin
 	}
 	ra, err := teredo.ParseRouterAdvertisement(p.IPv6)
 	switch {
 	case err != nil:
 		return err
-	case ra.Destination != linkLocal():
+	case ra.Destination != m.exchange.linkLocal():
 		return ErrDestination
 	case teredo.ServerOf(ra.Prefix.Addr()) != m.cfg.Server: // the primary's, also from the secondary
 		return fmt.Errorf("%w: %v belongs to %v", ErrPrefix, ra.Prefix, teredo.ServerOf(ra.Prefix.Addr()))
@@ -78,9 +98,10 @@ func (m *Machine) accept(from netip.AddrPort, p *teredo.Packet) error {
 
 // refuse remembers a refusal for LastError. What the asked server sends is worth more than what strangers send.
 func (m *Machine) refuse(from netip.AddrPort, err error) {
+	m.refused = Refusal{From: from, Err: err}
 	asked := m.exchange.server
-	if m.refusal.err != nil && m.refusal.from == asked && from != asked {
+	if m.refusal.Err != nil && m.refusal.From == asked && from != asked {
 		return
 	}
-	m.refusal = refusal{from: from, err: err}
+	m.refusal = m.refused
 }

@@ -10,7 +10,8 @@ import (
 	"github.com/teredo-suite/teredo/teredo"
 )
 
-// forgeries are advertisements that are not the answer to the solicitation s.
+// forgeries are advertisements that are not the answer to the solicitation s. Those with an origin that is not global would
+// give an address that may not be (W-ADDR-05).
 var forgeries = []struct {
 	name  string
 	forge func(a *advert)
@@ -18,7 +19,9 @@ var forgeries = []struct {
 }{
 	{"C-QUAL-09: no origin indication", func(a *advert) { a.origin = netip.AddrPort{} }, qualify.ErrNoOrigin},
 	{"C-QUAL-09: to another link-local address", func(a *advert) { a.dst = netip.MustParseAddr("fe80::1") }, qualify.ErrDestination},
-	{"C-QUAL-09: with cone bit", func(a *advert) { a.dst = netip.MustParseAddr("fe80::8000:ffff:ffff:ffff") }, qualify.ErrDestination},
+	{"C-QUAL-09: with the other cone bit", func(a *advert) {
+		a.dst = teredo.ClientLinkLocal(!teredo.ConeBit(a.dst), netip.AddrPort{})
+	}, qualify.ErrDestination},
 	{"C-QUAL-09: a wrong checksum", func(a *advert) {
 		a.mangle = func(b []byte) []byte { b[42] ^= 1; return b }
 	}, teredo.ErrICMPv6Checksum},
@@ -34,7 +37,11 @@ var forgeries = []struct {
 	{"C-QUAL-13: multicast origin", func(a *advert) { a.origin = netip.MustParseAddrPort("224.0.0.253:3544") }, qualify.ErrOrigin},
 	{"C-QUAL-13: zero origin", func(a *advert) { a.origin = netip.MustParseAddrPort("0.0.0.0:4000") }, qualify.ErrOrigin},
 	{"C-QUAL-13: port 0", func(a *advert) { a.origin = netip.MustParseAddrPort("203.0.113.5:0") }, qualify.ErrOrigin},
-	{"C-QUAL-14: another address", func(a *advert) { a.from = netip.MustParseAddrPort("198.51.100.9:3544") }, qualify.ErrSource},
+	{"C-QUAL-14: another address", func(a *advert) {
+		if a.from = netip.MustParseAddrPort("198.51.100.9:3544"); teredo.ConeBit(a.dst) {
+			a.from = port3544(server1)
+		}
+	}, qualify.ErrSource},
 	{"C-QUAL-14: another port", func(a *advert) { a.from = netip.AddrPortFrom(a.from.Addr(), 3545) }, qualify.ErrSource},
 	{"C-SEC-02: no authentication", func(a *advert) { a.auth = nil }, qualify.ErrUnauthenticated},
 	{"C-SEC-02: another nonce", func(a *advert) { a.auth.Nonce[7] ^= 1 }, qualify.ErrNonce},
@@ -89,7 +96,10 @@ func checkRefused(t *testing.T, w *world, s solicitation, forge func(*advert), w
 	} else if after.LastError != "" {
 		t.Errorf("LastError = %q while qualified", after.LastError)
 	}
-	after.LastError = before.LastError
+	if after.Refused.From != a.from || !errors.Is(after.Refused.Err, want) {
+		t.Errorf("Refused = %v, want %v", after.Refused, want)
+	}
+	after.LastError, after.Refused = before.LastError, before.Refused
 	if after != before {
 		t.Errorf("status %+v, was %+v", after, before)
 	}
@@ -167,8 +177,12 @@ func TestLateAndReplayed(t *testing.T) {
 		if err := w.deliver(valid(second, moved)); err != qualify.ErrUnsolicited {
 			t.Errorf("error %v", err)
 		}
-		if w.status() != before {
-			t.Errorf("status %+v, was %+v", w.status(), before)
+		after := w.status()
+		if want := "router advertisement from 192.0.2.2:3544 refused: no router solicitation waits for an answer"; after.Refused.String() != want {
+			t.Errorf("Refused = %v, want %q", after.Refused, want)
+		}
+		if after.Refused = before.Refused; after != before {
+			t.Errorf("status %+v, was %+v", after, before)
 		}
 	})
 	t.Run("a replay of an earlier maintenance answer", func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"github.com/teredo-suite/teredo/qualify"
 )
 
+// K-05, K-06: the intervals, with nothing configured and with another one.
 func TestMaintenance(t *testing.T) {
 	t.Run("C-MNT-01, C-MNT-02 and C-MNT-05", func(t *testing.T) {
 		w := newWorld(t)

@@ -13,31 +13,30 @@ import (
 func (m *Machine) begin(now time.Time, out *teredo.Outbox) {
 	m.state = Starting
 	m.nat, m.mapped = Unknown, netip.AddrPort{}
+	m.cone = m.cfg.ConePhase
 	m.solicit(now, m.primary, out)
 }
 
 // solicit opens a new exchange. Its nonce is fresh, so answers to any earlier exchange are refused (C-QUAL-15).
 func (m *Machine) solicit(now time.Time, server netip.AddrPort, out *teredo.Outbox) {
-	m.refusal = refusal{}
-	m.exchange = exchange{server: server, began: now}
+	m.refusal = Refusal{}
+	m.exchange = exchange{server: server, cone: m.cone, began: now}
 	m.cfg.Rand(m.exchange.nonce[:])
 	m.transmit(now, out)
 }
 
-// transmit sends the exchange's router solicitation once more. The authentication has no identifier and no value: it is
-// there for its nonce (§5.2.2).
+// transmit sends the exchange's router solicitation once more.
 func (m *Machine) transmit(now time.Time, out *teredo.Outbox) {
 	x := &m.exchange
 	x.attempt++
 	x.sent = now
 	m.wake = now.Add(timeout)
-	b := teredo.AppendAuth(out.Next(), teredo.Auth{Nonce: x.nonce})
-	out.Send(x.server, teredo.AppendRouterSolicitation(b, linkLocal()))
+	out.Send(x.server, m.appendSolicitation(out.Next()))
 }
 
-// linkLocal is the source of every solicitation. It tells nothing about the client, and its cone bit is 0, both in
-// qualification (RFC 5991 §3.2) and in maintenance.
-func linkLocal() netip.Addr { return teredo.ClientLinkLocal(false, netip.AddrPort{}) }
+// linkLocal is the source of the solicitation. It tells nothing about the client. Its cone bit is 0 in qualification
+// (RFC 5991 §3.2) and in maintenance, but for the cone phase and those it has qualified.
+func (x *exchange) linkLocal() netip.Addr { return teredo.ClientLinkLocal(x.cone, netip.AddrPort{}) }
 
 // answered goes on from a valid advertisement, which ends the exchange.
 func (m *Machine) answered(now time.Time, mapped netip.AddrPort, out *teredo.Outbox) {
@@ -52,6 +51,8 @@ func (m *Machine) answered(now time.Time, mapped netip.AddrPort, out *teredo.Out
 	switch {
 	case m.state == Qualified:
 		m.refreshed(now, mapped, out)
+	case m.cone:
+		m.qualified(now, mapped, Cone, out)
 	case server == m.primary && m.secondary.IsValid():
 		m.mapped = mapped
 		m.solicit(now, m.secondary, out)
@@ -69,16 +70,18 @@ func (m *Machine) unanswered(now time.Time, out *teredo.Outbox) {
 	x := m.exchange
 	m.exchange = exchange{}
 	switch {
-	case m.state == Qualified && m.heard.After(x.began) && m.refusal.from != x.server:
+	case m.state == Qualified && m.heard.After(x.began) && m.refusal.From != x.server:
 		// Other packets came from the server meanwhile. They were sent to the mapping, so it still holds (C-MNT-01).
 		// A refused advertisement is no such sign: it goes to where the solicitation came from, whatever mapping that is.
 		m.await(now, out)
 	case m.state == Qualified:
 		m.offline(now, m.noAnswer(fmt.Sprintf("server %v has stopped answering", x.server),
 			"the Teredo address is withdrawn"))
+	case m.cone: // not behind a cone NAT, or there is no server (C-QUAL-04)
+		m.cone = false
+		m.solicit(now, m.primary, out)
 	case x.server == m.primary:
-		m.offline(now, m.noAnswer(fmt.Sprintf("server %v does not answer", x.server),
-			"check the server's address, and that this network lets UDP out to port 3544"))
+		m.offline(now, m.noAnswer(fmt.Sprintf("server %v does not answer", x.server), m.silenceAdvice()))
 	case m.guessed:
 		m.qualified(now, m.mapped, Unknown, out)
 	default:
@@ -89,10 +92,20 @@ func (m *Machine) unanswered(now time.Time, out *teredo.Outbox) {
 
 // noAnswer words a failed exchange. A server that answers nonsense is reachable, so then the nonsense is the news.
 func (m *Machine) noAnswer(what, advice string) string {
-	if m.refusal.err != nil {
+	if m.refusal.Err != nil {
 		return fmt.Sprintf("%s with a valid router advertisement (%d attempts): %v", what, attempts, m.refusal)
 	}
 	return fmt.Sprintf("%s (%d attempts); %s", what, attempts, advice)
+}
+
+// silenceAdvice says what to look at when the server is silent. Servers drop what they cannot authenticate (S-RX-04), so
+// a wrong secret looks like no server at all.
+func (m *Machine) silenceAdvice() string {
+	if m.secure() {
+		return fmt.Sprintf("check that the server has the same secret for client %q, for it drops what it cannot authenticate; "+
+			"then its address, and that this network lets UDP out to port 3544", m.cfg.ClientID)
+	}
+	return "check the server's address, and that this network lets UDP out to port 3544"
 }
 
 // symmetric ends qualification behind a NAT whose mappings depend on the destination (C-QUAL-08).
@@ -107,28 +120,32 @@ func (m *Machine) symmetric(now time.Time, second netip.AddrPort) {
 // address and port says more.
 func (m *Machine) qualified(now time.Time, mapped netip.AddrPort, kind NAT, out *teredo.Outbox) {
 	m.state = Qualified
-	m.failures, m.failure, m.refusal = 0, "", refusal{}
+	m.failures, m.failure, m.refusal = 0, "", Refusal{}
 	m.use(mapped, kind)
 	m.await(now, out)
 }
 
 // refreshed compares the mapping with the one in use (C-MNT-04). A new mapping has not been seen by the secondary server,
-// and the NAT may be another one, so its kind is no longer known.
+// and the NAT may be another one, so its kind is no longer known; unless the answer shows it, as with the cone bit 1.
 func (m *Machine) refreshed(now time.Time, mapped netip.AddrPort, out *teredo.Outbox) {
 	if mapped != m.mapped {
-		m.use(mapped, Unknown)
+		kind := Unknown
+		if m.cone {
+			kind = Cone
+		}
+		m.use(mapped, kind)
 	}
 	m.await(now, out)
 }
 
 // use builds the Teredo address of the mapping. Its random bits are kept as long as the mapping is the same (W-ADDR-07);
-// the cone bit is always 0 (C-QUAL-12).
+// the cone bit is that of the solicitation that was answered (C-QUAL-12).
 func (m *Machine) use(mapped netip.AddrPort, kind NAT) {
 	m.mapped, m.nat = mapped, kind
 	if mapped == m.cfg.Local() {
 		m.nat = None
 	}
-	if mapped != m.address.Mapped {
+	if mapped != m.address.Mapped || m.cone != (m.address.Flags&teredo.FlagCone != 0) {
 		m.address = teredo.Address{Server: m.cfg.Server, Flags: m.flags(), Mapped: mapped}
 	}
 }
@@ -139,7 +156,7 @@ func (m *Machine) offline(now time.Time, why string) {
 		m.nat, m.mapped = Unknown, netip.AddrPort{}
 	}
 	m.state = Offline
-	m.failure, m.refusal = why, refusal{}
+	m.failure, m.refusal = why, Refusal{}
 	m.wake = now.Add(m.backoff())
 	m.failures++
 }

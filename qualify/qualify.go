@@ -1,7 +1,8 @@
-// Package qualify is what a Teredo client asks its server: the qualification procedure of RFC 4380 §5.2.1 and the
-// maintenance procedure of §5.2.5, as changed by RFC 5991 §3.2 (no cone phase) and RFC 6081 §5.1.1 (refresh interval).
+// Package qualify is what a Teredo client asks its server: the qualification procedure of RFC 4380 §5.2.1, secure where
+// both share a secret (§5.2.2), and the maintenance procedure of §5.2.5, as changed by RFC 5991 §3.2 (no cone phase) and
+// RFC 6081 §5.1.1 (refresh interval); and the determination of the refresh interval (§5.2.7).
 //
-// It is a machine without I/O and without a clock. The caller passes the time and what arrived, sends the datagrams that
+// Machine is without I/O and without a clock. The caller passes the time and what arrived, sends the datagrams that
 // the machine leaves in the Outbox, and calls Tick when Deadline has come. One call does one step: it leaves at most one
 // datagram, and never blocks or loops.
 //
@@ -10,8 +11,8 @@
 //	                     │     ▼                 ▼                                         │
 //	                     └─── Offline: wait, each time longer ◀────────────────────────────┘
 //
-// A router solicitation always carries a nonce, and only an advertisement that repeats it is believed (§5.2.2 without a
-// shared secret). So someone who does not see the client's packets cannot forge an answer.
+// A router solicitation always carries a nonce, and only an advertisement that repeats it is believed (§5.2.2). So someone
+// who does not see the client's packets cannot forge an answer. With a shared secret someone who sees them cannot either.
 package qualify
 
 import (
@@ -28,12 +29,14 @@ const (
 	timeout  = 4 * time.Second // T: how long a router solicitation waits for its answer (K-04)
 	attempts = 3               // N: transmissions of one router solicitation (K-04, A-12)
 
-	defaultInterval = 30 * time.Second // RFC 6081 §5.1.1
-	minInterval     = time.Second      // shorter would only be a burden on the server
+	minInterval = time.Second // shorter would only be a burden on the server
 
 	minBackoff = 5 * time.Second   // the least wait between a failure and the next qualification
 	maxBackoff = 300 * time.Second // and the longest
 )
+
+// DefaultInterval is the refresh interval where none is configured (RFC 6081 §5.1.1).
+const DefaultInterval = 30 * time.Second
 
 // Config says whom to ask, and how.
 type Config struct {
@@ -47,6 +50,12 @@ type Config struct {
 	Local func() netip.AddrPort
 	// Interval is the refresh interval (RFC 6081 §5.1.1): 0 means 30 s, and less than 1 s is refused.
 	Interval time.Duration
+	// ClientID, of at most 255 bytes, and Secret are what client and server share for secure qualification (RFC 4380
+	// §5.2.2). When both are empty, solicitations carry a nonce alone.
+	ClientID, Secret []byte
+	// ConePhase asks with the cone bit 1 first, as RFC 4380 §5.2.1 has it and RFC 5991 §3.2 advises against: a client
+	// that is answered then gets an address that tells everybody what its NAT lets in.
+	ConePhase bool
 	// Filter says which IPv4 addresses the servers and the client's mapping may have.
 	Filter teredo.Filter
 	// Rand fills its argument with random bytes of cryptographic quality (RFC 5991 §4); nil means crypto/rand.
@@ -65,6 +74,7 @@ type Machine struct {
 	nat      NAT
 	mapped   netip.AddrPort // as learned since qualification last began
 	address  teredo.Address // the last address built; kept while offline, so that the same mapping gets the same address
+	cone     bool           // the cone bit of solicitations, and of the address once qualified (C-QUAL-12, C-MNT-02)
 	exchange exchange
 	wake     time.Time // when Tick has something to do; meaningless while Initial
 
@@ -72,14 +82,17 @@ type Machine struct {
 	rtt    time.Duration // of the last exchange that was answered at its first attempt
 	period time.Duration // the randomised refresh interval
 
-	failures int // qualifications failed in a row
-	failure  string
-	refusal  refusal
+	failures   int // qualifications failed in a row
+	failure    string
+	refusal    Refusal // of this exchange
+	refused    Refusal // the latest of all
+	keyInvalid bool    // the server has said so in its latest advertisement (C-SEC-04)
 }
 
 // exchange is one router solicitation, sent up to N times, that waits for its advertisement.
 type exchange struct {
 	server  netip.AddrPort
+	cone    bool // the cone bit: 1 asks for an answer from another address
 	nonce   [8]byte
 	attempt int       // 1..N while waiting, 0 when there is nothing to wait for
 	began   time.Time // first transmission
@@ -91,10 +104,13 @@ func (x *exchange) waiting() bool { return x.attempt > 0 }
 // New returns a Machine in the state Initial. It fails when a server address cannot be one.
 func New(cfg Config) (*Machine, error) {
 	if cfg.Interval == 0 {
-		cfg.Interval = defaultInterval
+		cfg.Interval = DefaultInterval
 	}
 	if cfg.Interval < minInterval {
 		return nil, fmt.Errorf("refresh interval %v is too short; use %v or more", cfg.Interval, minInterval)
+	}
+	if err := checkSecret(cfg.ClientID, cfg.Secret); err != nil {
+		return nil, err
 	}
 	if cfg.Local == nil {
 		cfg.Local = func() netip.AddrPort { return netip.AddrPort{} }
@@ -145,6 +161,15 @@ func (m *Machine) guessSecondary() {
 func (m *Machine) Start(now time.Time, out *teredo.Outbox) {
 	m.failures, m.failure = 0, ""
 	m.begin(now, out)
+}
+
+// SetInterval changes the refresh interval, from now on; less than 1 s counts as 1 s. It may bring Deadline forward.
+func (m *Machine) SetInterval(interval time.Duration) {
+	m.cfg.Interval = max(interval, minInterval)
+	if m.state == Qualified && !m.exchange.waiting() {
+		m.period = m.refreshInterval()
+		m.wake = m.heard.Add(m.period)
+	}
 }
 
 // Heard notes that a packet, of any kind, came from the primary server's address and port (C-RX-03).

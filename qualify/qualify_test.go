@@ -12,6 +12,7 @@ import (
 
 func port3544(a netip.Addr) netip.AddrPort { return netip.AddrPortFrom(a, 3544) }
 
+// ST-C-02
 func TestNewRefusesServers(t *testing.T) {
 	addr := netip.MustParseAddr
 	tests := []struct {
@@ -80,6 +81,7 @@ func TestInitial(t *testing.T) {
 	})
 }
 
+// K-04, W-RS-01: each solicitation to port 3544 of the server, and twice more.
 func TestPrimaryPhase(t *testing.T) {
 	t.Run("C-QUAL-02 and C-QUAL-03", func(t *testing.T) {
 		w := newWorld(t)

@@ -7,11 +7,15 @@ import (
 	"github.com/teredo-suite/teredo/teredo"
 )
 
-// flags draws the flags of a Teredo address: 12 random bits, and the cone bit 0 (RFC 5991 §3.1).
+// flags draws the flags of a Teredo address: 12 random bits (RFC 5991 §3.1), and the cone bit.
 func (m *Machine) flags() uint16 {
 	var b [2]byte
 	m.cfg.Rand(b[:])
-	return binary.BigEndian.Uint16(b[:]) & teredo.FlagRandomMask
+	flags := binary.BigEndian.Uint16(b[:]) & teredo.FlagRandomMask
+	if m.cone {
+		flags |= teredo.FlagCone
+	}
+	return flags
 }
 
 // refreshInterval draws the randomised refresh interval: 75 to 100 % of the interval (RFC 4380 §5.2).

@@ -38,6 +38,7 @@ const (
 	None                  // the server sees the client's own address and port
 	Restricted            // one mapping for all destinations; whether it filters by port does not matter
 	Symmetric             // a mapping for each destination
+	Cone                  // one mapping for all, and it lets in whoever sends to it; only the cone phase tells
 )
 
 func (n NAT) String() string {
@@ -50,6 +51,8 @@ func (n NAT) String() string {
 		return "restricted"
 	case Symmetric:
 		return "symmetric"
+	case Cone:
+		return "cone"
 	}
 	return fmt.Sprintf("nat(%d)", uint8(n))
 }
@@ -61,6 +64,8 @@ type Status struct {
 	Address   netip.Addr     // the Teredo address; the zero Addr unless qualified
 	Mapped    netip.AddrPort // as the primary server saw it last; invalid when not known
 	LastError string         // why it is not qualified, and what helps; empty when qualified
+	Warning   string         // what needs attention though it works: the server wants a new key; empty: nothing
+	Refused   Refusal        // the latest router advertisement that was refused
 	LastHeard time.Time      // last packet from the primary server; zero when there was none
 	RTT       time.Duration  // of the last exchange answered at its first attempt; 0 when there was none
 	Attempt   string         // what it waits for; empty when it waits for nothing
@@ -70,7 +75,8 @@ type Status struct {
 func (m *Machine) Status(now time.Time) Status {
 	s := Status{
 		State: m.state, NAT: m.nat, Mapped: m.mapped,
-		LastError: m.lastError(), LastHeard: m.heard, RTT: m.rtt, Attempt: m.attempt(now),
+		LastError: m.lastError(), Warning: m.warning(), Refused: m.refused,
+		LastHeard: m.heard, RTT: m.rtt, Attempt: m.attempt(now),
 	}
 	if m.state == Qualified {
 		s.Address = m.address.Addr()
@@ -83,7 +89,7 @@ func (m *Machine) lastError() string {
 	switch {
 	case m.state == Qualified:
 		return ""
-	case m.refusal.err == nil:
+	case m.refusal.Err == nil:
 		return m.failure
 	case m.failure == "":
 		return m.refusal.String()
@@ -92,9 +98,12 @@ func (m *Machine) lastError() string {
 }
 
 func (m *Machine) attempt(now time.Time) string {
+	x := &m.exchange
 	switch {
-	case m.exchange.waiting():
-		return fmt.Sprintf("router advertisement from %v (attempt %d of %d)", m.exchange.server, m.exchange.attempt, attempts)
+	case x.waiting() && x.cone:
+		return fmt.Sprintf("router advertisement from another address of %v (cone bit 1, attempt %d of %d)", x.server, x.attempt, attempts)
+	case x.waiting():
+		return fmt.Sprintf("router advertisement from %v (attempt %d of %d)", x.server, x.attempt, attempts)
 	case m.state == Offline:
 		wait := max(0, m.wake.Sub(now)+time.Second-1)
 		return fmt.Sprintf("next attempt in %v", wait.Truncate(time.Second))

@@ -1,6 +1,7 @@
 package qualify_test
 
 import (
+	"bytes"
 	"encoding/hex"
 	"math/rand/v2"
 	"net/netip"
@@ -27,9 +28,12 @@ var (
 
 // solicitation is a router solicitation that the machine sent.
 type solicitation struct {
-	to    netip.AddrPort
-	nonce [8]byte
-	at    time.Time
+	to     netip.AddrPort
+	cone   bool
+	nonce  [8]byte
+	id     string // client identifier and secret it was signed with
+	secret string
+	at     time.Time
 }
 
 // world is the machine under test, its clock, and what it sent.
@@ -39,6 +43,9 @@ type world struct {
 	out  teredo.Outbox
 	now  time.Time
 	sent []solicitation
+
+	id, secret string // what solicitations must be signed with; empty: nothing
+	cone       bool   // they may have the cone bit
 }
 
 // newWorld makes a machine for servers in the documentation ranges, with random numbers from a fixed seed.
@@ -52,7 +59,7 @@ func newWorld(t *testing.T, change ...func(*qualify.Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &world{t: t, m: m, now: epoch}
+	return &world{t: t, m: m, now: epoch, id: string(cfg.ClientID), secret: string(cfg.Secret), cone: cfg.ConePhase}
 }
 
 func lab() teredo.Filter {
@@ -69,6 +76,10 @@ func noSecondary(c *qualify.Config) {
 func local(a netip.AddrPort) func(*qualify.Config) {
 	return func(c *qualify.Config) { c.Local = func() netip.AddrPort { return a } }
 }
+
+func secure(c *qualify.Config) { c.ClientID, c.Secret = []byte("client1"), []byte("teredo-secret") }
+
+func conePhase(c *qualify.Config) { c.ConePhase = true }
 
 func seeded(seed byte) func([]byte) {
 	r := rand.NewChaCha8([32]byte{seed})
@@ -138,18 +149,36 @@ func (w *world) parse(d teredo.Datagram) solicitation {
 	if err := p.Parse(d.Payload); err != nil {
 		w.t.Fatalf("sent %x: %v", d.Payload, err)
 	}
-	if !p.HasAuth || len(p.Auth.ClientID) != 0 || len(p.Auth.Value) != 0 || p.Auth.Confirmation != 0 {
-		w.t.Errorf("C-SEC-01: authentication %+v is not the nonce-only form", p.Auth)
+	if !p.HasAuth || string(p.Auth.ClientID) != w.id || p.Auth.Confirmation != 0 {
+		w.t.Errorf("C-SEC-01: authentication %+v", p.Auth)
+	}
+	if want := sign(w.secret, p.Auth, netip.AddrPort{}, p.IPv6); !bytes.Equal(p.Auth.Value, want) {
+		w.t.Errorf("W-AUTH-03: authentication value %x, want %x", p.Auth.Value, want)
 	}
 	if p.Origin.IsValid() || len(p.Trailers) != 0 {
 		w.t.Errorf("sent origin %v, trailers %x", p.Origin, p.Trailers)
 	}
-	// The vector of a solicitation with cone bit 0 (C-QUAL-02).
-	const vector = "6000000000083afffe800000000000000000ffffffffffffff02000000000000000000000000000285007d3700000000"
+	cone := teredo.ConeBit(teredo.Source(p.IPv6))
+	if cone && !w.cone {
+		w.t.Error("C-QUAL-02: cone bit 1")
+	}
+	vector := "6000000000083afffe800000000000000000ffffffffffffff02000000000000000000000000000285007d3700000000"
+	if cone { // and the checksum is less by as much
+		vector = "6000000000083afffe800000000000008000ffffffffffffff0200000000000000000000000000028500fd3600000000"
+	}
 	if got := hex.EncodeToString(p.IPv6); got != vector {
 		w.t.Errorf("W-RS-01: sent %s, want %s", got, vector)
 	}
-	return solicitation{to: d.Remote, nonce: p.Auth.Nonce, at: w.now}
+	return solicitation{to: d.Remote, cone: cone, nonce: p.Auth.Nonce, id: w.id, secret: w.secret, at: w.now}
+}
+
+// sign computes an authentication value, which is empty without a secret.
+func sign(secret string, a teredo.Auth, origin netip.AddrPort, ipv6 []byte) []byte {
+	if secret == "" {
+		return nil
+	}
+	value := teredo.AuthValue([]byte(secret), a.Nonce, a.Confirmation, origin, ipv6)
+	return value[:]
 }
 
 // advert is a router advertisement that a test builds; valid makes the one that answers a solicitation.
@@ -160,32 +189,44 @@ type advert struct {
 	prefix netip.Addr // IPv4 address in the prefix
 	dst    netip.Addr
 	mangle func(ipv6 []byte) []byte
+	secret string               // signed with it; empty: not
+	tamper func(*teredo.Packet) // after that
 }
 
+// valid answers as a server does: with the cone bit from its other address (S-RS-03).
 func valid(s solicitation, origin netip.AddrPort) advert {
+	from := s.to
+	if s.cone {
+		from = port3544(server2)
+	}
 	return advert{
-		from: s.to, auth: &teredo.Auth{Nonce: s.nonce}, origin: origin,
-		prefix: server1, dst: netip.MustParseAddr("fe80::ffff:ffff:ffff"),
+		from: from, auth: &teredo.Auth{ClientID: []byte(s.id), Nonce: s.nonce}, origin: origin, secret: s.secret,
+		prefix: server1, dst: teredo.ClientLinkLocal(s.cone, netip.AddrPort{}),
 	}
 }
 
 // deliver hands the advertisement to the machine, as its bytes would come from the socket.
 func (w *world) deliver(a advert) error {
 	w.t.Helper()
-	var b []byte
-	if a.auth != nil {
-		b = teredo.AppendAuth(b, *a.auth)
-	}
-	if a.origin.IsValid() {
-		b = teredo.AppendOrigin(b, a.origin)
-	}
 	ipv6 := teredo.AppendRouterAdvertisement(nil, a.prefix, a.dst)
 	if a.mangle != nil {
 		ipv6 = a.mangle(ipv6)
 	}
+	var b []byte
+	if a.auth != nil {
+		auth := *a.auth
+		auth.Value = sign(a.secret, auth, a.origin, ipv6)
+		b = teredo.AppendAuth(b, auth)
+	}
+	if a.origin.IsValid() {
+		b = teredo.AppendOrigin(b, a.origin)
+	}
 	var p teredo.Packet
 	if err := p.Parse(append(b, ipv6...)); err != nil {
 		w.t.Fatalf("test advertisement: %v", err)
+	}
+	if a.tamper != nil {
+		a.tamper(&p)
 	}
 	return w.m.Inbound(w.now, a.from, &p, &w.out)
 }

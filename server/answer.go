@@ -7,6 +7,9 @@ import (
 	"github.com/teredo-suite/teredo/teredo"
 )
 
+// advertisementLen is the size of a router advertisement without encapsulations.
+const advertisementLen = 96
+
 // advertise answers a router solicitation (RFC 4380 §5.3.2).
 func (h *Handler) advertise(local int, from netip.AddrPort, p *teredo.Packet, b []byte) Verdict {
 	src, err := teredo.ParseRouterSolicitation(p.IPv6)
@@ -16,6 +19,10 @@ func (h *Handler) advertise(local int, from netip.AddrPort, p *teredo.Packet, b 
 	if reason := h.checkTo(from); reason != drop.None {
 		return dropped(Solicitation, reason)
 	}
+	key, ok := h.authenticate(p)
+	if !ok {
+		return dropped(Solicitation, drop.Unauthenticated)
+	}
 	via := local
 	if teredo.ConeBit(src) { // from the other address, so that only a cone NAT lets it in (S-RS-03, S-RS-04)
 		if !h.second {
@@ -23,14 +30,38 @@ func (h *Handler) advertise(local int, from netip.AddrPort, p *teredo.Packet, b 
 		}
 		via = 1 - local
 	}
+	var room [advertisementLen]byte
+	ra := teredo.AppendRouterAdvertisement(room[:0], h.public, src) // the primary address, also at the secondary (S-RS-08)
 	if p.HasAuth {
-		// The nonce proves to the client that we saw its solicitation (S-RS-07). We share no secret with it, so
-		// identifier and value stay empty.
-		b = teredo.AppendAuth(b, teredo.Auth{Nonce: p.Auth.Nonce})
+		b = appendAuth(b, key, from, p, ra)
 	}
 	b = teredo.AppendOrigin(b, from)
-	b = teredo.AppendRouterAdvertisement(b, h.public, src) // the primary address, also at the secondary (S-RS-08)
+	b = append(b, ra...)
 	return Verdict{Action: Send, Kind: Solicitation, Via: via, To: from, Payload: b}
+}
+
+// authenticate reports whether a solicitation may be answered (S-RX-04), and the key to sign the answer with. There is none
+// when secure qualification is not required.
+func (h *Handler) authenticate(p *teredo.Packet) (*key, bool) {
+	secrets := h.secrets.Load()
+	if secrets == nil {
+		return nil, true
+	}
+	key := secrets.verify(p)
+	return key, key != nil
+}
+
+// appendAuth appends the authentication of the advertisement that answers a solicitation with one. The nonce proves to the
+// client that we saw its solicitation (S-RS-07). Without a key we share no secret with it, and identifier and value stay
+// empty; with one it learns that the answer is ours, and whether the key is still valid (S-RS-06).
+func appendAuth(b []byte, key *key, from netip.AddrPort, p *teredo.Packet, ra []byte) []byte {
+	if key == nil {
+		return teredo.AppendAuth(b, teredo.Auth{Nonce: p.Auth.Nonce})
+	}
+	auth := teredo.Auth{ClientID: p.Auth.ClientID, Nonce: p.Auth.Nonce, Confirmation: key.confirmation()}
+	value := key.value(auth.Nonce, auth.Confirmation, from, ra)
+	auth.Value = value[:]
+	return teredo.AppendAuth(b, auth)
 }
 
 // answerEcho answers an Echo Request that is addressed to the server itself (S-FWD-01). The reply is as long as the

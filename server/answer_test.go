@@ -88,7 +88,7 @@ func TestAdvertisementLeavesFrom(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// S-RS-02, S-RS-08: the prefix has the primary address, wherever the solicitation came.
+			// S-RS-02, S-RS-08, W-LL-02: the prefix has the primary address, wherever the solicitation came.
 			want := teredo.RouterAdvertisement{
 				Source: serverLL, Destination: tt.src, Prefix: netip.MustParsePrefix("2001:0:c000:201::/64"), MTU: teredo.MTU,
 			}

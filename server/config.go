@@ -19,6 +19,9 @@ type Config struct {
 	Public, Public2 netip.Addr
 	// Filter says which IPv4 addresses may be sent to.
 	Filter teredo.Filter
+	// Secrets are those of the clients that are served. Nil means that secure qualification is not required, and
+	// everybody is.
+	Secrets *Secrets
 }
 
 // Check reports the first thing that is wrong with the configuration.

@@ -10,7 +10,8 @@ import (
 	"github.com/teredo-suite/teredo/teredo"
 )
 
-// FuzzHandle holds every verdict, on any bytes from anywhere, to what the server promises to third parties.
+// FuzzHandle holds every verdict, on any bytes from anywhere, to what the server promises to third parties
+// (S-RX-02, S-RX-05, S-FWD-02, S-FWD-04, S-RS-05, SEC-NOAMP-01).
 func FuzzHandle(f *testing.F) {
 	for _, payload := range [][]byte{
 		rs(solicitor), rs(coneSolicitor), join(nonceAuth(), rs(solicitor)),
@@ -20,6 +21,7 @@ func FuzzHandle(f *testing.F) {
 		join(nonceAuth(), origin(relay), bubble(clientA, clientB), teredo.AppendNonceTrailer(nil, [4]byte{1, 2, 3, 4})),
 		join(bubble(clientA, clientB), make([]byte, teredo.MaxTrailers+1)),
 		oversized(clientA, nativeHost),
+		signed("client1", secret, rs(solicitor)), signed("client1", longKey, rs(coneSolicitor)),
 	} {
 		ip := mappedA.Addr().As4()
 		f.Add(false, binary.BigEndian.Uint32(ip[:]), mappedA.Port(), payload)
@@ -28,6 +30,7 @@ func FuzzHandle(f *testing.F) {
 	}
 	cfg := labConfig()
 	h := newHandler(f, cfg)
+	secure := newHandler(f, secureConfig(expiry))
 	built := make([]byte, 0, MaxOutput)
 	f.Fuzz(func(t *testing.T, second bool, ip uint32, port uint16, payload []byte) {
 		var b [4]byte
@@ -54,7 +57,24 @@ func FuzzHandle(f *testing.F) {
 		case Native:
 			checkNative(t, cfg, in, v)
 		}
+		if v := secure.Handle(in.local, in.from, payload, built); v.Kind == Solicitation && v.Action == Send {
+			checkAuthentic(t, payload)
+		}
 	})
+}
+
+// checkAuthentic: with secrets, only authentic solicitations are answered.
+func checkAuthentic(t *testing.T, payload []byte) {
+	var p teredo.Packet
+	if err := p.Parse(payload); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range [][]byte{secret, longKey} {
+		if value := teredo.AuthValue(key, p.Auth.Nonce, p.Auth.Confirmation, p.Origin, p.IPv6); bytes.Equal(value[:], p.Auth.Value) {
+			return
+		}
+	}
+	t.Errorf("answers %x", payload)
 }
 
 // checkSend: never to a non-global address or ourselves, never more than the sender spent plus an origin indication,

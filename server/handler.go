@@ -6,6 +6,7 @@ package server
 
 import (
 	"net/netip"
+	"sync/atomic"
 
 	"github.com/teredo-suite/teredo/internal/drop"
 	"github.com/teredo-suite/teredo/teredo"
@@ -52,7 +53,7 @@ type Verdict struct {
 	Payload []byte // built in the buffer that Handle was given
 }
 
-// Handler applies the server's rules to one datagram at a time. It keeps no state (S-GEN-01) and is safe for
+// Handler applies the server's rules to one datagram at a time. It keeps no state of clients (S-GEN-01) and is safe for
 // concurrent use.
 type Handler struct {
 	filter     teredo.Filter
@@ -61,6 +62,7 @@ type Handler struct {
 	own        [4]netip.Addr // bound and public addresses; those not configured are zero
 	allRouters netip.Addr
 	second     bool // there is a secondary address
+	secrets    atomic.Pointer[Secrets]
 }
 
 // NewHandler makes a Handler. The error is that of Config.Check.
@@ -68,20 +70,25 @@ func NewHandler(cfg Config) (*Handler, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
-	return &Handler{
+	h := &Handler{
 		filter:     cfg.Filter,
 		public:     cfg.public(),
 		linkLocal:  teredo.ServerLinkLocal(cfg.public()),
 		own:        [4]netip.Addr{cfg.Primary, cfg.Secondary, cfg.public(), cfg.public2()},
 		allRouters: teredo.AllRouters(),
 		second:     cfg.Secondary.IsValid(),
-	}, nil
+	}
+	h.secrets.Store(cfg.Secrets)
+	return h, nil
 }
+
+// SetSecrets replaces the secrets, see Config.Secrets. It may be called at any time.
+func (h *Handler) SetSecrets(s *Secrets) { h.secrets.Store(s) }
 
 // Handle decides about one UDP payload. local says at which address it arrived (Primary or Secondary), from is its
 // outer source. Whatever leaves is built in buf, which needs a capacity of MaxOutput; neither slice is kept. The checks
 // follow RFC 4380 §5.3.1 and the verdict is never larger than the payload plus an origin indication, but for the
-// router advertisement, which has at most 117 bytes (SEC-NOAMP-01).
+// router advertisement, which is at most 56 bytes larger, in answer to 48 or more (SEC-NOAMP-01).
 func (h *Handler) Handle(local int, from netip.AddrPort, payload, buf []byte) Verdict {
 	var p teredo.Packet
 	if p.Parse(payload) != nil {

@@ -110,6 +110,7 @@ func handle(h *Handler, in input) Verdict {
 	return h.Handle(in.local, in.from, in.payload, make([]byte, 0, MaxOutput))
 }
 
+// All that the server must not carry (W-ENC-02, SEC-V4-03, SEC-SPOOF-01) nor answer (S-RS-05).
 func TestRefusals(t *testing.T) {
 	two := labConfig()
 	one := Config{Primary: primaryAddr, Filter: labFilter()}
@@ -221,7 +222,7 @@ func TestOwnAddressesBehindNAT(t *testing.T) {
 	}
 }
 
-// S-GEN-01: nothing that was handled before changes what happens next.
+// S-GEN-01, ST-S-01: nothing that was handled before changes what happens next.
 func TestHandlerKeepsNoState(t *testing.T) {
 	h := newHandler(t, labConfig())
 	in := input{from: mappedA, payload: bubble(clientA, clientB)}

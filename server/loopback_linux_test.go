@@ -50,7 +50,8 @@ func startLoopback(t *testing.T) loopback {
 	return loopback{s, conns[Primary].(*udp.Conn).LocalAddr(), conns[Secondary].(*udp.Conn).LocalAddr()}
 }
 
-// endpoint is the socket of a client or relay. What it sends is marked ECN-capable.
+// endpoint is the socket of a client or relay. What it sends is marked ECN-capable, which
+// must not show anywhere (ECN-07).
 type endpoint struct {
 	*net.UDPConn
 	t    *testing.T
@@ -158,7 +159,7 @@ func TestLoopbackSurvivesClosedPort(t *testing.T) {
 	}
 }
 
-// The raw socket sends packets as they are, with a source that is not this host's.
+// The raw socket sends packets as they are, with a source that is not this host's (S-FWD-03).
 func TestRawSocket(t *testing.T) {
 	raw, err := openRaw()
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EAFNOSUPPORT) {

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/teredo-suite/teredo/internal/offload"
 	"github.com/teredo-suite/teredo/internal/udp"
 	"github.com/teredo-suite/teredo/teredo"
 )
@@ -62,14 +63,16 @@ func newServer(cfg Config, h *Handler, conns []conn, openRaw func() (nativeSende
 }
 
 func listen(cfg Config, port uint16) ([]conn, error) {
-	primary, err := udp.Listen(netip.AddrPortFrom(cfg.Primary, port))
+	// Datagrams of different clients don't make bursts.
+	options := udp.Options{GSO: offload.Off, GRO: offload.Off}
+	primary, err := udp.Listen(netip.AddrPortFrom(cfg.Primary, port), options)
 	if err != nil {
 		return nil, fmt.Errorf("listen at the primary address: %w", err)
 	}
 	if !cfg.Secondary.IsValid() {
 		return []conn{primary}, nil
 	}
-	secondary, err := udp.Listen(netip.AddrPortFrom(cfg.Secondary, port))
+	secondary, err := udp.Listen(netip.AddrPortFrom(cfg.Secondary, port), options)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("listen at the secondary address: %w", err), primary.Close())
 	}
@@ -89,6 +92,9 @@ func (s *Server) Run(ctx context.Context) error {
 	workers.Wait()
 	return errors.Join(s.Close(), closeAll(natives))
 }
+
+// SetSecrets replaces the secrets of Config. It may be called at any time; solicitations wait for nothing.
+func (s *Server) SetSecrets(secrets *Secrets) { s.handler.SetSecrets(secrets) }
 
 // Close ends Run and closes the UDP sockets. Calls after the first do nothing and return the same.
 func (s *Server) Close() error { return s.close() }

@@ -47,8 +47,7 @@ func (c *fakeConn) ReadBatch(ms []udp.Message) (int, error) {
 		return 0, fmt.Errorf("read udp: %w", net.ErrClosed)
 	case a := <-c.in:
 		for i, d := range a.datagrams {
-			ms[i].N = copy(ms[i].Buf, d.Payload)
-			ms[i].Remote = d.Remote
+			ms[i] = udp.Message{Buf: d.Payload, N: len(d.Payload), Remote: d.Remote}
 		}
 		return len(a.datagrams), a.err
 	}
@@ -283,7 +282,7 @@ func TestRawSocketsAllOrNone(t *testing.T) {
 		}
 		return first, nil
 	}
-	s := newServer(labConfig(), nil, make([]conn, 2), openRaw, slog.New(slog.DiscardHandler))
+	s := newServer(labConfig(), newHandler(t, labConfig()), make([]conn, 2), openRaw, slog.New(slog.DiscardHandler))
 	natives := s.openNatives()
 	want := []nativeSender{noNative{}, noNative{}}
 	if !slices.Equal(natives, want) || first.closes != 1 || s.Status().Native {
@@ -309,7 +308,7 @@ func TestNewChecksConfig(t *testing.T) {
 }
 
 func TestListenErrors(t *testing.T) {
-	taken, err := udp.Listen(netip.MustParseAddrPort("127.0.0.1:0"))
+	taken, err := udp.Listen(netip.MustParseAddrPort("127.0.0.1:0"), udp.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

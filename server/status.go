@@ -10,10 +10,11 @@ import (
 
 // Status is what a server tells about itself.
 type Status struct {
-	Bind          []netip.Addr `json:"bind"`   // addresses it listens on: the primary, then the secondary
-	Public        []netip.Addr `json:"public"` // what the world sees of them
-	Prefix        netip.Prefix `json:"prefix"` // of its clients, a /64
-	Native        bool         `json:"native"` // it can send to native IPv6 hosts
+	Bind          []netip.Addr `json:"bind"`                     // addresses it listens on: the primary, then the secondary
+	Public        []netip.Addr `json:"public"`                   // what the world sees of them
+	Prefix        netip.Prefix `json:"prefix"`                   // of its clients, a /64
+	Native        bool         `json:"native"`                   // it can send to native IPv6 hosts
+	SecureClients int          `json:"secure_clients,omitempty"` // clients with a secret; 0: secure qualification is not required
 	UptimeSeconds int64        `json:"uptime_seconds"`
 	Counters      Counters     `json:"counters"`
 }
@@ -41,6 +42,9 @@ func (s *Server) Status() Status {
 		Native:        s.native.Load(),
 		UptimeSeconds: int64(time.Since(s.started) / time.Second),
 		Counters:      s.counters.snapshot(),
+	}
+	if secrets := s.handler.secrets.Load(); secrets != nil {
+		st.SecureClients = len(secrets.keys)
 	}
 	if s.cfg.Secondary.IsValid() {
 		st.Bind = append(st.Bind, s.cfg.Secondary)

@@ -14,10 +14,6 @@ import (
 const (
 	batch = 64 // datagrams for one system call
 
-	// maxInput holds the largest datagram that can be accepted: authentication, origin indication, packet, trailers.
-	// udp drops what is longer.
-	maxInput = (13 + 255 + 255) + MaxOutput
-
 	// receivePause keeps a socket that fails at every call from taking the processor.
 	receivePause = 100 * time.Millisecond
 )
@@ -37,7 +33,6 @@ func newWorker(s *Server, local int, native nativeSender) *worker {
 	w.in = make([]udp.Message, batch)
 	w.built = make([][]byte, batch)
 	for i := range batch {
-		w.in[i].Buf = make([]byte, maxInput)
 		w.built[i] = make([]byte, 0, MaxOutput)
 	}
 	for via := range w.out {

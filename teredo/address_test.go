@@ -78,7 +78,7 @@ func TestZeroAddress(t *testing.T) {
 	}
 }
 
-// W-ADDR-01, K-20: the random bits are bits 2-5 and 8-15; the cone bit, bit 1, U and G stay clear.
+// W-ADDR-01, W-ADDR-03, K-20: the random bits are bits 2-5 and 8-15; the cone bit, bit 1, U and G stay clear.
 func TestRandomFlags(t *testing.T) {
 	if teredo.FlagRandomMask != 0x3c00|0x00ff {
 		t.Errorf("mask %#04x", teredo.FlagRandomMask)

@@ -72,6 +72,7 @@ func TestAuthValueCovers(t *testing.T) {
 	}
 }
 
+// W-AUTH-01, W-AUTH-02
 func TestAuthRoundTrip(t *testing.T) {
 	bubble := ipv6Packet(clientA, clientB, 59, 255, nil)
 	for _, want := range []teredo.Auth{

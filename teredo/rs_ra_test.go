@@ -33,7 +33,7 @@ func TestSolicitationVector(t *testing.T) {
 	}
 }
 
-// W-RA-01 to W-RA-04
+// W-RA-01..04, K-15
 func TestAdvertisementVector(t *testing.T) {
 	want := vector(t, "ra")
 	got := teredo.AppendRouterAdvertisement(nil, serverV4, clientLL)

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -21,6 +22,7 @@ var (
 func TestConstants(t *testing.T) {
 	for name, c := range map[string]struct{ got, want string }{
 		"K-01 prefix":      {teredo.Prefix().String(), "2001::/32"},
+		"K-02 port":        {strconv.Itoa(teredo.Port), "3544"},
 		"K-03 discovery":   {teredo.DiscoveryAddr().String(), "224.0.0.253"},
 		"W-DISC-01 nodes":  {teredo.AllNodes().String(), "ff02::1"},
 		"W-RS-01 routers":  {teredo.AllRouters().String(), "ff02::2"},

@@ -6,9 +6,8 @@ import (
 	"net/netip"
 	"time"
 
-	"golang.zx2c4.com/wireguard/tun"
-
 	"github.com/teredo-suite/teredo/internal/drop"
+	"github.com/teredo-suite/teredo/internal/tun"
 	"github.com/teredo-suite/teredo/peer"
 	"github.com/teredo-suite/teredo/qualify"
 	"github.com/teredo-suite/teredo/teredo"
@@ -29,6 +28,8 @@ type ClientConfig struct {
 	Servers []Lookup
 	// PermitIPv4 are special-use IPv4 ranges to take for global ones.
 	PermitIPv4 []netip.Prefix
+	// Rand fills with random bytes; one goroutine at a time calls it. Nil: crypto/rand.
+	Rand func([]byte)
 	// Network is the network as it is at the start. Tell changes with NetworkChanged.
 	Network Network
 	// Local is the local IPv4 address and port that packets to the server leave from, invalid when not known.
@@ -38,6 +39,14 @@ type ClientConfig struct {
 	// Discovery opens the socket for local discovery bubbles on the interface that has the local address. Nil: no local
 	// discovery.
 	Discovery func(local netip.Addr) (Conn, error)
+	// ClientID and Secret are for secure qualification, and ConePhase is for old servers; see qualify.Config. SetSecret
+	// changes the first two.
+	ClientID, Secret []byte
+	ConePhase        bool
+	// Interval is the refresh interval; 0 means 30 s. SecondaryPort has it determined instead (RFC 4380 §5.2.7): it opens
+	// another UDP port for that.
+	Interval      time.Duration
+	SecondaryPort func() (Conn, error)
 	// Changed is told about each change of the state, in a few words. It may be nil.
 	Changed func(state string)
 }
@@ -60,12 +69,16 @@ type Client struct {
 	discoveryAt netip.Addr     // local address at which local discovery is on
 	lookupError error
 	configError error
+	warning     string // logged last
+
+	determination determination
 
 	// For seek.
 	failed         chan struct{} // the server in use does not serve
 	networkChanged chan struct{}
 
-	discover chan netip.Addr // for listenLocally
+	discover  chan netip.Addr // for listenLocally
+	secondary chan Conn       // for listenSecondary
 }
 
 // NewClient makes a client that Run starts.
@@ -75,16 +88,18 @@ func NewClient(cfg ClientConfig) *Client {
 	c := &Client{
 		pump: newPump(cfg.Device, cfg.Conn, drops), cfg: cfg, started: now,
 		network: cfg.Network, failed: make(chan struct{}, 1), networkChanged: make(chan struct{}, 1),
-		discover: make(chan netip.Addr, 1),
+		discover: make(chan netip.Addr, 1), secondary: make(chan Conn, 1),
 	}
-	c.peers = peer.NewClient(now, peer.Config{Capacity: clientPeers, Filter: c.filter(), Drops: drops})
+	c.peers = peer.NewClient(now, peer.Config{Capacity: clientPeers, Filter: c.filter(), Drops: drops, Rand: cfg.Rand})
 	c.peers.SetSubnets(cfg.Network.Subnets)
 	c.table = c.peers.Table()
 	return c
 }
 
 // Run qualifies, and carries packets until ctx ends. The interface, closed at the end, takes its addresses and routes along.
-func (c *Client) Run(ctx context.Context) error { return c.run(ctx, c, c.seek, c.listenLocally) }
+func (c *Client) Run(ctx context.Context) error {
+	return c.run(ctx, c, c.seek, c.listenLocally, c.listenSecondary, c.endDetermination)
+}
 
 func (c *Client) outbound(now time.Time, packet []byte) { c.peers.Outbound(now, packet, &c.out) }
 func (c *Client) refresh(now time.Time, dst netip.Addr) { c.peers.Refresh(now, dst, &c.out) }
@@ -114,6 +129,7 @@ func (c *Client) tick(now time.Time) {
 	if c.qualifier != nil {
 		c.qualifier.Tick(now, &c.out.UDP)
 	}
+	c.tickDetermination(now)
 	c.follow(now)
 }
 
@@ -129,6 +145,9 @@ func (c *Client) deadline() (at time.Time, ok bool) {
 			earlier(t)
 		}
 	}
+	if t, set := c.determination.deadline(); set {
+		earlier(t)
+	}
 	if !c.retry.IsZero() {
 		earlier(c.retry)
 	}
@@ -142,6 +161,8 @@ func (c *Client) follow(now time.Time) {
 		c.configure(now, s.Address)
 	}
 	c.setDiscovery(now, s.State)
+	c.determine(now, s)
+	c.warn(s.Warning)
 	if s.State == c.state {
 		return
 	}

@@ -8,9 +8,8 @@ import (
 	"strings"
 	"syscall"
 
-	"golang.zx2c4.com/wireguard/tun"
-
-	"github.com/teredo-suite/teredo/teredo"
+	"github.com/teredo-suite/teredo/internal/offload"
+	"github.com/teredo-suite/teredo/internal/tun"
 )
 
 // CheckName says what is wrong with an interface name, if anything is.
@@ -26,8 +25,8 @@ func CheckName(name string) error {
 }
 
 // OpenDevice creates the TUN interface. It is gone when the device is closed, or its process dies.
-func OpenDevice(name string) (tun.Device, error) {
-	dev, err := tun.CreateTUN(name, teredo.MTU)
+func OpenDevice(name string, mode offload.Mode) (tun.Device, error) {
+	dev, err := tun.Open(name, mode)
 	switch {
 	case err == nil:
 		return dev, nil

@@ -12,9 +12,6 @@ import (
 	"github.com/teredo-suite/teredo/teredo"
 )
 
-// discoverySize is room for a local discovery bubble with trailers; what is longer is none.
-const discoverySize = 256
-
 // setDiscovery turns local discovery on while the client is qualified from a private address, and off otherwise.
 func (c *Client) setDiscovery(now time.Time, state qualify.State) {
 	var local netip.Addr
@@ -64,9 +61,6 @@ func (c *Client) listenLocally(ctx context.Context) error {
 // them is dropped by the kernel.
 func (c *Client) readDiscovery(ctx context.Context, conn Conn) {
 	messages := make([]udp.Message, 8)
-	for i := range messages {
-		messages[i].Buf = make([]byte, discoverySize)
-	}
 	for {
 		n, err := conn.ReadBatch(messages)
 		if err != nil {

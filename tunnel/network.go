@@ -84,5 +84,9 @@ func (c *Client) qualification(now time.Time) qualify.Status {
 	case c.qualifier == nil:
 		return qualify.Status{Attempt: "the IPv4 addresses of the server"}
 	}
-	return c.qualifier.Status(now)
+	s := c.qualifier.Status(now)
+	if s.State != qualify.Qualified && s.LastError == "" && !c.local.IsValid() {
+		s.LastError = fmt.Sprintf("no IPv4 route to the server %s: is the network up?", c.servers.Primary)
+	}
+	return s
 }

@@ -16,23 +16,17 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.zx2c4.com/wireguard/tun"
 
 	"github.com/teredo-suite/teredo/internal/drop"
+	"github.com/teredo-suite/teredo/internal/tun"
 	"github.com/teredo-suite/teredo/internal/udp"
 	"github.com/teredo-suite/teredo/peer"
 	"github.com/teredo-suite/teredo/teredo"
 )
 
 const (
-	// headroom is what a TUN device wants free before a packet that is written to it: its virtio header.
-	headroom = 16
-	// batch is how many datagrams are received at a time.
+	// batch is how many packets a worker takes at a time.
 	batch = 128
-	// uplinkSize is room for one packet from the TUN device, whose MTU is teredo.MTU unless somebody changed it.
-	uplinkSize = 2048
-	// downlinkSize is room for one datagram and for what the TUN device appends to it when it coalesces TCP segments.
-	downlinkSize = 1<<16 - 1
 	// queueLen is how many packets may wait for the control goroutine.
 	queueLen = 512
 )
@@ -121,37 +115,33 @@ func (p *pump) run(ctx context.Context, r rules, also ...func(context.Context) e
 
 // uplink carries packets from the TUN device to their peers.
 func (p *pump) uplink(ctx context.Context) error {
-	size := p.dev.BatchSize()
-	bufs, sizes := make([][]byte, size), make([]int, size)
-	for i := range bufs {
-		bufs[i] = make([]byte, uplinkSize)
-	}
-	messages := make([]udp.Message, 0, size)
+	packets := make([]tun.Packet, batch)
+	messages := make([]udp.Message, 0, batch)
 	for {
-		n, err := p.dev.Read(bufs, sizes, 0)
+		n, err := p.dev.ReadBatch(packets)
 		switch {
 		case err == nil:
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, os.ErrClosed):
 			return errors.New("the TUN interface was removed by somebody else; start again to make a new one")
-		case errors.Is(err, tun.ErrTooManySegments):
-			p.drops.Count(drop.Overload) // the segments that had room go on
+		case errors.Is(err, tun.ErrMalformed):
+			p.drops.Count(drop.Malformed) // those before it go on
 		default:
 			return fmt.Errorf("read from the TUN interface: %w", err)
 		}
 		now := p.table.Stamp(time.Now())
 		messages = messages[:0]
-		for i, buf := range bufs[:n] {
-			to, verdict := p.table.Outgoing(buf[:sizes[i]], now)
+		for _, packet := range packets[:n] {
+			to, verdict := p.table.Outgoing(packet.Head, now)
 			switch verdict {
 			case peer.Ask:
-				p.ask(outbound, netip.AddrPort{}, buf[:sizes[i]])
+				p.ask(outbound, netip.AddrPort{}, packet.Head, packet.Body)
 				continue
 			case peer.Refresh:
-				p.ask(refresh, netip.AddrPort{}, buf[:sizes[i]])
+				p.ask(refresh, netip.AddrPort{}, packet.Head, nil)
 			}
-			messages = append(messages, udp.Message{Buf: buf, N: sizes[i], Remote: to})
+			messages = append(messages, udp.Message{Buf: packet.Head, N: len(packet.Head), Tail: packet.Body, Remote: to})
 		}
 		p.send(messages)
 	}
@@ -171,12 +161,8 @@ func (p *pump) send(messages []udp.Message) {
 
 // downlink carries packets from peers to the TUN device.
 func (p *pump) downlink() error {
-	store, packets := make([][]byte, batch), make([][]byte, 0, batch)
+	packets := make([][]byte, 0, batch)
 	messages := make([]udp.Message, batch)
-	for i := range store {
-		store[i] = make([]byte, headroom+downlinkSize)
-		messages[i].Buf = store[i][headroom:]
-	}
 	for {
 		n, err := p.conn.ReadBatch(messages)
 		if errors.Is(err, net.ErrClosed) {
@@ -189,32 +175,34 @@ func (p *pump) downlink() error {
 		packets = packets[:0]
 		for i := range messages[:n] {
 			m := &messages[i]
-			if p.table.Incoming(m.Buf[:m.N], m.Remote, now) == peer.Ask {
-				p.ask(inbound, m.Remote, m.Buf[:m.N])
+			payload := m.Buf[:m.N]
+			if p.table.Incoming(payload, m.Remote, now) == peer.Ask {
+				p.ask(inbound, m.Remote, payload, nil)
 				continue
 			}
-			packets = append(packets, store[i][:headroom+m.N])
+			packets = append(packets, payload)
 		}
 		p.deliver(packets)
 	}
 }
 
-// deliver writes packets, each with headroom before it, to the TUN device.
+// deliver writes packets to the TUN device.
 func (p *pump) deliver(packets [][]byte) {
 	if len(packets) == 0 {
 		return
 	}
-	p.received.Add(uint64(len(packets)))
-	if _, err := p.dev.Write(packets, headroom); err != nil {
-		p.drops.Count(drop.DeliverFailed)
+	n, _ := p.dev.WriteBatch(packets)
+	p.received.Add(uint64(n))
+	if refused := len(packets) - n; refused > 0 {
+		p.drops.Add(drop.DeliverFailed, uint64(refused))
 	}
 }
 
-// ask gives a copy of a packet to the control goroutine, or drops it when too many wait already.
-func (p *pump) ask(kind questionKind, from netip.AddrPort, packet []byte) {
+// ask gives a copy of a packet, which is in two parts, to the control goroutine, or drops it when too many wait already.
+func (p *pump) ask(kind questionKind, from netip.AddrPort, head, body []byte) {
 	select {
 	case q := <-p.free:
-		q.kind, q.from, q.packet = kind, from, append(q.packet[:0], packet...)
+		q.kind, q.from, q.packet = kind, from, append(append(q.packet[:0], head...), body...)
 		p.questions <- q // never blocks: there are no more questions than room
 	default:
 		p.drops.Count(drop.Overload)
@@ -283,7 +271,7 @@ func (p *pump) carryOut() {
 	p.send(p.messages)
 	p.packets = p.packets[:0]
 	for _, d := range p.out.TUN.Datagrams() {
-		p.packets = append(p.packets, append(make([]byte, headroom, headroom+len(d.Payload)), d.Payload...))
+		p.packets = append(p.packets, d.Payload)
 	}
 	p.deliver(p.packets)
 	p.out.Reset()

@@ -5,9 +5,8 @@ import (
 	"net/netip"
 	"time"
 
-	"golang.zx2c4.com/wireguard/tun"
-
 	"github.com/teredo-suite/teredo/internal/drop"
+	"github.com/teredo-suite/teredo/internal/tun"
 	"github.com/teredo-suite/teredo/peer"
 	"github.com/teredo-suite/teredo/teredo"
 )
@@ -17,19 +16,37 @@ const MostPeersShown = 10000
 
 // RelayConfig says what a relay works with. Run closes Device and Conn.
 type RelayConfig struct {
-	Device   tun.Device
-	Conn     Conn
-	Capacity int           // most clients in the list of recent peers
-	Filter   teredo.Filter // which IPv4 addresses are global unicast
-	Source   netip.Addr    // IPv6 source of bubbles, a link-local address of the relay
-	Errors   netip.Addr    // IPv6 source of ICMPv6 errors; zero: none are sent
+	Device     tun.Device
+	Conn       Conn
+	Capacity   int            // most clients in the list of recent peers
+	PermitIPv4 []netip.Prefix // special-use IPv4 ranges to take for global ones
+	Source     netip.Addr     // IPv6 source of bubbles, a link-local address of the relay
+	Network    RelayNetwork   // as it is at the start; tell changes with NetworkChanged
+	Rand       func([]byte)   // fills with random bytes; one goroutine at a time calls it; nil: crypto/rand
+}
+
+// RelayNetwork is what a relay needs to know about the network that its host is in.
+type RelayNetwork struct {
+	Broadcasts []netip.Addr   // directed-broadcast addresses of the attached IPv4 subnets
+	Errors     netip.Addr     // IPv6 source of ICMPv6 errors; zero: none are sent
+	Serve      []netip.Prefix // native IPv6 addresses that are served; nil: every one, empty: none (R-RX-04)
+}
+
+// serves is Serve in words that need no explanation.
+func (n RelayNetwork) serves() []netip.Prefix {
+	if n.Serve == nil {
+		return []netip.Prefix{netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
+	}
+	return n.Serve
 }
 
 // Relay carries packets between native IPv6 and Teredo clients (RFC 4380 §5.4).
 type Relay struct {
 	*pump
+	cfg     RelayConfig
 	started time.Time
 	peers   *peer.Relay
+	network RelayNetwork // of the control goroutine
 }
 
 // NewRelay makes a relay that Run starts.
@@ -37,11 +54,29 @@ func NewRelay(cfg RelayConfig) *Relay {
 	now := time.Now()
 	drops := new(drop.Counters)
 	r := &Relay{
-		pump: newPump(cfg.Device, cfg.Conn, drops), started: now,
-		peers: peer.NewRelay(now, cfg.Source, cfg.Errors, peer.Config{Capacity: cfg.Capacity, Filter: cfg.Filter, Drops: drops}),
+		pump: newPump(cfg.Device, cfg.Conn, drops), cfg: cfg, started: now, network: cfg.Network,
+		peers: peer.NewRelay(now, cfg.Source, cfg.Network.Errors, peer.Config{
+			Capacity: cfg.Capacity, Filter: cfg.filter(cfg.Network), Drops: drops, Rand: cfg.Rand,
+		}),
 	}
+	r.peers.Serve(cfg.Network.Serve)
 	r.table = r.peers.Table()
 	return r
+}
+
+// filter is the configured one with the directed-broadcast addresses of now (SEC-V4-01).
+func (cfg RelayConfig) filter(n RelayNetwork) teredo.Filter {
+	return teredo.Filter{Permit: cfg.PermitIPv4, Broadcasts: n.Broadcasts}
+}
+
+// NetworkChanged tells the relay that addresses of its host have changed.
+func (r *Relay) NetworkChanged(ctx context.Context, n RelayNetwork) error {
+	return r.call(ctx, func(time.Time) {
+		r.network = n
+		r.peers.SetFilter(r.cfg.filter(n))
+		r.peers.SetErrorSource(n.Errors)
+		r.peers.Serve(n.Serve)
+	})
 }
 
 // Run carries packets until ctx ends.
@@ -59,6 +94,7 @@ func (r *Relay) deadline() (time.Time, bool)           { return r.peers.Deadline
 type RelayStatus struct {
 	State           string            `json:"state"` // "running"
 	Local           netip.AddrPort    `json:"local"`
+	Serves          []netip.Prefix    `json:"serves"` // native IPv6 addresses
 	Peers           int               `json:"peers"`
 	UptimeSeconds   float64           `json:"uptime_seconds"`
 	SentPackets     uint64            `json:"sent_packets"`
@@ -70,7 +106,8 @@ type RelayStatus struct {
 func (r *Relay) Status(ctx context.Context) (s RelayStatus, err error) {
 	err = r.call(ctx, func(now time.Time) {
 		s = RelayStatus{
-			State: "running", Local: r.conn.LocalAddr(), Peers: r.peers.Len(), UptimeSeconds: now.Sub(r.started).Seconds(),
+			State: "running", Local: r.conn.LocalAddr(), Serves: r.network.serves(),
+			Peers: r.peers.Len(), UptimeSeconds: now.Sub(r.started).Seconds(),
 			SentPackets: r.sent.Load(), ReceivedPackets: r.received.Load(), Drops: r.drops.Snapshot(),
 		}
 	})

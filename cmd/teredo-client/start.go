@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"sync/atomic"
@@ -77,15 +78,23 @@ func (r *run) server2(n int) string {
 type client struct {
 	running atomic.Pointer[tunnel.Client]
 	waiting atomic.Pointer[error]
+	started chan struct{} // closed when running is set
+	secret  *secretFile
 }
 
 func start(ctx context.Context, r *run) error {
+	cfg := tunnel.ClientConfig{Log: r.Logger(), ConePhase: r.ConePhase}
+	r.setRefresh(&cfg)
+	secret, err := r.openSecret(&cfg)
+	if err != nil {
+		return err
+	}
 	socket, err := control.Listen(r.Control)
 	if err != nil {
 		return err
 	}
 	defer socket.Close()
-	device, err := tunnel.OpenDevice(r.TUN)
+	device, err := tunnel.OpenDevice(r.TUN, r.TUNOffload)
 	if err != nil {
 		return err
 	}
@@ -93,28 +102,25 @@ func start(ctx context.Context, r *run) error {
 	if err := netcfg.ClientUp(r.TUN, teredo.MTU); err != nil {
 		return err
 	}
-	broadcasts, err := netcfg.Broadcasts()
+	tasks, ctx := errgroup.WithContext(ctx)
+	changes, err := netcfg.Watch(ctx, r.TUN) // ends with any of the tasks
 	if err != nil {
 		return err
 	}
-	cfg := tunnel.ClientConfig{
-		Device: device, Log: r.Logger(),
-		Servers: r.lookups(), PermitIPv4: r.PermitIPv4,
-		Network:   tunnel.Network{Broadcasts: broadcasts},
-		Configure: r.configure,
-		Changed:   cli.StatusLine,
-	}
+	cfg.Device = device
+	cfg.Servers, cfg.PermitIPv4 = r.lookups(), r.PermitIPv4
+	cfg.Configure, cfg.Changed = r.configure, cli.StatusLine
 	if r.LocalDiscovery {
 		cfg.Discovery = func(local netip.Addr) (tunnel.Conn, error) {
 			return udp.ListenMulticast(netip.AddrPortFrom(teredo.DiscoveryAddr(), teredo.Port), local)
 		}
 	}
-	var c client
-	tasks, ctx := errgroup.WithContext(ctx)
+	c := client{secret: secret, started: make(chan struct{})}
 	tasks.Go(func() error {
 		return control.Serve(ctx, socket, map[string]func(context.Context) (any, error){"status": c.status, "peers": c.peers})
 	})
 	tasks.Go(func() error { return c.run(ctx, r, cfg) })
+	tasks.Go(func() error { c.follow(ctx, r, cfg.Log, changes); return nil })
 	cli.Ready("Qualifying with " + r.Server[0])
 	return tasks.Wait()
 }
@@ -127,6 +133,9 @@ func (c *client) run(ctx context.Context, r *run, cfg tunnel.ClientConfig) error
 	}
 	defer conn.Close()
 	cfg.Conn = conn
+	if cfg.Network, err = r.network(); err != nil {
+		return err
+	}
 	cfg.Local = func(server netip.Addr) netip.AddrPort {
 		local := conn.LocalAddr()
 		if !local.Addr().IsUnspecified() {
@@ -140,17 +149,17 @@ func (c *client) run(ctx context.Context, r *run, cfg tunnel.ClientConfig) error
 	}
 	t := tunnel.NewClient(cfg)
 	c.running.Store(t)
-	return t.Run(ctx)
+	close(c.started)
+	tasks, ctx := errgroup.WithContext(ctx)
+	tasks.Go(func() error { return t.Run(ctx) })
+	tasks.Go(func() error { return c.secret.follow(ctx, t) })
+	return tasks.Wait()
 }
 
 // listen opens the service port. An address that no interface has may still come, for instance by DHCP.
 func (c *client) listen(ctx context.Context, r *run, cfg tunnel.ClientConfig) (*udp.Conn, error) {
-	local := netip.IPv4Unspecified()
-	if r.Bind.IsValid() {
-		local = r.Bind.Addr
-	}
 	for {
-		conn, err := udp.Listen(netip.AddrPortFrom(local, r.Port))
+		conn, err := udp.Listen(netip.AddrPortFrom(r.bindAddr(), r.Port), udp.Options{GSO: r.UDPGSO, GRO: r.UDPGRO})
 		if !errors.Is(err, syscall.EADDRNOTAVAIL) {
 			return conn, err
 		}
@@ -163,6 +172,37 @@ func (c *client) listen(ctx context.Context, r *run, cfg tunnel.ClientConfig) (*
 		case <-time.After(bindRetry):
 		}
 	}
+}
+
+// follow tells the client about changes of the network.
+func (c *client) follow(ctx context.Context, r *run, log *slog.Logger, changes <-chan netcfg.Change) {
+	select {
+	case <-c.started: // what changes until then waits in the channel
+	case <-ctx.Done():
+		return
+	}
+	for range changes {
+		network, err := r.network()
+		if err != nil {
+			log.Error("cannot read the state of the network", "error", err)
+			continue
+		}
+		_ = c.running.Load().NetworkChanged(ctx, network) // fails only when the client has stopped
+	}
+}
+
+// network is what the client needs to know about the network as it is now.
+func (r *run) network() (n tunnel.Network, err error) {
+	if n.Broadcasts, err = netcfg.Broadcasts(); err != nil {
+		return n, err
+	}
+	if n.Subnets, err = netcfg.Subnets(); err != nil {
+		return n, err
+	}
+	if !r.Always {
+		n.Native, _, err = netcfg.NativeIPv6(r.TUN)
+	}
+	return n, err
 }
 
 func (c *client) status(ctx context.Context) (any, error) {

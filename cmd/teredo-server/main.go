@@ -22,18 +22,26 @@ func main() {
 			"and helps them to reach each other (UDP port 3544).",
 		Control: "/run/teredo/server.sock",
 	}.Main(&struct {
-		Run     run                       `cmd:"" help:"Serve until stopped."`
-		Status  cli.Status[server.Status] `cmd:"" help:"Show what the running server is doing."`
-		Version cli.Version               `cmd:"" help:"Show the version."`
+		Run     run                `cmd:"" help:"Serve until stopped."`
+		Status  cli.Status[status] `cmd:"" help:"Show what the running server is doing."`
+		Version cli.Version        `cmd:"" help:"Show the version."`
 	}{})
 }
 
 type run struct {
-	Bind    cli.IPv4 `required:"" placeholder:"ADDRESS" help:"IPv4 address of this host to serve at. Clients carry it in their addresses."`
-	Bind2   cli.IPv4 `name:"bind2" placeholder:"ADDRESS" help:"Second IPv4 address of this host. Clients need it to recognise a symmetric NAT."`
-	Public  cli.IPv4 `placeholder:"ADDRESS" help:"What the Internet sees in place of --bind, where this host is behind a 1:1 NAT."`
-	Public2 cli.IPv4 `name:"public2" placeholder:"ADDRESS" help:"What the Internet sees in place of --bind2."`
+	Bind       cli.IPv4 `required:"" placeholder:"ADDRESS" help:"IPv4 address of this host to serve at. Clients carry it in their addresses."`
+	Bind2      cli.IPv4 `name:"bind2" placeholder:"ADDRESS" help:"Second IPv4 address of this host. Clients need it to recognise a symmetric NAT."`
+	Public     cli.IPv4 `placeholder:"ADDRESS" help:"What the Internet sees in place of --bind, where this host is behind a 1:1 NAT."`
+	Public2    cli.IPv4 `name:"public2" placeholder:"ADDRESS" help:"What the Internet sees in place of --bind2."`
+	SecretFile string   `placeholder:"FILE" help:"Serve only clients that have a secret in this file: one 'identifier secret' a line, mode 600. SIGHUP has it read again."`
+	cli.SunsetFlags
 	cli.RunFlags
+}
+
+// status is the server's status with what only the program knows.
+type status struct {
+	Sunset cli.Sunset `json:"sunset,omitzero"` // when it ceases to serve
+	server.Status
 }
 
 // Help is the detailed help of the run command.
@@ -56,6 +64,15 @@ func (r *run) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	secrets, inUse, err := r.openSecrets(log)
+	if err != nil {
+		return err
+	}
+	cfg.Secrets = inUse
+	ctx, err = r.Sunset.Context(ctx, log)
+	if err != nil {
+		return err
+	}
 	socket, err := control.Listen(r.Control)
 	if err != nil {
 		return err
@@ -65,8 +82,8 @@ func (r *run) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	status := srv.Status()
-	log.Info("serving", slog.Any("bind", status.Bind), slog.Any("public", status.Public), slog.Any("prefix", status.Prefix))
+	now := srv.Status()
+	log.Info("serving", slog.Any("bind", now.Bind), slog.Any("public", now.Public), slog.Any("prefix", now.Prefix))
 	if !cfg.Secondary.IsValid() {
 		log.Warn("clients cannot recognise a symmetric NAT: give a second IPv4 address with --bind2")
 	}
@@ -74,9 +91,10 @@ func (r *run) Run(ctx context.Context) error {
 
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.Go(func() error { return srv.Run(ctx) })
+	tasks.Go(func() error { return secrets.follow(ctx, srv) })
 	tasks.Go(func() error {
 		return control.Serve(ctx, socket, map[string]func(context.Context) (any, error){
-			"status": func(context.Context) (any, error) { return srv.Status(), nil },
+			"status": func(context.Context) (any, error) { return status{r.Sunset, srv.Status()}, nil },
 		})
 	})
 	err = tasks.Wait()

@@ -8,13 +8,14 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/pelletier/go-toml/v2"
 )
 
 // ConfigFile is a flag that names a TOML file with values for the other flags of its command. A key is the name of
-// a flag; its value is a string, number, true or false, or a list of these. A key that is no flag is an error.
+// a flag; its value is a string, number, true or false, date, or a list of these. A key that is no flag is an error.
 type ConfigFile string
 
 // BeforeResolve is called by kong once the command line is parsed, and adds what the file says.
@@ -67,8 +68,10 @@ func readConfig(path string) (map[string]string, error) {
 // asArgument writes a TOML value as the command line would: a list with commas.
 func asArgument(value any) (string, error) {
 	switch v := value.(type) {
-	case string, int64, float64, bool:
+	case string, int64, float64, bool, toml.LocalDate, toml.LocalDateTime:
 		return fmt.Sprint(v), nil
+	case time.Time:
+		return v.Format(time.RFC3339), nil
 	case []any:
 		items := make([]string, len(v))
 		for i, item := range v {
@@ -79,7 +82,7 @@ func asArgument(value any) (string, error) {
 		}
 		return strings.Join(items, ","), nil
 	}
-	return "", errors.New("a string, a number, true or false, or a list of these is needed")
+	return "", errors.New("a string, a number, true or false, a date, or a list of these is needed")
 }
 
 // checkKey finds out whether a flag of this name exists and takes this value, so that the error can name the file.

@@ -35,30 +35,51 @@ func (a *IPv4) UnmarshalText(text []byte) error {
 type Prefixes []netip.Prefix
 
 // UnmarshalText adds the ranges in text to those already there. An empty text has none.
-func (p *Prefixes) UnmarshalText(text []byte) error {
-	if len(text) == 0 {
-		return nil
-	}
-	for item := range strings.SplitSeq(string(text), ",") {
-		prefix, err := parsePrefix(strings.TrimSpace(item))
-		if err != nil {
-			return err
-		}
-		*p = append(*p, prefix)
-	}
-	return nil
+func (p *Prefixes) UnmarshalText(text []byte) (err error) {
+	*p, err = appendPrefixes(*p, string(text), family{name: "IPv4", other: "IPv6", bits: 32, example: "10.0.0.0/8"})
+	return err
 }
 
-func parsePrefix(s string) (netip.Prefix, error) {
-	if addr, err := netip.ParseAddr(s); err == nil && addr.Is4() {
-		return netip.Prefix{}, fmt.Errorf("%s has no prefix length: write %s/32 for this one address", s, s)
+// IPv6Prefixes is a flag that holds IPv6 ranges in CIDR form, separated by commas. It may be repeated.
+type IPv6Prefixes []netip.Prefix
+
+// UnmarshalText adds the ranges in text to those already there. An empty text has none.
+func (p *IPv6Prefixes) UnmarshalText(text []byte) (err error) {
+	*p, err = appendPrefixes(*p, string(text), family{name: "IPv6", other: "IPv4", bits: 128, example: "2001:db8::/32"})
+	return err
+}
+
+// family is IPv4 or IPv6, as the person who typed a range is told.
+type family struct {
+	name, other string
+	bits        int // of an address
+	example     string
+}
+
+func appendPrefixes(to []netip.Prefix, text string, f family) ([]netip.Prefix, error) {
+	if text == "" {
+		return to, nil
+	}
+	for item := range strings.SplitSeq(text, ",") {
+		prefix, err := f.parsePrefix(strings.TrimSpace(item))
+		if err != nil {
+			return to, err
+		}
+		to = append(to, prefix)
+	}
+	return to, nil
+}
+
+func (f family) parsePrefix(s string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(s); err == nil && addr.BitLen() == f.bits {
+		return netip.Prefix{}, fmt.Errorf("%s has no prefix length: write %s/%d for this one address", s, s, f.bits)
 	}
 	prefix, err := netip.ParsePrefix(s)
 	switch {
 	case err != nil:
-		return netip.Prefix{}, fmt.Errorf("%q is not an IPv4 range in CIDR form, such as 10.0.0.0/8", s)
-	case !prefix.Addr().Is4():
-		return netip.Prefix{}, fmt.Errorf("%s is an IPv6 range, and IPv4 ranges are needed", s)
+		return netip.Prefix{}, fmt.Errorf("%q is not an %s range in CIDR form, such as %s", s, f.name, f.example)
+	case prefix.Addr().BitLen() != f.bits:
+		return netip.Prefix{}, fmt.Errorf("%s is an %s range, and %s ranges are needed", s, f.other, f.name)
 	case prefix != prefix.Masked():
 		return netip.Prefix{}, fmt.Errorf("%s has bits set beyond its prefix length: write %v", s, prefix.Masked())
 	}

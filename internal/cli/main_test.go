@@ -150,7 +150,7 @@ func TestMistakes(t *testing.T) {
 		"unknown key": {"run --config " + unknown, "configuration file " + unknown +
 			`: unknown key "sevrer2"; the keys are server, bind, port, quick, end, permit-ipv4, control, log-level`, " run"},
 		"value in file":  {"run --config " + wrong, "configuration file " + wrong + `: port: expected a valid 16 bit uint but got "high"`, " run"},
-		"table in file":  {"run --config " + table, "configuration file " + table + `: server: a string, a number, true or false, or a list of these is needed`, " run"},
+		"table in file":  {"run --config " + table, "configuration file " + table + `: server: a string, a number, true or false, a date, or a list of these is needed`, " run"},
 		"config in file": {"run --server a --config " + nested, "configuration file " + nested + `: unknown key "config"`, " run"},
 		"syntax in file": {"run --server a --config " + syntax, "configuration file " + syntax + `, line 2, column `, " run"},
 		"found later":    {"run --server a --end misconfigured", `start: that will never work`, " run"},

@@ -17,8 +17,8 @@ import (
 // and maps in it become indented sections. A slice of structs becomes a table.
 //
 // Names are those of the JSON form with spaces for underscores. What is empty prints as "-", and is left out when
-// its tag has omitempty or omitzero. Numbers named …_seconds and …_seconds_ago print as durations, where a negative
-// one means never.
+// its tag has omitempty or omitzero. Numbers named …_ms, …_seconds and …_seconds_ago print as durations, where a
+// negative one means never.
 func Print(w io.Writer, v any) error {
 	var out bytes.Buffer
 	if rv := reflect.Indirect(reflect.ValueOf(v)); rv.Kind() == reflect.Slice {
@@ -96,7 +96,7 @@ func table(w io.Writer, v reflect.Value) {
 type field struct {
 	index []int
 	name  string
-	unit  string // "", "seconds" or "seconds_ago"
+	unit  string // "", "ms", "seconds" or "seconds_ago"
 	omit  bool   // when zero
 }
 
@@ -108,7 +108,7 @@ func fields(t reflect.Type) []field {
 			continue
 		}
 		out := field{index: f.Index, omit: options == "omitempty" || options == "omitzero"}
-		for _, unit := range []string{"seconds", "seconds_ago"} {
+		for _, unit := range []string{"ms", "seconds", "seconds_ago"} {
 			if short, ok := strings.CutSuffix(name, "_"+unit); ok {
 				name, out.unit = short, unit
 			}
@@ -152,15 +152,17 @@ func isText(v reflect.Value) bool {
 }
 
 func age(v reflect.Value, unit string) string {
-	seconds := v.Convert(reflect.TypeFor[float64]()).Float()
-	if seconds < 0 {
+	number := v.Convert(reflect.TypeFor[float64]()).Float()
+	if number < 0 {
 		return "never"
 	}
-	words := duration(time.Duration(seconds * float64(time.Second)))
-	if unit == "seconds_ago" {
-		words += " ago"
+	switch unit {
+	case "ms":
+		return duration(time.Duration(number * float64(time.Millisecond)))
+	case "seconds_ago":
+		return duration(time.Duration(number*float64(time.Second))) + " ago"
 	}
-	return words
+	return duration(time.Duration(number * float64(time.Second)))
 }
 
 // duration rounds to what a person wants to know: 34.2ms, 7.25s, 3h0m12s, 41d7h.

@@ -18,7 +18,7 @@ type sample struct {
 	Native   bool              `json:"native"`
 	Error    string            `json:"last_error,omitempty"`
 	Heard    float64           `json:"heard_seconds_ago"`
-	RTT      float64           `json:"rtt_seconds,omitzero"`
+	RTT      float64           `json:"rtt_ms,omitzero"`
 	Uptime   int64             `json:"uptime_seconds"`
 	Since    time.Time         `json:"since"`
 	Counters sampleCounters    `json:"counters"`
@@ -41,7 +41,7 @@ func TestPrint(t *testing.T) {
 				State: "qualified", Address: netip.MustParseAddr("2001:0:cb00:7178:0:efff:3fff:fdfe"),
 				Mapped: netip.MustParseAddrPort("192.0.2.1:4096"),
 				Bind:   []netip.Addr{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")},
-				Native: true, Error: "none really", Heard: 4.5, RTT: 0.03421, Uptime: 11000,
+				Native: true, Error: "none really", Heard: 4.5, RTT: 34.2134, Uptime: 11000,
 				Since:    time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 				Counters: sampleCounters{Sent: 12345, Drops: map[string]uint64{"malformed": 3, "loop": 1}},
 			}, `
@@ -138,6 +138,7 @@ func TestDescribe(t *testing.T) {
 		"devel":         {"", build("(devel)", "", ""), "development build"},
 		"commit":        {"", build("(devel)", "0123456789abcdef", "false"), "development build, commit 0123456789ab"},
 		"changed":       {"", build("v1.2.3", "0123456789abcdef", "true"), "v1.2.3, commit 0123456789ab with local changes"},
+		"untagged":      {"", build("v0.0.0-20260102030405-0123456789ab", "0123456789abcdef", "false"), "v0.0.0-20260102030405-0123456789ab"},
 		"linked":        {"v1.2.4", build("v1.2.3", "", ""), "v1.2.4"},
 	}
 	for name, test := range tests {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/alecthomas/kong"
 )
@@ -37,11 +38,14 @@ func describe(linked string, info *debug.BuildInfo) string {
 	for _, s := range info.Settings {
 		settings[s.Key] = s.Value
 	}
-	if commit := settings["vcs.revision"]; commit != "" {
-		name += ", commit " + commit[:min(12, len(commit))]
-		if settings["vcs.modified"] == "true" {
-			name += " with local changes"
-		}
+	commit := settings["vcs.revision"]
+	commit = commit[:min(12, len(commit))]
+	if strings.Contains(name, commit) {
+		return name // there is none, or it is part of a pseudo-version
+	}
+	name += ", commit " + commit
+	if settings["vcs.modified"] == "true" {
+		name += " with local changes"
 	}
 	return name
 }

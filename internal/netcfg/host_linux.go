@@ -23,9 +23,8 @@ func GlobalIPv6() (netip.Addr, bool) {
 	var uniqueLocal netip.Addr
 	for _, a := range addrs {
 		addr, ok := netip.AddrFromSlice(a.IP)
-		unusable := a.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED|unix.IFA_F_DEPRECATED) != 0
 		switch {
-		case !ok || unusable || !addr.IsGlobalUnicast() || teredo.IsTeredo(addr):
+		case !ok || !isPreferred(a) || !addr.IsGlobalUnicast() || teredo.IsTeredo(addr):
 		case !addr.IsPrivate():
 			return addr, true
 		case !uniqueLocal.IsValid():
@@ -34,6 +33,30 @@ func GlobalIPv6() (netip.Addr, bool) {
 	}
 	return uniqueLocal, uniqueLocal.IsValid()
 }
+
+// OwnIPv6 returns the IPv6 addresses of this host that packets can have beyond a link and outside the Teredo service, in
+// ascending order. Deprecated ones are among them, as connections in progress use them; tentative and duplicate ones are not.
+func OwnIPv6() ([]netip.Addr, error) {
+	addrs, err := dump(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_V6) })
+	if err != nil {
+		return nil, fmt.Errorf("list IPv6 addresses: %w", err)
+	}
+	var own []netip.Addr
+	for _, a := range addrs {
+		addr, ok := netip.AddrFromSlice(a.IP)
+		if ok && isUsable(a) && addr.IsGlobalUnicast() && !teredo.IsTeredo(addr) {
+			own = append(own, addr)
+		}
+	}
+	slices.SortFunc(own, netip.Addr.Compare)
+	return slices.Compact(own), nil
+}
+
+// isUsable tells addresses that packets can have from those whose duplicate address detection has failed or is not over.
+func isUsable(a netlink.Addr) bool { return a.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) == 0 }
+
+// isPreferred tells the usable addresses that new connections may have (RFC 4862 §5.5.4).
+func isPreferred(a netlink.Addr) bool { return isUsable(a) && a.Flags&unix.IFA_F_DEPRECATED == 0 }
 
 // LocalIPv4 returns the source address that the kernel would use toward the IPv4 address remote. Nothing is sent.
 func LocalIPv4(remote netip.Addr) (netip.Addr, error) {
@@ -51,25 +74,52 @@ func LocalIPv4(remote netip.Addr) (netip.Addr, error) {
 	return local.Unmap(), nil
 }
 
-// Broadcasts returns the directed-broadcast address of each attached IPv4 subnet, in ascending order (SEC-V4-01).
-// Subnets of one or two addresses (RFC 3021) and loopback have none.
-func Broadcasts() ([]netip.Addr, error) {
+// Gateway returns the router that packets to the IPv4 address remote are handed to, as the kernel's routes and rules are now.
+// It is false when there is no route, or one that leads to no router.
+func Gateway(remote netip.Addr) (netip.Addr, bool) {
+	routes, err := netlink.RouteGet(remote.AsSlice())
+	if err != nil || len(routes) == 0 {
+		return netip.Addr{}, false
+	}
+	gateway, ok := netip.AddrFromSlice(routes[0].Gw)
+	return gateway.Unmap(), ok && gateway.Unmap().Is4()
+}
+
+// Subnets returns the IPv4 subnet of each address of this host, loopback left out, in ascending order. The subnet of a
+// point-to-point address is that of its peer.
+func Subnets() ([]netip.Prefix, error) {
 	addrs, err := dump(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_V4) })
 	if err != nil {
 		return nil, fmt.Errorf("list IPv4 addresses: %w", err)
 	}
-	var broadcasts []netip.Addr
+	var subnets []netip.Prefix
 	for _, a := range addrs {
 		subnet := a.IPNet
-		if a.Peer != nil { // the prefix length of a point-to-point address belongs to its peer
+		if a.Peer != nil {
 			subnet = a.Peer
 		}
 		addr, ok := netip.AddrFromSlice(subnet.IP)
 		bits, _ := subnet.Mask.Size()
-		if !ok || bits > 30 || addr.IsLoopback() {
-			continue
+		if ok && !addr.IsLoopback() {
+			subnets = append(subnets, netip.PrefixFrom(addr, bits).Masked())
 		}
-		broadcasts = append(broadcasts, directedBroadcast(addr, bits))
+	}
+	slices.SortFunc(subnets, netip.Prefix.Compare)
+	return slices.Compact(subnets), nil
+}
+
+// Broadcasts returns the directed-broadcast address of each attached IPv4 subnet, in ascending order (SEC-V4-01).
+// Subnets of one or two addresses (RFC 3021) and loopback have none.
+func Broadcasts() ([]netip.Addr, error) {
+	subnets, err := Subnets()
+	if err != nil {
+		return nil, err
+	}
+	var broadcasts []netip.Addr
+	for _, s := range subnets {
+		if s.Bits() <= 30 {
+			broadcasts = append(broadcasts, directedBroadcast(s.Addr(), s.Bits()))
+		}
 	}
 	slices.SortFunc(broadcasts, netip.Addr.Compare)
 	return slices.Compact(broadcasts), nil

@@ -1,6 +1,7 @@
 package netcfg
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -55,6 +56,26 @@ func TestGlobalIPv6Unusable(t *testing.T) {
 	}
 }
 
+// H-02: the addresses that a relay for this host alone serves.
+func TestOwnIPv6(t *testing.T) {
+	inNamespace(t)
+	if got, err := OwnIPv6(); err != nil || len(got) != 0 {
+		t.Errorf("%v %v, want none", got, err)
+	}
+	set(t, "default", "dad_transmits", "1000") // duplicate address detection outlasts the test
+	a := newNative(t, "a", "2001:db8::2/64", "fe80::1/64", "fd00::1/64", addr1+"/128", "192.0.2.2/24")
+	addFlagged(t, a, "2001:db8::3/64", 0) // tentative
+	must(t, netlink.AddrAdd(a, &netlink.Addr{
+		IPNet: ipNet(netip.MustParsePrefix("2001:db8::1/64")), Flags: unix.IFA_F_NODAD, ValidLft: 3600, PreferedLft: 0, // deprecated
+	}))
+	newNative(t, "b", "2001:db8::2/64", "2001:db8:1::1/128")
+	got, err := OwnIPv6()
+	must(t, err)
+	if diff := cmp.Diff("[2001:db8::1 2001:db8::2 2001:db8:1::1 fd00::1]", fmt.Sprint(got)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestLocalIPv4(t *testing.T) {
 	inNamespace(t)
 	native := newNative(t, "native", "192.0.2.2/24", "198.51.100.2/24")
@@ -77,6 +98,30 @@ func TestLocalIPv4(t *testing.T) {
 	addRoute(t, native, "0.0.0.0/0", 100, "198.51.100.1")
 	if got, err := LocalIPv4(netip.MustParseAddr("203.0.113.1")); err != nil || got.String() != "198.51.100.2" {
 		t.Errorf("by the default route: %s %v, want 198.51.100.2", got, err)
+	}
+}
+
+// X-UPNP-02: the NAT that is asked for a port is the router toward the server.
+func TestGateway(t *testing.T) {
+	inNamespace(t)
+	if got, ok := Gateway(netip.MustParseAddr("203.0.113.1")); ok {
+		t.Errorf("without a route: %s", got)
+	}
+	native := newNative(t, "native", "192.0.2.2/24", "2001:db8::1/64")
+	addRoute(t, native, "0.0.0.0/0", 100, "192.0.2.1")
+	addRoute(t, native, "198.51.100.0/24", 0, "192.0.2.9")
+	addRoute(t, native, "198.51.100.128/25", 0, "")
+	for remote, want := range map[string]string{
+		"203.0.113.1": "192.0.2.1", "198.51.100.1": "192.0.2.9",
+		"198.51.100.129": "", "192.0.2.7": "", "192.0.2.2": "", "2001:db8::2": "", // no router is on the way
+	} {
+		got, ok := Gateway(netip.MustParseAddr(remote))
+		if ok != (want != "") || ok && got.String() != want {
+			t.Errorf("toward %s: %s %t, want %q", remote, got, ok, want)
+		}
+	}
+	if got, ok := Gateway(netip.Addr{}); ok {
+		t.Errorf("toward nowhere: %s", got)
 	}
 }
 
@@ -111,10 +156,29 @@ func TestBroadcasts(t *testing.T) {
 	}
 }
 
+// C-LOC-04: the subnets whose hosts may be local peers.
+func TestSubnets(t *testing.T) {
+	inNamespace(t)
+	a := newNative(t, "a", "192.0.2.130/25", "192.0.2.131/25", "10.0.0.1/8", "198.51.100.4/31", "198.51.100.9/32", "2001:db8::1/64")
+	must(t, netlink.AddrAdd(a, &netlink.Addr{ // the peer's subnet is the attached one
+		IPNet: ipNet(netip.MustParsePrefix("172.16.0.1/32")), Peer: ipNet(netip.MustParsePrefix("172.17.0.1/24")),
+	}))
+	newNative(t, "b", "10.0.0.2/8")
+	got, err := Subnets()
+	must(t, err)
+	want := "[10.0.0.0/8 172.17.0.0/24 192.0.2.128/25 198.51.100.4/31 198.51.100.9/32]"
+	if diff := cmp.Diff(want, fmt.Sprint(got)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestBroadcastsOfNothing(t *testing.T) {
 	inNamespace(t)
 	if got, err := Broadcasts(); err != nil || len(got) != 0 {
 		t.Errorf("%v %v, want none", got, err)
+	}
+	if got, err := Subnets(); err != nil || len(got) != 0 {
+		t.Errorf("subnets %v %v, want none", got, err)
 	}
 }
 

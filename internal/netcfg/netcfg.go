@@ -13,3 +13,21 @@ var ErrIPv6Off = errors.New("IPv6 is turned off on this host")
 
 // ErrRouteTaken says that another interface already has the route 2001::/32.
 var ErrRouteTaken = errors.New("another interface already carries the route 2001::/32")
+
+// Change says what a host's network configuration may have seen since the last Change. Look at the configuration anew.
+type Change struct {
+	Links     bool // an interface has come, gone, or changed its state or settings
+	Addresses bool // an interface has got or lost an IPv4 or IPv6 address, or its lifetime or state has changed
+	Routes    bool // IPv4 or IPv6 routes or routing rules
+	Resumed   bool // the clock has jumped: the host has slept, or the clock was set
+}
+
+// with is what two changes amount to.
+func (c Change) with(d Change) Change {
+	return Change{
+		Links:     c.Links || d.Links,
+		Addresses: c.Addresses || d.Addresses,
+		Routes:    c.Routes || d.Routes,
+		Resumed:   c.Resumed || d.Resumed,
+	}
+}

@@ -36,6 +36,7 @@ func TestClientUp(t *testing.T) {
 	checkInterface(t, 1400, []string{clientLinkLocal}, nil)
 }
 
+// R-RT-01: the route is there at this host; to announce it is up to its operator.
 func TestRelayUp(t *testing.T) {
 	inNamespace(t)
 	newTUN(t)

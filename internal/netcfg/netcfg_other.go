@@ -3,6 +3,7 @@
 package netcfg
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -37,5 +38,20 @@ func GlobalIPv6() (netip.Addr, bool) { return netip.Addr{}, false }
 // LocalIPv4 is not supported on this system.
 func LocalIPv4(remote netip.Addr) (netip.Addr, error) { return netip.Addr{}, unsupported() }
 
+// Gateway finds no router on this system.
+func Gateway(remote netip.Addr) (netip.Addr, bool) { return netip.Addr{}, false }
+
 // Broadcasts is not supported on this system.
 func Broadcasts() ([]netip.Addr, error) { return nil, unsupported() }
+
+// Subnets is not supported on this system.
+func Subnets() ([]netip.Prefix, error) { return nil, unsupported() }
+
+// OwnIPv6 is not supported on this system.
+func OwnIPv6() ([]netip.Addr, error) { return nil, unsupported() }
+
+// NativeIPv6 is not supported on this system.
+func NativeIPv6(except string) (via string, ok bool, err error) { return "", false, unsupported() }
+
+// Watch is not supported on this system.
+func Watch(ctx context.Context, except string) (<-chan Change, error) { return nil, unsupported() }

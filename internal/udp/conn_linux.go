@@ -2,66 +2,86 @@ package udp
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/teredo-suite/teredo/internal/descriptor"
+	"github.com/teredo-suite/teredo/internal/offload"
 )
 
 // Conn is an IPv4 UDP socket. One goroutine at a time may call ReadBatch;
 // the other methods may be called by any number of goroutines at once.
 type Conn struct {
-	conn     *net.UDPConn
+	file     *descriptor.Descriptor
 	local    netip.AddrPort
+	options  Options
 	receiver *receiver
 	senders  sync.Pool   // of *sender: as many as there are concurrent writers
 	segments atomic.Bool // bursts may leave as one UDP_SEGMENT send
+	coalesce bool        // bursts may arrive as one (UDP_GRO)
 }
 
 // Listen opens a socket on a local IPv4 address, which may be 0.0.0.0.
 // Port 0 lets the kernel choose one. An error is one sentence that tells a
 // person what to do; errors.Is finds syscall.EADDRINUSE and its like in it.
-func Listen(local netip.AddrPort) (*Conn, error) {
-	conn, err := listen(local)
-	if err != nil {
+func Listen(local netip.AddrPort, o Options) (*Conn, error) {
+	if err := checkLocal(local.Addr()); err != nil {
 		return nil, err
 	}
-	c, err := newConn(conn)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("prepare UDP socket %s: %w", local, err)
+		return nil, explain(local, os.NewSyscallError("socket", err))
 	}
+	if err = bind(fd, local, o.Shared); err != nil {
+		// The socket was not used.
+		_ = unix.Close(fd)
+		return nil, explain(local, err)
+	}
+	return newConn(fd, o)
+}
+
+func bind(fd int, local netip.AddrPort, shared bool) error {
+	if shared {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
+	}
+	return os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrInet4{Addr: local.Addr().As4(), Port: int(local.Port())}))
+}
+
+// newConn takes over a bound socket, also when it fails.
+func newConn(fd int, o Options) (c *Conn, err error) {
+	c = &Conn{options: o, receiver: newReceiver()}
+	if err = c.prepare(fd); err == nil {
+		c.file, err = descriptor.New(fd)
+	}
+	if err != nil {
+		// The socket was not used.
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("prepare UDP socket: %w", err)
+	}
+	c.senders.New = func() any { return newSender(c) }
 	return c, nil
 }
 
-func newConn(conn *net.UDPConn) (*Conn, error) {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	c := &Conn{conn: conn, local: localAddr(conn), receiver: newReceiver(raw)}
-	c.senders.New = func() any { return newSender(raw, &c.segments) }
-	var failed error
-	if err := raw.Control(func(fd uintptr) { failed = c.setOptions(int(fd)) }); err != nil {
-		return nil, err
-	}
-	return c, failed
-}
-
-// setOptions sets what Teredo demands of its outer packets, which must
-// succeed, and what makes them fast, which may fail.
-func (c *Conn) setOptions(fd int) error {
+// prepare sets what Teredo demands of its outer packets, which must succeed,
+// and what makes them fast, which may fail.
+func (c *Conn) prepare(fd int) error {
 	for _, o := range []struct {
 		name                 string
 		level, option, value int
 	}{
 		{"IP_MTU_DISCOVER", unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT},
 		{"IP_TOS", unix.IPPROTO_IP, unix.IP_TOS, 0},
-		{"SO_BROADCAST", unix.SOL_SOCKET, unix.SO_BROADCAST, 0}, // package net allows it
+		{"SO_BROADCAST", unix.SOL_SOCKET, unix.SO_BROADCAST, 0},
 	} {
 		if err := unix.SetsockoptInt(fd, o.level, o.option, o.value); err != nil {
 			return fmt.Errorf("set %s to %d: %w", o.name, o.value, err)
@@ -69,9 +89,33 @@ func (c *Conn) setOptions(fd int) error {
 	}
 	enlarge(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF)
 	enlarge(fd, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF)
-	_ = unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1) // Linux 5.0
-	_, err := unix.GetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT)
-	c.segments.Store(err == nil) // Linux 4.18
+	if err := c.setOffloads(fd); err != nil {
+		return err
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		return os.NewSyscallError("getsockname", err)
+	}
+	local := name.(*unix.SockaddrInet4)
+	c.local = netip.AddrPortFrom(netip.AddrFrom4(local.Addr), uint16(local.Port))
+	return nil
+}
+
+// setOffloads turns on what is wanted and there.
+func (c *Conn) setOffloads(fd int) error {
+	if c.options.GRO != offload.Off {
+		c.coalesce = unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1) == nil // Linux 5.0
+		if !c.coalesce && c.options.GRO == offload.On {
+			return errors.New("the kernel has no UDP_GRO; use --udp-gro=auto or off")
+		}
+	}
+	if c.options.GSO != offload.Off {
+		_, err := unix.GetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT) // Linux 4.18
+		c.segments.Store(err == nil)
+		if err != nil && c.options.GSO == offload.On {
+			return errors.New("the kernel has no UDP_SEGMENT; use --udp-gso=auto or off")
+		}
+	}
 	return nil
 }
 
@@ -86,8 +130,19 @@ func enlarge(fd, force, option int) {
 // LocalAddr returns the address and port the socket is bound to.
 func (c *Conn) LocalAddr() netip.AddrPort { return c.local }
 
+// Offloads says which offloads are in use now.
+func (c *Conn) Offloads() Offloads { return Offloads{GSO: c.segments.Load(), GRO: c.coalesce} }
+
 // Close closes the socket. A blocked ReadBatch or WriteBatch returns.
-func (c *Conn) Close() error { return c.conn.Close() }
+func (c *Conn) Close() error { return closed(c.file.Close()) }
+
+// closed turns the error of a closed file into that of a closed connection.
+func closed(err error) error {
+	if errors.Is(err, os.ErrClosed) {
+		return net.ErrClosed
+	}
+	return err
+}
 
 // mmsghdr is struct mmsghdr of recvmmsg(2) and sendmmsg(2).
 type mmsghdr struct {

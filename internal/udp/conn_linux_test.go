@@ -1,7 +1,6 @@
 package udp
 
 import (
-	"errors"
 	"os"
 	"runtime"
 	"testing"
@@ -26,18 +25,19 @@ func setOption(t testing.TB, c *Conn, level, name, value int) {
 
 func onSocket(t testing.TB, c *Conn, f func(fd int) error) {
 	t.Helper()
-	raw, err := c.conn.SyscallConn()
+	fd, err := c.file.Acquire()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var failed error
-	if err := errors.Join(raw.Control(func(fd uintptr) { failed = f(int(fd)) }), failed); err != nil {
+	defer c.file.Release()
+	if err := f(fd); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // C-CFG-03: the Don't Fragment bit is clear. ECN-01: the outer ECN field, the
-// low two bits of TOS, is zero.
+// low two bits of TOS, is zero, and nothing of the inner packet gets there (ECN-03).
+// K-03, W-DISC-01: multicast has TTL 1.
 func TestSocketOptions(t *testing.T) {
 	c := open(t)
 	for _, test := range []struct {
@@ -46,6 +46,7 @@ func TestSocketOptions(t *testing.T) {
 	}{
 		{"IP_MTU_DISCOVER", unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT},
 		{"IP_TOS", unix.IPPROTO_IP, unix.IP_TOS, 0},
+		{"IP_MULTICAST_TTL", unix.IPPROTO_IP, unix.IP_MULTICAST_TTL, 1},
 		{"SO_BROADCAST", unix.SOL_SOCKET, unix.SO_BROADCAST, 0},
 		{"SO_REUSEADDR", unix.SOL_SOCKET, unix.SO_REUSEADDR, 0},
 	} {

@@ -3,23 +3,9 @@ package udp
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"syscall"
 )
-
-// listen opens the socket. Its errors are one sentence each, and wrap the
-// system's error.
-func listen(local netip.AddrPort) (*net.UDPConn, error) {
-	if err := checkLocal(local.Addr()); err != nil {
-		return nil, err
-	}
-	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(local))
-	if err != nil {
-		return nil, explain(local, err)
-	}
-	return conn, nil
-}
 
 func checkLocal(a netip.Addr) error {
 	switch {
@@ -60,9 +46,3 @@ type listenError struct {
 
 func (e *listenError) Error() string { return e.sentence }
 func (e *listenError) Unwrap() error { return e.err }
-
-// localAddr returns the address and port that conn is bound to.
-func localAddr(conn *net.UDPConn) netip.AddrPort {
-	local := conn.LocalAddr().(*net.UDPAddr).AddrPort()
-	return netip.AddrPortFrom(local.Addr().Unmap(), local.Port())
-}

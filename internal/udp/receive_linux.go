@@ -11,36 +11,48 @@ import (
 )
 
 const (
-	slots    = 16       // units of one recvmmsg
+	slots    = 64       // units of one recvmmsg
 	slotSize = 64 << 10 // bytes; no unit is larger
+	// budget is how many bytes one recvmmsg should bring. More of them would have left the processor's cache before they
+	// are looked at.
+	budget = 4 * slotSize
 )
 
-// ReadBatch waits for datagrams and fills Buf, N and Remote of the first n
-// messages with them. A datagram that does not fit its message's Buf is
-// dropped. After Close the error is net.ErrClosed. Nothing is allocated.
+// ReadBatch waits for datagrams and fills the first n messages with them.
+// Their bytes are the Conn's, and valid until the next call. After Close the
+// error is net.ErrClosed. Nothing is allocated.
 func (c *Conn) ReadBatch(ms []Message) (n int, err error) {
 	if len(ms) == 0 {
 		return 0, nil
 	}
+	r := c.receiver
+	if n := r.take(ms); n > 0 {
+		return n, nil
+	}
+	fd, err := c.file.Acquire()
+	if err != nil {
+		return 0, closed(err)
+	}
+	defer c.file.Release()
 	for {
-		if n := c.receiver.take(ms); n > 0 {
-			return n, nil
-		}
-		if err := c.receiver.receive(); err != nil {
-			return 0, err
+		switch errno := r.receive(fd); errno {
+		case 0:
+			return r.take(ms), nil
+		case unix.EAGAIN:
+			if err := c.file.Wait(unix.POLLIN); err != nil {
+				return 0, closed(err)
+			}
+		default:
+			return 0, os.NewSyscallError("recvmmsg", errno)
 		}
 	}
 }
 
 // receiver holds what one recvmmsg brought until ReadBatch has handed it out.
 // Each slot takes one unit: a datagram, or several of equal size (the last may
-// be shorter) from one remote that the kernel coalesced. Slots are copied from,
-// as nobody knows beforehand how many messages a unit will fill.
+// be shorter) from one remote that the kernel coalesced.
 type receiver struct {
-	raw   syscall.RawConn
-	read  func(fd uintptr) bool // recvmmsg, bound once because a closure allocates
-	errno syscall.Errno
-
+	limit  int // slots for the next recvmmsg
 	filled int // slots that hold a unit
 	slot   int // the slot to take from
 	offset int // bytes of it that were taken
@@ -52,9 +64,8 @@ type receiver struct {
 	buffers  []byte
 }
 
-func newReceiver(raw syscall.RawConn) *receiver {
-	r := &receiver{raw: raw, buffers: make([]byte, slots*slotSize)}
-	r.read = r.recvmmsg
+func newReceiver() *receiver {
+	r := &receiver{limit: slots, buffers: make([]byte, slots*slotSize)}
 	for i := range r.headers {
 		h := &r.headers[i]
 		r.iovecs[i].Base = &r.buffers[i*slotSize]
@@ -74,50 +85,43 @@ func (r *receiver) reset(h *mmsghdr) {
 	h.SetControllen(unix.CmsgSpace(4))
 }
 
-// receive waits for at least one unit.
-func (r *receiver) receive() error {
+// receive fills the slots with what is there; EAGAIN says that nothing is.
+func (r *receiver) receive(fd int) syscall.Errno {
 	for i := range r.filled {
 		r.reset(&r.headers[i])
 	}
 	r.filled, r.slot, r.offset = 0, 0, 0
-	if err := r.raw.Read(r.read); err != nil {
-		return err
-	}
-	if r.errno != 0 {
-		return os.NewSyscallError("recvmmsg", r.errno)
-	}
-	return nil
-}
-
-// recvmmsg fills the slots; it returns false when there is nothing to read.
-func (r *receiver) recvmmsg(fd uintptr) bool {
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd,
-			uintptr(unsafe.Pointer(&r.headers[0])), slots, unix.MSG_DONTWAIT, 0, 0)
-		switch {
-		case errno == unix.EAGAIN:
-			return false
-		case retryable(errno):
+		// Without the runtime's hooks of a system call that may take its time: this one does not wait.
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd),
+			uintptr(unsafe.Pointer(&r.headers[0])), uintptr(r.limit), unix.MSG_DONTWAIT, 0, 0)
+		if retryable(errno) {
 			continue
-		case errno == 0:
-			r.filled = int(n)
 		}
-		r.errno = errno
-		return true
+		if errno == 0 {
+			r.filled = int(n)
+			r.adjust()
+		}
+		return errno
 	}
 }
 
-// take moves datagrams from the slots to ms and returns how many.
+// adjust has the next recvmmsg bring about as much as the budget, if its units are like the last ones.
+func (r *receiver) adjust() {
+	bytes := 0
+	for i := range r.filled {
+		bytes += int(r.headers[i].len)
+	}
+	r.limit = min(slots, max(1, r.filled*budget/max(bytes, 1)))
+}
+
+// take hands out datagrams of the slots and returns how many.
 func (r *receiver) take(ms []Message) int {
 	n := 0
 	for n < len(ms) && r.slot < r.filled {
 		remote := r.remote()
 		datagram := r.next()
-		if len(datagram) > len(ms[n].Buf) {
-			continue
-		}
-		ms[n].N = copy(ms[n].Buf, datagram)
-		ms[n].Remote = remote
+		ms[n] = Message{Buf: datagram, N: len(datagram), Remote: remote}
 		n++
 	}
 	return n
@@ -129,7 +133,7 @@ func (r *receiver) next() []byte {
 	start := r.slot * slotSize
 	unit := r.buffers[start : start+int(r.headers[r.slot].len)]
 	end := min(r.offset+r.segmentSize(len(unit)), len(unit))
-	datagram := unit[r.offset:end]
+	datagram := unit[r.offset:end:end]
 	if r.offset = end; end == len(unit) {
 		r.slot, r.offset = r.slot+1, 0
 	}

@@ -49,7 +49,7 @@ func TestSegmentSize(t *testing.T) {
 		{"another type", unix.CmsgSpace(4), unix.SOL_UDP, unix.UDP_SEGMENT, 300, unit, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := newReceiver(nil)
+			r := newReceiver()
 			r.filled, r.headers[0].len = 1, unit
 			r.headers[0].SetControllen(test.length)
 			r.controls[0].Level, r.controls[0].Type = test.level, test.typ
@@ -57,9 +57,23 @@ func TestSegmentSize(t *testing.T) {
 			if got := r.segmentSize(unit); got != test.want {
 				t.Errorf("segment size %d, want %d", got, test.want)
 			}
-			if got := r.take(buffers(8, 2000)); got != test.datagram {
+			if got := r.take(make([]Message, 8)); got != test.datagram {
 				t.Errorf("%d datagrams, want %d", got, test.datagram)
 			}
 		})
+	}
+}
+
+// One recvmmsg brings about as much as the budget, whatever the size of the units.
+func TestBudget(t *testing.T) {
+	tx, rx := open(t), open(t)
+	needSegments(t, tx)
+	for _, test := range []struct{ size, limit int }{{1280, 4}, {100, 32}, {1280, 4}} {
+		ms := messages(rx.LocalAddr(), 512, test.size)
+		write(t, tx, ms)
+		expect(t, rx, tx.LocalAddr(), 128, ms)
+		if rx.receiver.limit < test.limit {
+			t.Errorf("with %d bytes, the next receives at most %d units, want %d or more", test.size, rx.receiver.limit, test.limit)
+		}
 	}
 }

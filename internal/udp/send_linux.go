@@ -2,11 +2,12 @@ package udp
 
 import (
 	"encoding/binary"
-	"sync/atomic"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/teredo-suite/teredo/internal/offload"
 )
 
 const (
@@ -14,14 +15,19 @@ const (
 	maxSegments = 64  // datagrams of one UDP_SEGMENT send, by every kernel's measure
 )
 
-// WriteBatch sends Buf[:N] of every message to its Remote, in order, and
-// returns how many were sent. A message the kernel refuses is skipped: err is
-// the first refusal, ErrRemote or a syscall.Errno. It is not wrapped, because
-// nothing is allocated. WriteBatch waits while the socket's send buffer is
-// full; after Close the error is net.ErrClosed.
+// WriteBatch sends every message to its Remote, in order, and returns how
+// many were sent. A message the kernel refuses is skipped: err is the first
+// refusal, ErrRemote or a syscall.Errno. It is not wrapped, because nothing is
+// allocated. WriteBatch waits while the socket's send buffer is full; after
+// Close the error is net.ErrClosed.
 func (c *Conn) WriteBatch(ms []Message) (n int, err error) {
+	fd, err := c.file.Acquire()
+	if err != nil {
+		return 0, closed(err)
+	}
+	defer c.file.Release()
 	s := c.senders.Get().(*sender)
-	n, err = s.send(ms)
+	n, err = s.send(fd, ms)
 	c.senders.Put(s)
 	return n, err
 }
@@ -29,14 +35,7 @@ func (c *Conn) WriteBatch(ms []Message) (n int, err error) {
 // sender packs messages into headers for sendmmsg. Each header is one unit:
 // a message, or a burst of consecutive ones that may leave together.
 type sender struct {
-	raw      syscall.RawConn
-	segments *atomic.Bool // of the Conn
-	// sendmmsg in the two forms that a RawConn takes, bound once because a
-	// closure allocates. RawConn.Write holds a lock that would make writers
-	// take turns in the kernel, so it serves only to wait.
-	try  func(fd uintptr)
-	wait func(fd uintptr) bool
-
+	conn    *Conn
 	sent    int   // messages sent by this call of send
 	refusal error // the first one
 
@@ -49,13 +48,11 @@ type sender struct {
 	sizes    [maxMessages]int // messages in each unit
 	names    [maxMessages]unix.RawSockaddrInet4
 	controls [maxMessages]control
-	iovecs   [maxMessages]unix.Iovec
+	iovecs   [2 * maxMessages]unix.Iovec // Buf and Tail of each message
 }
 
-func newSender(raw syscall.RawConn, segments *atomic.Bool) *sender {
-	s := &sender{raw: raw, segments: segments}
-	s.wait = s.sendmmsg
-	s.try = func(fd uintptr) { s.sendmmsg(fd) }
+func newSender(c *Conn) *sender {
+	s := &sender{conn: c}
 	for i := range s.headers {
 		h, name, c := &s.headers[i], &s.names[i], &s.controls[i]
 		name.Family = unix.AF_INET
@@ -68,7 +65,7 @@ func newSender(raw syscall.RawConn, segments *atomic.Bool) *sender {
 }
 
 // send sends ms. Its error is the first refusal, or what ended it early.
-func (s *sender) send(ms []Message) (sent int, err error) {
+func (s *sender) send(fd int, ms []Message) (sent int, err error) {
 	s.sent, s.refusal = 0, nil
 	alone := 0 // messages at the head of ms that must not share a unit
 	for len(ms) > 0 {
@@ -77,11 +74,11 @@ func (s *sender) send(ms []Message) (sent int, err error) {
 			ms = ms[1:]
 			continue
 		}
-		if !s.segments.Load() {
+		if !s.conn.segments.Load() {
 			alone = len(ms)
 		}
 		s.pack(ms, alone)
-		done, burst, err := s.flush()
+		done, burst, err := s.flush(fd)
 		if err != nil {
 			return s.sent, err
 		}
@@ -99,7 +96,7 @@ func (s *sender) pack(ms []Message, alone int) {
 		if i >= alone {
 			n = burst(ms[i:min(len(ms), maxMessages)])
 		}
-		s.add(ms[i:i+n], s.iovecs[i:i+n])
+		s.add(ms[i:i+n], s.iovecs[2*i:])
 		i += n
 	}
 }
@@ -115,14 +112,16 @@ func (s *sender) pack(ms []Message, alone int) {
 // then joined, which the UDP checksum finds, and more datagrams are lost.
 func burst(ms []Message) int {
 	first := &ms[0]
-	total := first.N
+	size := first.size()
+	total := size
 	for n := 1; n < len(ms); n++ {
 		m := &ms[n]
-		total += m.N
-		if n == maxSegments || m.N == 0 || m.N > first.N || total > maxPayload || m.Remote != first.Remote {
+		next := m.size()
+		total += next
+		if n == maxSegments || next == 0 || next > size || total > maxPayload || m.Remote != first.Remote {
 			return n
 		}
-		if m.N < first.N {
+		if next < size {
 			return n + 1
 		}
 	}
@@ -131,9 +130,17 @@ func burst(ms []Message) int {
 
 // add makes ms the next unit.
 func (s *sender) add(ms []Message, iovecs []unix.Iovec) {
+	pieces := 0
+	point := func(b []byte) {
+		iovecs[pieces].Base = unsafe.SliceData(b)
+		iovecs[pieces].SetLen(len(b))
+		pieces++
+	}
 	for i := range ms {
-		iovecs[i].Base = unsafe.SliceData(ms[i].Buf)
-		iovecs[i].SetLen(len(ms[i].Buf[:ms[i].N]))
+		point(ms[i].Buf[:ms[i].N])
+		if len(ms[i].Tail) > 0 {
+			point(ms[i].Tail)
+		}
 	}
 	u := s.packed
 	s.packed++
@@ -144,12 +151,12 @@ func (s *sender) add(ms []Message, iovecs []unix.Iovec) {
 
 	h := &s.headers[u]
 	h.Iov = &iovecs[0]
-	h.SetIovlen(len(ms))
+	h.SetIovlen(pieces)
 	h.Control = nil
 	h.SetControllen(0)
 	if len(ms) > 1 {
 		c := &s.controls[u]
-		binary.NativeEndian.PutUint16(c.value[:], uint16(ms[0].N))
+		binary.NativeEndian.PutUint16(c.value[:], uint16(ms[0].size()))
 		h.Control = (*byte)(unsafe.Pointer(c))
 		h.SetControllen(unix.CmsgSpace(2))
 	}
@@ -157,9 +164,9 @@ func (s *sender) add(ms []Message, iovecs []unix.Iovec) {
 
 // flush sends the units. It returns how many messages it is done with, and,
 // when it stopped before a burst that was refused, how many are in that.
-func (s *sender) flush() (done, burst int, err error) {
+func (s *sender) flush(fd int) (done, burst int, err error) {
 	for s.head < s.packed {
-		if err := s.sendUnits(); err != nil {
+		if err := s.sendUnits(fd); err != nil {
 			return done, 0, err
 		}
 		for range s.passed {
@@ -183,13 +190,14 @@ func (s *sender) flush() (done, burst int, err error) {
 
 // burstRefused is told that the kernel refused a UDP_SEGMENT send. Its
 // datagrams are sent again one by one. EIO means that it cannot be done by
-// this device or route at all: no more are tried. Other errors say nothing of
-// the next burst: EMSGSIZE and EINVAL mean a path MTU smaller than the
-// datagrams, which single ones survive as fragments. As ICMP can lower a path
-// MTU, they must not slow down every other remote for good.
+// this device or route at all: no more are tried, unless they are asked for.
+// Other errors say nothing of the next burst: EMSGSIZE and EINVAL mean a path
+// MTU smaller than the datagrams, which single ones survive as fragments. As
+// ICMP can lower a path MTU, they must not slow down every other remote for
+// good.
 func (s *sender) burstRefused() {
-	if s.errno == unix.EIO {
-		s.segments.Store(false)
+	if s.errno == unix.EIO && s.conn.options.GSO != offload.On {
+		s.conn.segments.Store(false)
 	}
 }
 
@@ -201,28 +209,23 @@ func (s *sender) refuse(err error) {
 
 // sendUnits sends one unit or more, and waits for room to do so. Afterwards
 // either passed is not 0, or errno is why the first unit was refused.
-func (s *sender) sendUnits() error {
-	if err := s.raw.Control(s.try); err != nil {
-		return err
-	}
-	if s.errno == unix.EAGAIN {
-		return s.raw.Write(s.wait)
-	}
-	return nil
-}
-
-// sendmmsg sends units from head on; it returns false when there is no room.
-func (s *sender) sendmmsg(fd uintptr) bool {
+func (s *sender) sendUnits(fd int) error {
 	for {
-		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd,
+		// Without the runtime's hooks of a system call that may take its time: this one does not wait.
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd),
 			uintptr(unsafe.Pointer(&s.headers[s.head])), uintptr(s.packed-s.head), unix.MSG_DONTWAIT, 0, 0)
-		if errno == unix.EINTR {
-			continue
+		switch errno {
+		case 0:
+			s.passed, s.errno = int(n), 0
+			return nil
+		case unix.EINTR:
+		case unix.EAGAIN:
+			if err := s.conn.file.Wait(unix.POLLOUT); err != nil {
+				return closed(err)
+			}
+		default:
+			s.passed, s.errno = 0, errno
+			return nil
 		}
-		s.passed, s.errno = int(n), errno
-		if errno != 0 {
-			s.passed = 0
-		}
-		return errno != unix.EAGAIN
 	}
 }

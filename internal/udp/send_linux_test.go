@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/teredo-suite/teredo/internal/offload"
 )
 
 // needSegments skips a test where the kernel cannot send bursts.
@@ -54,15 +56,24 @@ func TestBurst(t *testing.T) {
 	}
 }
 
+// receive has the receiver read what is there.
+func receive(t *testing.T, c *Conn) {
+	t.Helper()
+	onSocket(t, c, func(fd int) error {
+		if errno := c.receiver.receive(fd); errno != 0 {
+			return errno
+		}
+		return nil
+	})
+}
+
 // A burst crosses the stack as one unit. On loopback it also arrives as one.
 func TestBurstIsOneUnit(t *testing.T) {
 	tx, rx := open(t), open(t)
 	needSegments(t, tx)
 	ms := messages(rx.LocalAddr(), 51, 1280)
 	write(t, tx, ms)
-	if err := rx.receiver.receive(); err != nil {
-		t.Fatal(err)
-	}
+	receive(t, rx)
 	if rx.receiver.filled != 1 {
 		t.Errorf("51 datagrams arrived as %d units, want 1", rx.receiver.filled)
 	}
@@ -94,22 +105,43 @@ func TestRefusedBurst(t *testing.T) {
 	}
 }
 
-// EIO means that bursts cannot be sent at all. None are tried any more.
+// EIO means that bursts cannot be sent at all. None are tried any more, unless they are asked for.
 func TestBurstsImpossible(t *testing.T) {
-	tx, rx := open(t), open(t)
-	needSegments(t, tx)
-	s := tx.senders.Get().(*sender)
-	s.errno = unix.EIO
-	s.burstRefused()
-	tx.senders.Put(s)
-	if tx.segments.Load() {
-		t.Fatal("UDP_SEGMENT is still used after EIO")
+	for _, test := range []struct {
+		mode offload.Mode
+		then bool
+	}{{offload.Auto, false}, {offload.On, true}} {
+		tx, rx := openWith(t, Options{GSO: test.mode}), open(t)
+		needSegments(t, tx)
+		s := tx.senders.Get().(*sender)
+		s.errno = unix.EIO
+		s.burstRefused()
+		tx.senders.Put(s)
+		if got := tx.Offloads().GSO; got != test.then {
+			t.Fatalf("%v: UDP_SEGMENT in use after EIO is %v", test.mode, got)
+		}
+		ms := messages(rx.LocalAddr(), 10, 100)
+		write(t, tx, ms)
+		if !test.then {
+			receive(t, rx)
+			if rx.receiver.filled != len(ms) {
+				t.Errorf("%d datagrams arrived as %d units", len(ms), rx.receiver.filled)
+			}
+		}
+		expect(t, rx, tx.LocalAddr(), 16, ms)
+	}
+}
+
+// With its offloads off a socket carries the same, one by one.
+func TestOffloadsOff(t *testing.T) {
+	off := Options{GSO: offload.Off, GRO: offload.Off}
+	tx, rx := openWith(t, off), openWith(t, off)
+	if tx.Offloads() != (Offloads{}) {
+		t.Errorf("offloads in use: %+v", tx.Offloads())
 	}
 	ms := messages(rx.LocalAddr(), 10, 100)
 	write(t, tx, ms)
-	if err := rx.receiver.receive(); err != nil {
-		t.Fatal(err)
-	}
+	receive(t, rx)
 	if rx.receiver.filled != len(ms) {
 		t.Errorf("%d datagrams arrived as %d units", len(ms), rx.receiver.filled)
 	}
@@ -144,7 +176,7 @@ func TestCloseWhileWaitingForRoom(t *testing.T) {
 
 func openAny(t *testing.T) *Conn {
 	t.Helper()
-	c, err := Listen(netip.MustParseAddrPort("0.0.0.0:0"))
+	c, err := Listen(netip.MustParseAddrPort("0.0.0.0:0"), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,13 +13,34 @@ package udp
 import (
 	"errors"
 	"net/netip"
+
+	"github.com/teredo-suite/teredo/internal/offload"
 )
 
 // Message is one datagram of a batch.
 type Message struct {
-	Buf    []byte         // the caller's buffer
-	N      int            // bytes of UDP payload at the head of Buf
+	Buf    []byte         // the payload is at its head
+	N      int            // bytes of Buf that belong to the payload
+	Tail   []byte         // the rest of the payload, if it is elsewhere; only when sending
 	Remote netip.AddrPort // where it came from, or where it goes to
+}
+
+// size is the length of the UDP payload.
+func (m *Message) size() int { return m.N + len(m.Tail) }
+
+// Options are how a socket uses the kernel. The zero value is good for most.
+type Options struct {
+	GSO offload.Mode // send bursts as one unit (UDP_SEGMENT)
+	GRO offload.Mode // receive bursts as one unit (UDP_GRO)
+	// Shared lets other sockets of this user have the same address and port. The kernel spreads remotes over them
+	// (SO_REUSEPORT).
+	Shared bool
+}
+
+// Offloads are the offloads that a socket uses now.
+type Offloads struct {
+	GSO bool `json:"gso"`
+	GRO bool `json:"gro"`
 }
 
 // ErrRemote is the refusal of a message whose remote is not an IPv4 address

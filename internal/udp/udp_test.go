@@ -19,14 +19,20 @@ var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 // a while, so that a lost datagram does not hang the test.
 func open(t testing.TB) *Conn {
 	t.Helper()
-	c, err := Listen(netip.AddrPortFrom(loopback, 0))
+	return openWith(t, Options{})
+}
+
+func openWith(t testing.TB, o Options) *Conn {
+	t.Helper()
+	c, err := Listen(netip.AddrPortFrom(loopback, 0), o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close() })
-	if err := c.conn.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
-		t.Fatal(err)
-	}
+	late := time.AfterFunc(time.Minute, func() { c.Close() })
+	t.Cleanup(func() {
+		late.Stop()
+		c.Close()
+	})
 	return c
 }
 
@@ -48,15 +54,6 @@ func messages(to netip.AddrPort, n, size int) []Message {
 	return ms
 }
 
-// buffers returns n empty messages to read into.
-func buffers(n, size int) []Message {
-	ms := make([]Message, n)
-	for i := range ms {
-		ms[i].Buf = make([]byte, size)
-	}
-	return ms
-}
-
 func write(t testing.TB, c *Conn, ms []Message) {
 	t.Helper()
 	if n, err := c.WriteBatch(ms); n != len(ms) || err != nil {
@@ -68,7 +65,7 @@ func write(t testing.TB, c *Conn, ms []Message) {
 // ms, in order, from the socket from.
 func expect(t testing.TB, c *Conn, from netip.AddrPort, batch int, ms []Message) {
 	t.Helper()
-	in := buffers(batch, 2048)
+	in := make([]Message, batch)
 	for got := 0; got < len(ms); {
 		n, err := c.ReadBatch(in)
 		if err != nil {
@@ -78,7 +75,7 @@ func expect(t testing.TB, c *Conn, from netip.AddrPort, batch int, ms []Message)
 			if got == len(ms) {
 				t.Fatalf("%d datagrams wanted, more received", len(ms))
 			}
-			want := ms[got].Buf[:ms[got].N]
+			want := append(ms[got].Buf[:ms[got].N:ms[got].N], ms[got].Tail...)
 			if !bytes.Equal(m.Buf[:m.N], want) || m.Remote != from {
 				t.Fatalf("datagram %d: %d bytes from %v, want %d bytes from %v with other content",
 					got, m.N, m.Remote, len(want), from)
@@ -136,14 +133,45 @@ func TestPartOfBuffer(t *testing.T) {
 	expect(t, rx, tx.LocalAddr(), 3, ms)
 }
 
-func TestTooLargeForBuffer(t *testing.T) {
+// A payload in two parts arrives as one, whatever is before and after it.
+func TestTail(t *testing.T) {
+	tx, rx := open(t), open(t)
+	ms := messages(rx.LocalAddr(), 200, 1280)
+	for i := range ms {
+		m := &ms[i]
+		switch cut := i * 6; i % 4 {
+		case 0:
+			m.N, m.Tail = cut, m.Buf[cut:]
+		case 1:
+			m.N, m.Tail = 72, m.Buf[72:]
+		case 2:
+			m.N, m.Tail = 72, m.Buf[72:100]
+		}
+	}
+	write(t, tx, ms)
+	expect(t, rx, tx.LocalAddr(), 128, ms)
+}
+
+func TestLargest(t *testing.T) {
 	tx, rx := open(t), open(t)
 	to := rx.LocalAddr()
-	write(t, tx, []Message{
-		message(to, 0, 2049), message(to, 1, 2048), message(to, 2, maxPayload), message(to, 3, 3000), message(to, 4, 3000),
-		message(to, 5, 8), message(to, 6, 3000), message(to, 7, 20),
-	})
-	expect(t, rx, tx.LocalAddr(), 4, []Message{message(to, 1, 2048), message(to, 5, 8), message(to, 7, 20)})
+	ms := []Message{message(to, 0, 2049), message(to, 1, maxPayload), message(to, 2, maxPayload), message(to, 3, 20)}
+	write(t, tx, ms)
+	expect(t, rx, tx.LocalAddr(), 4, ms)
+}
+
+// Several sockets may share an address if all of them say so.
+func TestShared(t *testing.T) {
+	first := openWith(t, Options{Shared: true})
+	second, err := Listen(first.LocalAddr(), Options{Shared: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	if third, err := Listen(first.LocalAddr(), Options{}); err == nil {
+		third.Close()
+		t.Error("a socket that does not share has the same address")
+	}
 }
 
 func TestInvalidRemote(t *testing.T) {
@@ -192,7 +220,7 @@ func TestClose(t *testing.T) {
 	c := open(t)
 	done := make(chan error)
 	go func() {
-		_, err := c.ReadBatch(buffers(1, 100))
+		_, err := c.ReadBatch(make([]Message, 1))
 		done <- err
 	}()
 	if err := c.Close(); err != nil {
@@ -201,7 +229,7 @@ func TestClose(t *testing.T) {
 	if err := <-done; !errors.Is(err, net.ErrClosed) {
 		t.Errorf("ReadBatch during Close: %v, want net.ErrClosed", err)
 	}
-	if _, err := c.ReadBatch(buffers(1, 100)); !errors.Is(err, net.ErrClosed) {
+	if _, err := c.ReadBatch(make([]Message, 1)); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("ReadBatch after Close: %v, want net.ErrClosed", err)
 	}
 	if n, err := c.WriteBatch(messages(c.LocalAddr(), 3, 100)); n != 0 || !errors.Is(err, net.ErrClosed) {
@@ -232,7 +260,7 @@ func TestConcurrentWriters(t *testing.T) {
 
 func TestNoAllocations(t *testing.T) {
 	tx, rx := open(t), open(t)
-	in := buffers(64, 2048)
+	in := make([]Message, 64)
 	out := messages(rx.LocalAddr(), 20, 1280)
 	out = append(out, messages(rx.LocalAddr(), 20, 100)...)
 	for i := range 10 {
@@ -257,8 +285,9 @@ func TestNoAllocations(t *testing.T) {
 	}
 }
 
+// C-CFG-01: who asks for no port gets one that the kernel picks.
 func TestLocalAddr(t *testing.T) {
-	c, err := Listen(netip.MustParseAddrPort("0.0.0.0:0"))
+	c, err := Listen(netip.MustParseAddrPort("0.0.0.0:0"), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,7 +316,7 @@ func TestListenErrors(t *testing.T) {
 		{netip.MustParseAddrPort("224.0.0.253:3544"), nil, "local address 224.0.0.253 is a multicast address; choose an address of this host with --bind"},
 	} {
 		t.Run(test.local.String(), func(t *testing.T) {
-			c, err := Listen(test.local)
+			c, err := Listen(test.local, Options{})
 			if err == nil {
 				c.Close()
 				t.Fatal("no error")

@@ -1,0 +1,108 @@
+# The Teredo suite. "make help" lists what can be made.
+
+PREFIX     ?= /usr/local
+SYSCONFDIR ?= /etc
+DESTDIR    ?=
+FUZZTIME   ?= 30s
+
+# Version that the programs report, for builds from a tree without version control: make VERSION=v1.2.3
+VERSION ?=
+
+export CGO_ENABLED = 0
+
+# System commands such as ip and nft lie in folders that an ordinary user's PATH often lacks.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+MODULE   := github.com/teredo-suite/teredo
+PROGRAMS := teredo-client teredo-server teredo-relay
+LDFLAGS  := $(if $(VERSION),-X $(MODULE)/internal/cli.version=$(VERSION))
+GOBUILD  := go build -trimpath -ldflags '$(LDFLAGS)'
+
+# A tree that git cannot read (a copy, or another user's) is built without its commit.
+ifneq ($(shell git rev-parse --verify --quiet HEAD >/dev/null 2>&1 && echo yes),yes)
+GOBUILD += -buildvcs=false
+endif
+
+# What the integration tests call, each with the Debian package it comes from.
+TOOLS := ip:iproute2 nft:nftables miredo:miredo miredo-server:miredo-server tshark:tshark tcpdump:tcpdump \
+	iperf3:iperf3 curl:curl ping:iputils-ping sysctl:procps setcap:libcap2-bin
+
+.DEFAULT_GOAL := build
+.PHONY: build test deps demo lint fuzz install clean help check-go
+
+build: check-go ## build the programs into bin/
+	@echo "building bin/"
+	@$(GOBUILD) -o bin/ ./cmd/...
+
+test: deps build lint ## run every check and test; as root also installs what they need
+	@echo "testing packages"
+	@go test -count=1 -timeout 10m $$(go list ./... | grep -v '^$(MODULE)/integration$$')
+	@echo "testing with the real kernel and Miredo (takes a few minutes)"
+	@go test -count=1 -timeout 20m ./integration
+
+deps: ## install the Debian packages that the tests need, when commands are missing (as root)
+	@missing=; for tool in $(TOOLS); do \
+		command -v $${tool%%:*} >/dev/null || missing="$$missing $${tool#*:}"; \
+	done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo "missing:$$missing; some tests cannot run without (install them, or run as root on Debian)" >&2; \
+		exit 0; \
+	fi; \
+	echo "installing$$missing (apt-get, about a minute)"; \
+	log=$$(mktemp); policy=/usr/sbin/policy-rc.d; \
+	if [ -e $$policy ]; then policy=; else printf '#!/bin/sh\nexit 101\n' >$$policy; chmod 755 $$policy; fi; \
+	trap 'rm -f $$log $$policy' EXIT; trap 'exit 1' HUP INT TERM; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	{ apt-get update -q && \
+	  apt-get install -q -y --no-install-recommends -o DPkg::Lock::Timeout=300 $$missing; } </dev/null >$$log 2>&1 || \
+	{ tail -n 20 $$log >&2; echo "installing$$missing failed" >&2; exit 1; }
+
+demo: TOOLS := ip:iproute2 nft:nftables ping:iputils-ping sysctl:procps
+demo: deps build ## show a small internet in namespaces: a client behind a NAT gets IPv6
+	@$(GOBUILD) -o bin/teredo-demo ./integration/demo
+	@bin/teredo-demo
+
+lint: check-go ## check format, vet and staticcheck
+	@echo "checking format, vet, staticcheck"
+	@unformatted=$$(gofmt -l .); \
+	if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w on:" $$unformatted >&2; exit 1; fi
+	@go vet ./...
+	@go tool staticcheck ./...
+
+fuzz: check-go ## run each fuzz target for FUZZTIME (30s)
+	@for package in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "fuzzing $${package#$(MODULE)/} $$target for $(FUZZTIME)"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+		done; \
+	done
+
+install: ## install programs and systemd units below PREFIX (/usr/local); DESTDIR for packagers
+	@for program in $(PROGRAMS); do \
+		[ -x bin/$$program ] || { echo "bin/$$program is not built: run make build first" >&2; exit 1; }; \
+	done
+	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d \
+		$(DESTDIR)$(SYSCONFDIR)/teredo $(DESTDIR)$(SYSCONFDIR)/NetworkManager/conf.d
+	@for program in $(PROGRAMS); do \
+		install -m 755 bin/$$program $(DESTDIR)$(PREFIX)/bin/ && \
+		sed 's|/usr/bin/|$(PREFIX)/bin/|' contrib/systemd/$$program.service \
+			>$(DESTDIR)$(PREFIX)/lib/systemd/system/$$program.service || exit 1; \
+	done
+	@install -m 644 contrib/systemd/teredo.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/teredo.conf
+	@install -m 644 contrib/NetworkManager/90-teredo.conf $(DESTDIR)$(SYSCONFDIR)/NetworkManager/conf.d/
+	@echo "installed below $(DESTDIR)$(PREFIX); for the units, run: systemd-sysusers && systemctl daemon-reload"
+
+clean: ## remove what was built
+	@rm -rf bin
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
+
+check-go:
+	@command -v go >/dev/null || { \
+		echo "go is not on PATH: install Go (https://go.dev/dl/), or add its folder to PATH" >&2; exit 1; }
+	@need=$$(sed -n 's/^go 1\.\([0-9]*\).*/\1/p' go.mod); have=$$(go version) || exit 1; \
+	minor=$$(echo "$$have" | sed -n 's/.* go1\.\([0-9]*\).*/\1/p'); \
+	if [ -n "$$minor" ] && [ "$$minor" -lt "$$need" ]; then \
+		echo "$$have is too old: Go 1.$$need or later is needed (https://go.dev/dl/)" >&2; exit 1; fi

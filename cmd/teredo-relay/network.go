@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"reflect"
+
+	"github.com/teredo-suite/teredo/internal/netcfg"
+	"github.com/teredo-suite/teredo/tunnel"
+)
+
+// network follows the addresses of the host.
+type network struct {
+	run     *run
+	log     *slog.Logger
+	changes <-chan netcfg.Change
+	known   tunnel.RelayNetwork
+}
+
+// watch finds out about the network and what is told of it from now on.
+func (r *run) watch(ctx context.Context, log *slog.Logger) (*network, error) {
+	changes, err := netcfg.Watch(ctx, r.TUN)
+	if err != nil {
+		return nil, err
+	}
+	known, err := r.network()
+	if err != nil {
+		return nil, err
+	}
+	n := &network{run: r, log: log, changes: changes, known: known}
+	n.warn()
+	return n, nil
+}
+
+// follow tells the relay of changes until ctx ends.
+func (n *network) follow(ctx context.Context, relay *tunnel.Relay) {
+	for change := range n.changes {
+		if !change.Addresses {
+			continue
+		}
+		found, err := n.run.network()
+		if err != nil {
+			n.log.Error("cannot find out how the network has changed", "error", err)
+			continue
+		}
+		if reflect.DeepEqual(found, n.known) {
+			continue
+		}
+		n.known = found
+		n.log.Info("the addresses of this host have changed")
+		n.warn()
+		if relay.NetworkChanged(ctx, found) != nil {
+			return // it has stopped
+		}
+	}
+}
+
+// warn says what the relay cannot do with these addresses.
+func (n *network) warn() {
+	switch {
+	case n.run.HostOnly && len(n.known.Serve) == 0:
+		n.log.Warn("this host has no global IPv6 address to serve: waiting for one")
+	case !n.known.Errors.IsValid():
+		n.log.Warn("this host has no global IPv6 address: IPv6 hosts won't be told when a client is unreachable")
+	}
+}
+
+// network finds out what the relay needs to know.
+func (r *run) network() (tunnel.RelayNetwork, error) {
+	broadcasts, err := netcfg.Broadcasts()
+	if err != nil {
+		return tunnel.RelayNetwork{}, err
+	}
+	errorSource, _ := netcfg.GlobalIPv6()
+	n := tunnel.RelayNetwork{Broadcasts: broadcasts, Errors: errorSource, Serve: r.Serve}
+	if !r.HostOnly {
+		return n, nil
+	}
+	own, err := netcfg.OwnIPv6()
+	if err != nil {
+		return tunnel.RelayNetwork{}, err
+	}
+	n.Serve = make([]netip.Prefix, 0, len(own)) // not nil, which would be every address
+	for _, a := range own {
+		n.Serve = append(n.Serve, netip.PrefixFrom(a, a.BitLen()))
+	}
+	return n, nil
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/teredo-suite/teredo/integration/lab"
+)
+
+// burstMost is how many datagrams leave in one system call.
+const burstMost = 64
+
+// mmsghdr is struct mmsghdr of recvmmsg(2) and sendmmsg(2).
+type mmsghdr struct {
+	unix.Msghdr
+	len uint32
+}
+
+// socket is a blocking UDP socket on a host of the lab.
+type socket struct {
+	fd    int
+	local netip.AddrPort
+}
+
+// openSocket opens a UDP socket at a local address. Receiving gives up after a while with EAGAIN.
+func openSocket(h *lab.Host, local netip.AddrPort) (s *socket, err error) {
+	s = &socket{}
+	err = h.Do(func() (err error) {
+		domain := unix.AF_INET
+		if local.Addr().Is6() {
+			domain = unix.AF_INET6
+		}
+		s.fd, err = unix.Socket(domain, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open a socket on %s: %w", h.Name, err)
+	}
+	const bufferSize = 16 << 20
+	err = errors.Join(
+		unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, bufferSize),
+		unix.SetsockoptTimeval(s.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 100_000}),
+		unix.Bind(s.fd, sockaddr(local)),
+	)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("bind a socket on %s to %v: %w", h.Name, local, err), s.close())
+	}
+	name, err := unix.Getsockname(s.fd)
+	if err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	s.local = addrPort(name)
+	return s, nil
+}
+
+func (s *socket) close() error { return unix.Close(s.fd) }
+
+func (s *socket) connect(remote netip.AddrPort) error { return unix.Connect(s.fd, sockaddr(remote)) }
+
+func sockaddr(a netip.AddrPort) unix.Sockaddr {
+	if a.Addr().Is4() {
+		return &unix.SockaddrInet4{Addr: a.Addr().As4(), Port: int(a.Port())}
+	}
+	return &unix.SockaddrInet6{Addr: a.Addr().As16(), Port: int(a.Port())}
+}
+
+func addrPort(name unix.Sockaddr) netip.AddrPort {
+	switch name := name.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(name.Addr), uint16(name.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(name.Addr), uint16(name.Port))
+	}
+	return netip.AddrPort{}
+}
+
+// blast sends datagrams of one size over a connected socket at a rate (per second) for a time. It returns how many were
+// sent, and the rate that it managed.
+func (s *socket) blast(size int, rate float64, duration time.Duration) (sent int, managed float64, err error) {
+	payload := make([]byte, size)
+	iovec := unix.Iovec{Base: &payload[0]}
+	iovec.SetLen(size)
+	var headers [burstMost]mmsghdr
+	for i := range headers {
+		headers[i].Iov = &iovec
+		headers[i].SetIovlen(1)
+	}
+	start := time.Now()
+	for {
+		passed := time.Since(start)
+		if passed >= duration {
+			return sent, float64(sent) / passed.Seconds(), nil
+		}
+		due := int(passed.Seconds()*rate) - sent
+		if due < 1 {
+			nap(time.Duration(float64(burstMost/2) / rate * float64(time.Second)))
+			continue
+		}
+		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(s.fd),
+			uintptr(unsafe.Pointer(&headers[0])), uintptr(min(due, burstMost)), 0, 0, 0)
+		if errno != 0 && errno != unix.EINTR && errno != unix.ENOBUFS {
+			return sent, 0, fmt.Errorf("send to %v: %w", s.local, errno)
+		}
+		if errno == 0 {
+			sent += int(n)
+		}
+	}
+}
+
+// nap sleeps without the runtime's timers, whose grain is a millisecond.
+func nap(d time.Duration) {
+	ts := unix.NsecToTimespec(int64(min(d, time.Millisecond)))
+	// When a signal cuts it short, the caller comes back.
+	_ = unix.Nanosleep(&ts, nil)
+}
+
+// count counts datagrams until the socket is closed or stop is set.
+func (s *socket) count(received *atomic.Int64, stop *atomic.Bool) {
+	var scrap byte
+	iovec := unix.Iovec{Base: &scrap}
+	iovec.SetLen(1)
+	var headers [burstMost]mmsghdr
+	for i := range headers {
+		headers[i].Iov = &iovec
+		headers[i].SetIovlen(1)
+	}
+	for !stop.Load() {
+		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(s.fd),
+			uintptr(unsafe.Pointer(&headers[0])), burstMost, unix.MSG_WAITFORONE, 0, 0)
+		if errno == 0 {
+			received.Add(int64(n))
+		}
+	}
+}

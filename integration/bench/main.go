@@ -1,0 +1,55 @@
+// Command bench measures the suite and Miredo side by side, in the same small internet of network namespaces on this
+// machine: throughput, packet rates, processor time, round-trip times, and a relay with a million peers.
+//
+// Each implementation runs with the settings it has by itself. They take turns, several times; the table shows medians,
+// the least and the greatest value, and the ratio of the medians.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/teredo-suite/teredo/integration/lab"
+)
+
+func main() {
+	code, err := run()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func run() (int, error) {
+	quick := flag.Bool("quick", false, "take less than two minutes; the figures are rough")
+	only := flag.String("only", "", "measure one group: path, server or crowd")
+	out := flag.String("out", "bench", "folder for results.json and results.svg")
+	flag.Parse()
+	if !lab.Isolated() {
+		return lab.Isolate()
+	}
+	if err := lab.Enter(); err != nil {
+		return 0, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return 0, err
+	}
+	b := &bench{bin: filepath.Dir(self), plan: full, results: newResults(*quick)}
+	if *quick {
+		b.plan = short
+	}
+	if err := b.check(); err != nil {
+		return 0, err
+	}
+	if err := b.measure(*only); err != nil {
+		return 0, err
+	}
+	if err := b.results.print(os.Stdout); err != nil {
+		return 0, err
+	}
+	return 0, b.results.write(*out)
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// plan says how thoroughly to measure.
+type plan struct {
+	rounds   int           // turns of each implementation
+	transfer time.Duration // of one TCP measurement
+	trial    time.Duration // of one packet rate
+	step     float64       // the search for a packet rate ends when its bounds are closer than this factor
+	pings    int
+	flood    time.Duration // of router solicitations
+	crowd    int           // most peers of the relay
+}
+
+var (
+	full = plan{
+		rounds: 5, transfer: 5 * time.Second, trial: time.Second, step: 1.05,
+		pings: 3000, flood: 4 * time.Second, crowd: 1_000_000,
+	}
+	short = plan{
+		rounds: 1, transfer: 2 * time.Second, trial: 300 * time.Millisecond, step: 1.2,
+		pings: 500, flood: time.Second, crowd: 100_000,
+	}
+)
+
+// implementation is whose programs are measured.
+type implementation string
+
+const (
+	ours   implementation = "ours"
+	miredo implementation = "Miredo"
+)
+
+// bench is one run.
+type bench struct {
+	bin string
+	plan
+	*results
+}
+
+// check says what is missing.
+func (b *bench) check() error {
+	if _, err := os.Stat(filepath.Join(b.bin, "teredo-client")); err != nil {
+		return errors.New("the programs are not beside the bench: run make bench")
+	}
+	for _, tool := range []string{"iperf3", "miredo", "miredo-server"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return fmt.Errorf("%s is missing: run make deps as root", tool)
+		}
+	}
+	return nil
+}
+
+// measure fills the results. Only, if not empty, names the one group to measure.
+func (b *bench) measure(only string) error {
+	for round := range b.rounds {
+		for _, who := range []implementation{ours, miredo} {
+			progress("round %d of %d: %s", round+1, b.rounds, who)
+			for _, group := range []struct {
+				name string
+				run  func(implementation) error
+			}{{"path", b.path}, {"server", b.server}} {
+				if only != "" && only != group.name {
+					continue
+				}
+				if err := group.run(who); err != nil {
+					return fmt.Errorf("measure %s, %s: %w", group.name, who, err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }

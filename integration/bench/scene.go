@@ -1,0 +1,143 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/teredo-suite/teredo/integration/lab"
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+const (
+	tun      = "teredo" // the interface of every program
+	patience = 30 * time.Second
+
+	// permitted are the documentation ranges of the lab and the range of the crowd, for --permit-ipv4.
+	permitted = lab.PublicRanges + "," + crowdRange
+)
+
+// scene is a lab in which the programs of one implementation run.
+type scene struct {
+	*lab.Lab
+	bin    string
+	who    implementation
+	native netip.Addr
+}
+
+func newScene(bin string, who implementation) (*scene, error) {
+	l, err := lab.New(lab.PortRestricted, lab.PortRestricted)
+	if err != nil {
+		return nil, err
+	}
+	return &scene{Lab: l, bin: bin, who: who, native: netip.MustParseAddr(lab.NativeAddr)}, nil
+}
+
+// startServer starts a server and waits until it listens.
+func (s *scene) startServer() (*lab.Process, error) {
+	argv := s.ours("server", "server", "--bind", lab.ServerAddr, "--bind2", lab.ServerAddr2)
+	if s.who == miredo {
+		var err error
+		if argv, err = s.miredo("miredo-server", "server", "ServerBindAddress "+lab.ServerAddr); err != nil {
+			return nil, err
+		}
+	}
+	return s.start("server", argv, "the server to listen", func() error { return s.listens("server", teredo.Port) })
+}
+
+// startRelay starts a relay and waits until it routes.
+func (s *scene) startRelay() (*lab.Process, error) {
+	argv := s.ours("relay", "relay", "--bind", lab.RelayAddr)
+	if s.who == miredo {
+		var err error
+		if argv, err = s.miredo("miredo", "relay",
+			"RelayType relay", "InterfaceName "+tun, "BindAddress "+lab.RelayAddr, "BindPort 3545"); err != nil {
+			return nil, err
+		}
+	}
+	return s.start("relay", argv, "the relay's route", func() error {
+		routes, err := s.Host("relay").Run(patience, "ip", "-6", "route", "show", "2001::/32")
+		if err == nil && !strings.Contains(routes, "dev "+tun) {
+			err = fmt.Errorf("routes: %q", routes)
+		}
+		return err
+	})
+}
+
+// startClient starts a client and waits until it has a Teredo address.
+func (s *scene) startClient(host string) (p *lab.Process, addr netip.Addr, err error) {
+	argv := s.ours(host, "client", "--server", lab.ServerAddr, "--server2", lab.ServerAddr2)
+	if s.who == miredo {
+		if argv, err = s.miredo("miredo", host,
+			"RelayType client", "InterfaceName "+tun, "ServerAddress "+lab.ServerAddr); err != nil {
+			return nil, addr, err
+		}
+	}
+	p, err = s.start(host, argv, host+" to have a Teredo address", func() error {
+		addrs, err := s.Host(host).Addrs(tun)
+		for _, a := range addrs {
+			if teredo.IsTeredo(a) {
+				addr = a
+				return nil
+			}
+		}
+		return errors.Join(errors.New("it has none"), err)
+	})
+	return p, addr, err
+}
+
+func (s *scene) start(host string, argv []string, what string, check func() error) (*lab.Process, error) {
+	p, err := s.Host(host).Start(argv...)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.Until(patience, what, check)
+}
+
+// ours is the command line of one of our programs.
+func (s *scene) ours(host, role string, args ...string) []string {
+	return append([]string{filepath.Join(s.bin, "teredo-"+role), "run",
+		"--permit-ipv4", permitted, "--control", s.control(host)}, args...)
+}
+
+// miredo writes a configuration and returns the command line that uses it.
+func (s *scene) miredo(command, name string, config ...string) ([]string, error) {
+	file := filepath.Join(s.Folder(), name+".conf")
+	err := os.WriteFile(file, []byte(strings.Join(config, "\n")+"\n"), 0o644)
+	return []string{command, "-f", "-u", "nobody", "-c", file, "-p", filepath.Join(s.Folder(), name+".pid")}, err
+}
+
+// control is the path of a host's control socket.
+func (s *scene) control(host string) string { return filepath.Join(s.Folder(), host+".sock") }
+
+// status reads the status of one of our programs.
+func (s *scene) status(host, role string, into any) error {
+	out, err := s.Host(host).Run(patience, filepath.Join(s.bin, "teredo-"+role), "status", "--json", "--control", s.control(host))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal([]byte(out), into)
+}
+
+// listens returns nil when a UDP socket on the host is bound to a port.
+func (s *scene) listens(host string, port uint16) error {
+	var sockets []byte
+	err := s.Host(host).Do(func() (err error) {
+		sockets, err = os.ReadFile("/proc/thread-self/net/udp")
+		return err
+	})
+	if err == nil && !strings.Contains(string(sockets), fmt.Sprintf(":%04X ", port)) {
+		err = fmt.Errorf("no socket on port %d", port)
+	}
+	return err
+}
+
+// reach pings until a path is found. The first packets may be lost while it is looked for.
+func (s *scene) reach(from string, to netip.Addr) error {
+	return lab.Until(patience, from+" to reach "+to.String(), func() error { return s.Host(from).Ping(to, 3*time.Second) })
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/teredo-suite/teredo/integration/lab"
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+// window is how many router solicitations may be unanswered at once.
+const window = 1024
+
+// server measures router advertisements: how many in a second, and how many in a second of the server's processor time.
+func (b *bench) server(who implementation) (err error) {
+	progress("  router advertisements")
+	s, err := newScene(b.bin, who)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	p, err := s.startServer()
+	if err != nil {
+		return err
+	}
+	crowd, err := s.addCrowd()
+	if err != nil {
+		return err
+	}
+	if _, err := crowd.solicit(b.flood / 4); err != nil { // warms up, and fills the neighbour tables
+		return err
+	}
+	before, err := processorTime(p)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	answers, err := crowd.solicit(b.flood)
+	if err != nil {
+		return err
+	}
+	passed := time.Since(start)
+	after, err := processorTime(p)
+	if err != nil {
+		return err
+	}
+	b.add("server rate", who, float64(answers)/passed.Seconds())
+	b.add("server cpu", who, float64(answers)/(after-before).Seconds())
+	return nil
+}
+
+// solicit sends router solicitations from many addresses, as many as are answered, and returns the number of answers.
+func (c *crowd) solicit(duration time.Duration) (answers int, err error) {
+	s, err := openSocket(c.Host, netip.AddrPortFrom(netip.IPv4Unspecified(), 0))
+	if err != nil {
+		return 0, err
+	}
+	defer s.close()
+	solicitation := teredo.AppendAuth(nil, teredo.Auth{Nonce: [8]byte{1, 2, 3, 4, 5, 6, 7, 8}})
+	solicitation = teredo.AppendRouterSolicitation(solicitation, teredo.ClientLinkLocal(false, netip.AddrPort{}))
+	server := netip.AddrPortFrom(netip.MustParseAddr(lab.ServerAddr), teredo.Port)
+
+	out, in := newLetters(), newMailbox()
+	pending, source := 0, 0
+	for start := time.Now(); time.Since(start) < duration; {
+		for pending <= window-burstMost {
+			for i := range burstMost {
+				out.put(i, crowdAddr(source), server, solicitation)
+				source++
+			}
+			if err := out.send(s, burstMost); err != nil {
+				return answers, err
+			}
+			pending += burstMost
+		}
+		n := in.receive(s)
+		if n == 0 {
+			pending = 0 // lost
+			continue
+		}
+		if answers == 0 {
+			if err := isAdvertisement(in.payload(0)); err != nil {
+				return 0, err
+			}
+		}
+		answers += n
+		pending = max(0, pending-n)
+	}
+	return answers, nil
+}
+
+func isAdvertisement(payload []byte) error {
+	var p teredo.Packet
+	if err := p.Parse(payload); err != nil {
+		return fmt.Errorf("the server's answer: %w", err)
+	}
+	if _, err := teredo.ParseRouterAdvertisement(p.IPv6); err != nil {
+		return fmt.Errorf("the server's answer: %w", err)
+	}
+	return nil
+}

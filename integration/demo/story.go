@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/teredo-suite/teredo/integration/lab"
+)
+
+// patience is how long a step may take. Each normally takes less than a second.
+const patience = 30 * time.Second
+
+// tun is what client and relay call their interface unless told otherwise.
+const tun = "teredo"
+
+// story is the demo while it runs.
+type story struct {
+	*lab.Lab
+	out  io.Writer
+	bin  string
+	step int
+}
+
+// tell runs the demo. When a step fails, the error holds the ends of the programs' logs.
+func tell(out io.Writer, bin string) (err error) {
+	s := &story{out: out, bin: bin}
+	fmt.Fprint(out, "A host with nothing but IPv4 behind a NAT reaches an IPv6 host. All of it runs on this machine.\n\n")
+	s.next("A small internet in network namespaces")
+	if s.Lab, err = lab.New(lab.PortRestricted, lab.PortRestricted); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	fmt.Fprint(out, drawing)
+	for _, step := range []func() error{s.startServer, s.startRelay, s.startClient, s.ping, s.fetch, s.showPaths} {
+		if err := step(); err != nil {
+			return errors.Join(err, s.logs())
+		}
+	}
+	s.next("Everything is taken down")
+	return s.stopAll()
+}
+
+const drawing = `
+     client1 ────── NAT ────────┬─ IPv4 ── server 192.0.2.1
+     192.168.1.2    203.0.113.1 └─ IPv4 ── relay 198.51.100.1 ── IPv6 ── native host 2001:db8:6::1
+
+`
+
+func (s *story) startServer() error {
+	s.next("teredo-server at %s and %s", lab.ServerAddr, lab.ServerAddr2)
+	return s.start("server", "server", "--bind", lab.ServerAddr, "--bind2", lab.ServerAddr2)
+}
+
+func (s *story) startRelay() error {
+	s.next("teredo-relay at %s, to which 2001::/32 is routed", lab.RelayAddr)
+	return s.start("relay", "relay", "--bind", lab.RelayAddr)
+}
+
+func (s *story) startClient() error {
+	s.next("teredo-client on client1; waiting until it is qualified")
+	began := time.Now()
+	if err := s.start("client1", "client", "--server", lab.ServerAddr, "--server2", lab.ServerAddr2); err != nil {
+		return err
+	}
+	var status struct {
+		State, Address, Local, Mapped, NAT string
+		LastError                          string `json:"last_error"`
+	}
+	err := lab.Until(patience, "the client to qualify", func() error {
+		err := s.query("client1", "client", "status", &status)
+		if err == nil && status.State != "qualified" {
+			err = fmt.Errorf("it is %s: %s", status.State, status.LastError)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	s.say("qualified as %s after %v", status.Address, time.Since(began).Round(time.Millisecond))
+	s.say("behind a %s NAT: %s is %s outside", status.NAT, status.Local, status.Mapped)
+	return nil
+}
+
+func (s *story) ping() error {
+	s.next("client1 pings the native host %s", lab.NativeAddr)
+	out, err := s.Host("client1").Run(patience, "ping", "-6", "-n", "-c", "3", "-i", "0.2", lab.NativeAddr)
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(out) {
+		if strings.Contains(line, "bytes from") || strings.Contains(line, "packets transmitted") {
+			s.say("%s", strings.TrimSpace(line))
+		}
+	}
+	return nil
+}
+
+func (s *story) fetch() error {
+	url := "http://" + net.JoinHostPort(lab.NativeAddr, "80") + "/"
+	s.next("client1 fetches %s", url)
+	listener, err := s.Host("native").Listen(net.JoinHostPort(lab.NativeAddr, "80"))
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: http.HandlerFunc(welcome)}
+	// It serves until the listener is closed, and returns just that.
+	go func() { _ = server.Serve(listener) }()
+	defer server.Close()
+
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
+			return s.Host("client1").Dial(ctx, addr)
+		},
+	}}
+	response, err := client.Get(url)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	page, err := io.ReadAll(response.Body)
+	if err != nil {
+		return fmt.Errorf("read the page: %w", err)
+	}
+	for line := range strings.Lines(string(page)) {
+		s.say("%s", strings.TrimSpace(line))
+	}
+	return nil
+}
+
+func welcome(w http.ResponseWriter, r *http.Request) {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	fmt.Fprintf(w, "Hello from a host that has only IPv6.\nYou came from %s.\n", host)
+}
+
+func (s *story) showPaths() error {
+	s.next("The path that the packets took")
+	var peers []struct {
+		Address, Endpoint string
+		Sent              int `json:"sent_packets"`
+		Received          int `json:"received_packets"`
+	}
+	if err := s.query("client1", "client", "peers", &peers); err != nil {
+		return err
+	}
+	if len(peers) == 0 {
+		return errors.New("the client names no peers")
+	}
+	for _, p := range peers {
+		s.say("%s through the relay at %s: %d packets sent, %d received", p.Address, p.Endpoint, p.Sent, p.Received)
+	}
+	return nil
+}
+
+// start starts one of our programs on a host and waits until it answers.
+func (s *story) start(host, role string, args ...string) error {
+	argv := []string{s.program(role), "run", "--permit-ipv4", lab.PublicRanges, "--control", s.control(host)}
+	p, err := s.Host(host).Start(append(argv, args...)...)
+	if err != nil {
+		return err
+	}
+	return p.Until(patience, "teredo-"+role+" to answer", func() error {
+		var status struct{}
+		return s.query(host, role, "status", &status)
+	})
+}
+
+// stopAll ends the programs as an operator would. Each must say that all went well.
+func (s *story) stopAll() error {
+	for _, p := range s.Processes() {
+		if code, err := p.Stop(patience); err != nil || code != 0 {
+			return errors.Join(err, fmt.Errorf("%s ended with exit code %d", p.Name, code), s.logs())
+		}
+	}
+	for _, host := range []string{"client1", "relay"} {
+		links, err := s.Host(host).Run(patience, "ip", "-o", "link", "show")
+		if err != nil {
+			return err
+		}
+		if strings.Contains(links, tun) {
+			return fmt.Errorf("%s still has the interface %s: %s", host, tun, links)
+		}
+	}
+	s.say("the interfaces %q of client1 and relay are gone, and with them all addresses and routes", tun)
+	return nil
+}
+
+// query runs the status or peers command of one of our programs.
+func (s *story) query(host, role, what string, into any) error {
+	out, err := s.Host(host).Run(patience, s.program(role), what, "--json", "--control", s.control(host))
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal([]byte(out), into); err != nil {
+		return fmt.Errorf("read %s of teredo-%s: %w", what, role, err)
+	}
+	return nil
+}
+
+// logs returns the ends of the programs' logs as an error.
+func (s *story) logs() error {
+	var errs []error
+	for _, p := range s.Processes() {
+		errs = append(errs, fmt.Errorf("the log of %s ends:\n%s", p.Name, p.Tail(10)))
+	}
+	return errors.Join(errs...)
+}
+
+func (s *story) program(role string) string { return filepath.Join(s.bin, "teredo-"+role) }
+func (s *story) control(host string) string { return filepath.Join(s.Folder(), host+".sock") }
+
+// next begins a numbered step.
+func (s *story) next(format string, args ...any) {
+	s.step++
+	fmt.Fprintf(s.out, "%d. %s\n", s.step, fmt.Sprintf(format, args...))
+}
+
+// say prints something that a step found.
+func (s *story) say(format string, args ...any) {
+	fmt.Fprintf(s.out, "     %s\n", fmt.Sprintf(format, args...))
+}

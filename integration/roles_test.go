@@ -1,0 +1,166 @@
+package integration
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/teredo-suite/teredo/integration/lab"
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+// implementation is whose program plays a role.
+type implementation string
+
+const (
+	ours   implementation = "ours"
+	miredo implementation = "miredo"
+)
+
+// relayPort is the UDP port of relays, ours by default.
+const relayPort = 3545
+
+// startServer starts a server and waits until it listens.
+func (w *world) startServer(who implementation) *lab.Process {
+	w.t.Helper()
+	argv := []string{program("server"), "run", "--bind", lab.ServerAddr, "--bind2", lab.ServerAddr2,
+		"--permit-ipv4", lab.PublicRanges, "--control", w.control("server")}
+	if who == miredo {
+		argv = w.miredo("miredo-server", "server", "ServerBindAddress "+lab.ServerAddr)
+	}
+	p := w.start("server", argv...)
+	w.until(p, startTimeout, "the server to listen", func() error { return w.listens("server", teredo.Port) })
+	return p
+}
+
+// startRelay starts a relay and waits until it routes.
+func (w *world) startRelay(who implementation) *lab.Process {
+	w.t.Helper()
+	argv := []string{program("relay"), "run", "--bind", lab.RelayAddr, "--tun", tun,
+		"--permit-ipv4", lab.PublicRanges, "--control", w.control("relay")}
+	if who == miredo {
+		argv = w.miredo("miredo", "relay",
+			"RelayType relay", "InterfaceName "+tun, "BindAddress "+lab.RelayAddr, fmt.Sprint("BindPort ", relayPort))
+	}
+	p := w.start("relay", argv...)
+	w.until(p, startTimeout, "the relay to listen", func() error { return w.listens("relay", relayPort) })
+	w.until(p, startTimeout, "the relay's route", func() error {
+		routes, err := w.Host("relay").Run(startTimeout, "ip", "-6", "route", "show", "2001::/32")
+		if err == nil && !strings.Contains(routes, "dev "+tun) {
+			err = fmt.Errorf("routes: %q", routes)
+		}
+		return err
+	})
+	return p
+}
+
+// startClient starts a client, waits until it has a Teredo address, and returns that.
+func (w *world) startClient(host string, who implementation) (*lab.Process, netip.Addr) {
+	w.t.Helper()
+	argv := w.clientCommand(host)
+	if who == miredo {
+		argv = w.miredo("miredo", host,
+			"RelayType client", "InterfaceName "+tun, "ServerAddress "+lab.ServerAddr)
+	}
+	p := w.start(host, argv...)
+	var addr netip.Addr
+	w.until(p, startTimeout, host+" to have a Teredo address", func() error {
+		var ok bool
+		if addr, ok = w.teredoAddr(host); ok {
+			return nil
+		}
+		return errors.New("it has none")
+	})
+	return p, addr
+}
+
+// clientCommand is the command line of our client on a host.
+func (w *world) clientCommand(host string, more ...string) []string {
+	return append([]string{program("client"), "run", "--server", lab.ServerAddr, "--server2", lab.ServerAddr2, "--tun", tun,
+		"--permit-ipv4", lab.PublicRanges, "--control", w.control(host)}, more...)
+}
+
+// miredo writes a configuration and returns the command line that uses it.
+func (w *world) miredo(command, name string, config ...string) []string {
+	w.t.Helper()
+	file := filepath.Join(w.Folder(), name+".conf")
+	if err := os.WriteFile(file, []byte(strings.Join(config, "\n")+"\n"), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+	return []string{command, "-f", "-u", "nobody", "-c", file, "-p", filepath.Join(w.Folder(), name+".pid")}
+}
+
+// stop ends a program, which must end by itself.
+func (w *world) stop(p *lab.Process) {
+	w.t.Helper()
+	if _, err := p.Stop(20 * time.Second); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// listens returns nil when a UDP socket on the host is bound to a port.
+func (w *world) listens(host string, port uint16) error {
+	var sockets []byte
+	err := w.Host(host).Do(func() (err error) {
+		sockets, err = os.ReadFile("/proc/thread-self/net/udp")
+		return err
+	})
+	if err == nil && !strings.Contains(string(sockets), fmt.Sprintf(":%04X ", port)) {
+		err = fmt.Errorf("no socket on port %d", port)
+	}
+	return err
+}
+
+// control is the path of a host's control socket.
+func (w *world) control(host string) string { return filepath.Join(w.Folder(), host+".sock") }
+
+// query runs the status or peers command of our program on a host.
+func (w *world) query(host, role, what string) string {
+	out, err := w.Host(host).Run(10*time.Second, program(role), what, "--json", "--control", w.control(host))
+	if err != nil {
+		return err.Error()
+	}
+	return out
+}
+
+// clientStatus is what tests read of a client's status.
+type clientStatus struct {
+	State     string `json:"state"`
+	Address   string `json:"address"`
+	Local     string `json:"local"`
+	Mapped    string `json:"mapped"`
+	Server    string `json:"server"`
+	NAT       string `json:"nat"`
+	LastError string `json:"last_error"`
+}
+
+// status reads the status of our client on a host.
+func (w *world) status(host string) (clientStatus, error) {
+	var s clientStatus
+	out := w.query(host, "client", "status")
+	if err := json.Unmarshal([]byte(out), &s); err != nil {
+		return s, errors.New(out)
+	}
+	return s, nil
+}
+
+// untilStatus waits until the status of our client fulfils want, and returns that status.
+func (w *world) untilStatus(timeout time.Duration, host, what string, want func(clientStatus) bool) clientStatus {
+	w.t.Helper()
+	var s clientStatus
+	check := func() (err error) {
+		if s, err = w.status(host); err == nil && !want(s) {
+			err = fmt.Errorf("status: %+v", s)
+		}
+		return err
+	}
+	if err := lab.Until(timeout, what, check); err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}

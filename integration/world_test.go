@@ -1,0 +1,140 @@
+package integration
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/teredo-suite/teredo/integration/lab"
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+const (
+	tun = "teredo" // the TUN interface of every program
+
+	pingTimeout  = 5 * time.Second
+	startTimeout = 30 * time.Second
+)
+
+// world is a lab in a test. A test that fails prints what there is to know about it.
+type world struct {
+	*lab.Lab
+	t       *testing.T
+	capture *lab.Capture
+}
+
+// newWorld lays out a lab whose two NATs are of the same kind.
+func newWorld(t *testing.T, nat lab.NAT) *world {
+	t.Helper()
+	if reason := os.Getenv(skipReason); reason != "" {
+		t.Skip(reason)
+	}
+	l, err := lab.New(nat, nat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{Lab: l, t: t}
+	t.Cleanup(func() {
+		if t.Failed() {
+			w.explain()
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+// record captures what the router sees, without TCP, for explain.
+func (w *world) record() {
+	w.t.Helper()
+	// The next header of a plain Teredo packet is byte 6 after the UDP header.
+	capture, err := w.Host("inet").Capture("any", "(udp and udp[14] != 6) or icmp or icmp6")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.capture = capture
+}
+
+// explain logs every program's output, our clients' status, and the last packets that the router saw.
+func (w *world) explain() {
+	for _, p := range w.Processes() {
+		if p.Program() != "tcpdump" {
+			w.t.Logf("%s:\n%s", p.Name, p.Tail(40))
+		}
+	}
+	for _, host := range []string{"client1", "client2"} {
+		if _, err := os.Stat(w.control(host)); err == nil {
+			w.t.Logf("status of %s: %s", host, w.query(host, "client", "status"))
+			w.t.Logf("peers of %s: %s", host, w.query(host, "client", "peers"))
+		}
+	}
+	if w.capture == nil {
+		return
+	}
+	if err := w.capture.Stop(); err != nil {
+		w.t.Log(err)
+	}
+	text, err := dissect(w.capture.File)
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	w.t.Logf("the last packets at the router (%v):\n%s", err, strings.Join(lines[max(0, len(lines)-80):], "\n"))
+}
+
+// until waits for check while a program runs, or fails the test.
+func (w *world) until(p *lab.Process, timeout time.Duration, what string, check func() error) {
+	w.t.Helper()
+	if err := p.Until(timeout, what, check); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// start starts a program on a host.
+func (w *world) start(host string, argv ...string) *lab.Process {
+	w.t.Helper()
+	p, err := w.Host(host).Start(argv...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return p
+}
+
+// socket opens a UDP socket on a host, for as long as the test lasts.
+func (w *world) socket(host, addr string) net.PacketConn {
+	w.t.Helper()
+	c, err := w.Host(host).ListenPacket(addr)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// teredoAddr returns the Teredo address of a host, if it has one. It must not have several.
+func (w *world) teredoAddr(host string) (netip.Addr, bool) {
+	w.t.Helper()
+	addrs, err := w.Host(host).Addrs(tun)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	addrs = slices.DeleteFunc(addrs, func(a netip.Addr) bool { return !teredo.IsTeredo(a) })
+	switch len(addrs) {
+	case 0:
+		return netip.Addr{}, false
+	case 1:
+		return addrs[0], true
+	}
+	w.t.Fatalf("%s has several Teredo addresses: %v", host, addrs)
+	return netip.Addr{}, false
+}
+
+// ping sends one echo request, whose reply must come in time.
+func (w *world) ping(from string, to netip.Addr) {
+	w.t.Helper()
+	if err := w.Host(from).Ping(to, pingTimeout); err != nil {
+		w.t.Errorf("ping %s -> %v: %v", from, to, err)
+	}
+}

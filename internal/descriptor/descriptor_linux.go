@@ -1,0 +1,81 @@
+// Package descriptor waits for file descriptors on threads.
+//
+// The runtime's poller wakes up one thread, which makes a goroutine runnable, which wakes up another thread to look for
+// more work. A packet that comes alone waits for all of that. A thread that waits in poll(2) for one descriptor is
+// woken up directly, at the price of a thread for each goroutine that waits.
+package descriptor
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+// Descriptor is a file descriptor in non-blocking mode. Any number of goroutines may use it at once.
+type Descriptor struct {
+	fd, wake int // wake is an eventfd, readable once Close was called
+	closed   atomic.Bool
+	users    sync.RWMutex // held for reading while fd is in use
+}
+
+// New takes over fd, which must not be known to the runtime's poller. On an error it stays the caller's.
+func New(fd int) (*Descriptor, error) {
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	return &Descriptor{fd: fd, wake: wake}, nil
+}
+
+// Acquire returns the file descriptor, which stays open until Release. After Close the error is os.ErrClosed.
+func (d *Descriptor) Acquire() (fd int, err error) {
+	d.users.RLock()
+	if d.closed.Load() {
+		d.users.RUnlock()
+		return -1, os.ErrClosed
+	}
+	return d.fd, nil
+}
+
+// Release ends what Acquire has begun.
+func (d *Descriptor) Release() { d.users.RUnlock() }
+
+// Wait waits for events (POLLIN, POLLOUT) or an error condition of the file descriptor, between Acquire and Release.
+// When Close is called it returns os.ErrClosed.
+func (d *Descriptor) Wait(events int16) error {
+	fds := [2]unix.PollFd{{Fd: int32(d.fd), Events: events}, {Fd: int32(d.wake), Events: unix.POLLIN}}
+	for {
+		_, err := unix.Poll(fds[:], -1)
+		switch {
+		case d.closed.Load():
+			return os.ErrClosed
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return os.NewSyscallError("poll", err)
+		}
+		return nil
+	}
+}
+
+// Close ends all waits, waits for the users, and closes the file descriptor. Further calls return os.ErrClosed.
+func (d *Descriptor) Close() error {
+	if d.closed.Swap(true) {
+		return os.ErrClosed
+	}
+	one := [8]byte{1, 1, 1, 1, 1, 1, 1, 1} // not zero in any byte order
+	if _, err := unix.Write(d.wake, one[:]); err != nil {
+		return fmt.Errorf("wake up users: %w", err)
+	}
+	d.users.Lock()
+	defer d.users.Unlock()
+	// The eventfd has nothing that closing could lose.
+	_ = unix.Close(d.wake)
+	return os.NewSyscallError("close", unix.Close(d.fd))
+}

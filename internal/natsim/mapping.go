@@ -1,0 +1,84 @@
+package natsim
+
+import (
+	"net/netip"
+	"time"
+)
+
+// PortAssignment is how a NAT chooses the outside port of a new mapping (RFC 4787 §4.2.1). No port belongs to two mappings.
+type PortAssignment uint8
+
+const (
+	PreservePorts   PortAssignment = iota // the inside port; the next higher free one when that is taken
+	SequentialPorts                       // one after the other
+	RandomPorts
+)
+
+func (a PortAssignment) String() string {
+	switch a {
+	case PreservePorts:
+		return "preserving"
+	case SequentialPorts:
+		return "sequential"
+	}
+	return "random"
+}
+
+// lowestPort is the lowest one that is assigned without being asked for.
+const lowestPort = 1024
+
+// mappingOf returns the mapping for packets from an inside endpoint to a remote one, making it when there is none. It is nil
+// when no port is free.
+func (nat *NAT) mappingOf(inside, remote netip.AddrPort) *mapping {
+	if m := nat.mappings[mappingKey{inside: inside}]; m != nil && m.static {
+		return m
+	}
+	key := mappingKey{inside, nat.cfg.Mapping.of(remote)}
+	if m := nat.mappings[key]; m != nil {
+		if nat.alive(m) {
+			return m
+		}
+		nat.remove(m)
+	}
+	port, ok := nat.freePort(inside.Port())
+	if !ok {
+		return nil
+	}
+	m := &mapping{key: key, port: port}
+	nat.mappings[key], nat.byPort[port] = m, m
+	return m
+}
+
+func (nat *NAT) alive(m *mapping) bool { return m.static || time.Since(m.used) < nat.cfg.Lifetime }
+
+func (nat *NAT) remove(m *mapping) {
+	delete(nat.mappings, m.key)
+	delete(nat.byPort, m.port)
+}
+
+// freePort chooses a port that no living mapping has.
+func (nat *NAT) freePort(inside uint16) (uint16, bool) {
+	var candidate uint16
+	switch nat.cfg.Ports {
+	case PreservePorts:
+		candidate = inside
+	case SequentialPorts:
+		candidate = nat.nextPort
+	case RandomPorts:
+		candidate = uint16(lowestPort + nat.rand.IntN(1<<16-lowestPort))
+	}
+	for range 1 << 16 {
+		if candidate < lowestPort && candidate != inside {
+			candidate = lowestPort
+		}
+		if m := nat.byPort[candidate]; m == nil || !nat.alive(m) {
+			if m != nil {
+				nat.remove(m)
+			}
+			nat.nextPort = candidate + 1
+			return candidate, true
+		}
+		candidate++
+	}
+	return 0, false
+}

@@ -1,0 +1,200 @@
+package natsim
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/teredo-suite/teredo/teredo"
+	"github.com/teredo-suite/teredo/tunnel"
+)
+
+// relayCapacity is how many clients a relay has room for, unless options say otherwise.
+const relayCapacity = 1024
+
+// Client is a host that runs the Teredo client. Its Stack is what is behind the TUN device.
+type Client struct {
+	*Stack
+	*program
+	Host   *Host
+	Conn   *Conn
+	Device *Device
+	Tunnel *tunnel.Client
+}
+
+// Client adds a host to the network that runs the client with a server. Options change the client's configuration.
+func (n *Network) Client(s *Server, options ...func(*tunnel.ClientConfig)) *Client {
+	in := n.in
+	c := &Client{Host: n.host("client")}
+	c.Conn = c.Host.Listen(netip.AddrPortFrom(netip.IPv4Unspecified(), 0))
+	var random func([]byte)
+	in.do(func() {
+		c.Stack = in.newStack(c.Host.Name(), func(packet []byte) { c.Device.push(packet) })
+		c.Device = in.newDevice(c.Host.Name(), c.Stack.receive)
+		random = in.random()
+	})
+	cfg := tunnel.ClientConfig{
+		Device: c.Device, Conn: c.Conn, PermitIPv4: Filter().Permit, Log: in.logger(c.Host.Name()), Rand: random,
+		Servers: []tunnel.Lookup{s.Lookup}, Network: c.network(),
+		Local:     func(netip.Addr) netip.AddrPort { return c.Host.endpoint(c.Conn) },
+		Configure: c.Stack.Configure,
+		Discovery: func(netip.Addr) (tunnel.Conn, error) {
+			return c.Host.Listen(netip.AddrPortFrom(teredo.DiscoveryAddr(), teredo.Port)), nil
+		},
+	}
+	for _, o := range options {
+		o(&cfg)
+	}
+	c.Tunnel = tunnel.NewClient(cfg)
+	c.program = in.start(c.Host.Name(), c.Tunnel.Run)
+	return c
+}
+
+// network is what the client is told about its host's network.
+func (c *Client) network() (n tunnel.Network) {
+	c.Host.in.do(func() {
+		if net := c.Host.port.net; net != nil {
+			n.Subnets = []netip.Prefix{net.prefix}
+		}
+	})
+	return n
+}
+
+// Move takes the client's host to another network.
+func (c *Client) Move(to *Network) {
+	c.Host.Move(to)
+	c.NetworkChanged()
+}
+
+// Unplug takes the client's host off its network.
+func (c *Client) Unplug() {
+	c.Host.Unplug()
+	c.NetworkChanged()
+}
+
+// Renumber gives the client's host another local address.
+func (c *Client) Renumber() {
+	c.Host.Renumber()
+	c.NetworkChanged()
+}
+
+// NetworkChanged tells the client what has become of its host's network, as netcfg does.
+func (c *Client) NetworkChanged() {
+	c.Host.in.t.Helper()
+	if err := c.Tunnel.NetworkChanged(context.Background(), c.network()); err != nil {
+		c.Host.in.t.Fatalf("%s: %v", c.Host.Name(), err)
+	}
+}
+
+// Status asks the client for its status.
+func (c *Client) Status() tunnel.ClientStatus {
+	c.Host.in.t.Helper()
+	s, err := c.Tunnel.Status(context.Background())
+	if err != nil {
+		c.Host.in.t.Fatalf("status of %s: %v", c.Host.Name(), err)
+	}
+	return s
+}
+
+// Relay is a host that runs the Teredo relay, for the native internet.
+type Relay struct {
+	*program
+	in     *Internet
+	native *port
+	Host   *Host
+	Conn   *Conn
+	Device *Device
+	Tunnel *tunnel.Relay
+}
+
+// Relay adds a relay to the network. Options change its configuration.
+func (n *Network) Relay(options ...func(*tunnel.RelayConfig)) *Relay {
+	in := n.in
+	r := &Relay{in: in, Host: n.host("relay")}
+	r.Conn = r.Host.Listen(netip.AddrPortFrom(netip.IPv4Unspecified(), 0))
+	var random func([]byte)
+	in.do(func() {
+		name := r.Host.Name()
+		r.Device = in.newDevice(name, func(packet []byte) { in.send(r.native, nativePacket(packet)) })
+		r.native = in.newPort(name, defaultDelay, func(p Packet) {
+			in.trace.add(name, Received, "", p)
+			r.Device.push(p.Payload)
+		})
+		r.native.teredo = r.native
+		in.native.attach(r.native)
+		random = in.random()
+	})
+	cfg := tunnel.RelayConfig{
+		Device: r.Device, Conn: r.Conn, Capacity: relayCapacity, PermitIPv4: Filter().Permit, Rand: random,
+		Source: netip.MustParseAddr("fe80::1"), Network: tunnel.RelayNetwork{Errors: r.native.addrs[0]},
+	}
+	for _, o := range options {
+		o(&cfg)
+	}
+	r.Tunnel = tunnel.NewRelay(cfg)
+	r.program = in.start(r.Host.Name(), r.Tunnel.Run)
+	return r
+}
+
+// Status asks the relay for its status.
+func (r *Relay) Status() tunnel.RelayStatus {
+	r.in.t.Helper()
+	s, err := r.Tunnel.Status(context.Background())
+	if err != nil {
+		r.in.t.Fatalf("status of %s: %v", r.Host.Name(), err)
+	}
+	return s
+}
+
+// SetNativeLink changes the relay's link to the native internet.
+func (r *Relay) SetNativeLink(l Link) { r.in.do(func() { r.native.link = l }) }
+
+// random makes a source of random numbers for a program.
+func (in *Internet) random() func([]byte) {
+	source := in.source(in.id())
+	return func(b []byte) { source.Read(b) }
+}
+
+// endpoint is the host's address and the port of a socket, as netcfg finds them; invalid while the host is unplugged.
+func (h *Host) endpoint(c *Conn) netip.AddrPort {
+	if a := h.Addr(); a.IsValid() {
+		return netip.AddrPortFrom(a, c.local.Port())
+	}
+	return netip.AddrPort{}
+}
+
+// program is a running client or relay.
+type program struct {
+	in    *Internet
+	name  string
+	end   context.CancelFunc
+	ended chan struct{}
+	err   error // unless Wait has told it
+}
+
+// start runs a program until Stop, or the end of the scenario.
+func (in *Internet) start(name string, run func(context.Context) error) *program {
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &program{in: in, name: name, end: cancel, ended: make(chan struct{})}
+	go func() {
+		defer close(p.ended)
+		p.err = run(ctx)
+	}()
+	in.closers = append(in.closers, p.Stop)
+	return p
+}
+
+// Stop ends the program, waits for its end, and fails the test when it ends with an error.
+func (p *program) Stop() {
+	p.in.t.Helper()
+	p.end()
+	if err := p.Wait(); err != nil {
+		p.in.t.Errorf("%s ended with: %v", p.name, err)
+	}
+}
+
+// Wait waits until the program ends, and returns its error.
+func (p *program) Wait() (err error) {
+	<-p.ended
+	err, p.err = p.err, nil
+	return err
+}

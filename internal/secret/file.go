@@ -1,0 +1,96 @@
+package secret
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+)
+
+const maxFile = 16 << 20 // bytes; some hundred thousand clients
+
+// Load reads a secrets file. It refuses one that others than its owner can read or change. The errors name the file and
+// the line, and say what to do.
+func Load(path string) ([]Client, error) {
+	clients, err := load(path)
+	if err != nil {
+		return nil, fmt.Errorf("secrets file %s: %w", path, err)
+	}
+	return clients, nil
+}
+
+// LoadOne reads a secrets file that must have one client alone, as that of a client has.
+func LoadOne(path string) (Client, error) {
+	clients, err := Load(path)
+	switch {
+	case err != nil:
+		return Client{}, err
+	case len(clients) > 1:
+		return Client{}, fmt.Errorf("secrets file %s has %d clients; keep the line of this client alone", path, len(clients))
+	}
+	return clients[0], nil
+}
+
+func load(path string) ([]Client, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, cause(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return nil, cause(err)
+	case !info.Mode().IsRegular():
+		return nil, errors.New("it is not a regular file")
+	case info.Mode().Perm()&0o077 != 0:
+		return nil, fmt.Errorf("others than its owner may read or change it (mode %04o); run 'chmod 600 %s', "+
+			"and get new secrets if somebody else had access to this host", info.Mode().Perm(), path)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	switch {
+	case err != nil:
+		return nil, cause(err)
+	case len(text) > maxFile:
+		return nil, fmt.Errorf("it is larger than %d MiB", maxFile>>20)
+	}
+	return Parse(text)
+}
+
+// cause takes operation and path off an error of package os.
+func cause(err error) error {
+	if at, ok := errors.AsType[*os.PathError](err); ok {
+		return at.Err
+	}
+	return err
+}
+
+// Warn logs the clients whose secrets are weak (C-SEC-06).
+func Warn(log *slog.Logger, clients ...Client) {
+	for _, c := range clients {
+		if c.Weak() {
+			log.Warn("a secret is too short to withstand guessing from recorded traffic; 'openssl rand -hex 16' makes a good one, to be "+
+				"written after hex:", "client", c.ID, "line", c.Line, "bytes", len(c.Secret), "want", minStrong)
+		}
+	}
+}
+
+// Follow loads the secrets again at each signal and gives them to use, until ctx ends. What cannot be loaded is logged, and
+// the secrets in use stay. load is Load or LoadOne with its path.
+func Follow[T any](ctx context.Context, signals <-chan os.Signal, log *slog.Logger, load func() (T, error), use func(T)) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-signals:
+		}
+		secrets, err := load()
+		if err != nil {
+			log.Error("cannot read the secrets again; those in use stay", "error", err)
+			continue
+		}
+		use(secrets)
+	}
+}

@@ -1,0 +1,165 @@
+package tun
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/teredo-suite/teredo/internal/descriptor"
+	"github.com/teredo-suite/teredo/internal/offload"
+)
+
+const (
+	maxUnit   = virtioLen + ipv6HeaderLen + maxPayload
+	arenaSize = 2 * maxUnit
+	heads     = 128
+)
+
+// device is a TUN interface of Linux.
+type device struct {
+	file     *descriptor.Descriptor
+	vnet     bool // every packet has a virtio header
+	offloads Offloads
+
+	// Of the reader.
+	arena []byte
+	heads [heads][maxHead]byte
+	split splitter
+
+	writing sync.Mutex
+	writer
+}
+
+// Open creates a TUN interface. It is gone when the device is closed, or its process dies. mode is about super-packets of
+// TCP; those of UDP are used where the kernel has them.
+func Open(name string, mode offload.Mode) (Device, error) {
+	d, err := open(name, mode != offload.Off)
+	if mode == offload.Auto && errors.Is(err, errNoOffload) {
+		return open(name, false)
+	}
+	return d, err
+}
+
+var errNoOffload = errors.New("the kernel refuses TCP offload for TUN interfaces; use --tun-offload=auto or off")
+
+func open(name string, vnet bool) (Device, error) {
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	d := &device{vnet: vnet, arena: make([]byte, arenaSize)}
+	if err = d.configure(fd, name); err == nil {
+		d.file, err = descriptor.New(fd)
+	}
+	if err != nil {
+		// The interface is gone with fd.
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	d.udp = d.offloads.UDP
+	return d, nil
+}
+
+// configure makes the interface and turns its offloads on.
+func (d *device) configure(fd int, name string) error {
+	request, err := unix.NewIfreq(name)
+	if err != nil {
+		return err
+	}
+	flags := uint16(unix.IFF_TUN | unix.IFF_NO_PI)
+	if d.vnet {
+		flags |= unix.IFF_VNET_HDR
+	}
+	request.SetUint16(flags)
+	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, request); err != nil {
+		return err
+	}
+	if !d.vnet {
+		return nil
+	}
+	const (
+		tcp = unix.TUN_F_CSUM | unix.TUN_F_TSO6
+		udp = unix.TUN_F_USO4 | unix.TUN_F_USO6 // Linux takes both or none
+	)
+	if err := unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, tcp); err != nil {
+		return fmt.Errorf("%w: %w", errNoOffload, err)
+	}
+	d.offloads.TCP = true
+	d.offloads.UDP = unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, tcp|udp) == nil
+	return nil
+}
+
+func (d *device) Offloads() Offloads { return d.offloads }
+func (d *device) Close() error       { return d.file.Close() }
+
+// ReadBatch is of Device. It reads on as long as there are packets, up to a super-packet's worth, so that many small ones
+// leave together.
+func (d *device) ReadBatch(ps []Packet) (n int, err error) {
+	if d.split.pending() {
+		return d.split.next(ps[:min(len(ps), heads)], d.heads[:]), nil
+	}
+	fd, err := d.file.Acquire()
+	if err != nil {
+		return 0, err
+	}
+	defer d.file.Release()
+	for {
+		n, err := d.fill(fd, ps[:min(len(ps), heads)])
+		if n > 0 || err != nil {
+			return n, err
+		}
+		if err := d.file.Wait(unix.POLLIN); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// fill reads what there is.
+func (d *device) fill(fd int, ps []Packet) (n int, err error) {
+	for used := 0; n < len(ps) && used <= len(d.arena)-maxUnit && !d.split.pending(); {
+		unit := d.arena[used : used+maxUnit]
+		// Without the runtime's hooks of a system call that may take its time: this one does not wait.
+		size, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&unit[0])), maxUnit)
+		switch errno {
+		case 0:
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+			return n, nil
+		default:
+			return n, failed("read", errno)
+		}
+		used += int(size)
+		m, err := d.take(unit[:size], ps[n:], d.heads[n:])
+		n += m
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// take makes packets of what one read brought.
+func (d *device) take(unit []byte, ps []Packet, heads [][maxHead]byte) (n int, err error) {
+	if !d.vnet {
+		ps[0] = Packet{Head: unit}
+		return 1, nil
+	}
+	if err := d.split.start(unit); err != nil {
+		return 0, err
+	}
+	return d.split.next(ps, heads), nil
+}
+
+// failed describes a failure. EBADFD means that somebody has removed the interface.
+func failed(call string, errno syscall.Errno) error {
+	if errno == unix.EBADFD {
+		return os.ErrClosed
+	}
+	return os.NewSyscallError(call, errno)
+}

@@ -1,0 +1,63 @@
+// Package tun reads and writes IPv6 packets at a TUN interface, many at a time.
+//
+// On Linux the kernel hands over the segments of a TCP or UDP flow as one super-packet, of up to 64 KiB, and takes them as
+// one (IFF_VNET_HDR, TSO, USO). Such a packet is cut by reference: each segment gets a head of its own, and its body stays
+// where the kernel put it. What is written is put together the same way, by a vector of the pieces. Elsewhere the device
+// is wireguard's, where every packet is a system call of its own.
+package tun
+
+// Packet is an IPv6 packet in two parts. The headers, at least 40 bytes of a packet that has them, are in Head; Body is
+// empty unless the packet was cut out of a super-packet.
+type Packet struct{ Head, Body []byte }
+
+// Device is a TUN interface. One goroutine at a time may read; any number may write.
+type Device interface {
+	// ReadBatch waits for packets and fills the first n elements of ps, of which there must be one or more. The bytes are
+	// the device's, and valid until the next call. After Close, or when the interface is gone, the error is os.ErrClosed.
+	ReadBatch(ps []Packet) (n int, err error)
+	// WriteBatch hands packets to the local stack, in order within each flow, and returns how many it took. A packet that
+	// it refuses is skipped; err is the first refusal. The bytes of the packets may be changed.
+	WriteBatch(packets [][]byte) (n int, err error)
+	// Offloads says which super-packets cross the interface.
+	Offloads() Offloads
+	Close() error
+}
+
+// Offloads are the kinds of super-packets in use.
+type Offloads struct {
+	TCP bool `json:"tcp"`
+	UDP bool `json:"udp"` // Linux 6.2
+}
+
+// Values of the Next Header field.
+const (
+	protocolTCP = 6
+	protocolUDP = 17
+)
+
+const (
+	ipv6HeaderLen = 40
+	tcpHeaderLen  = 20 // without options
+	udpHeaderLen  = 8
+	maxPayload    = 65535 // of an IPv6 packet, by its length field
+)
+
+// Offsets from the start of the TCP or UDP header.
+const (
+	tcpSequence   = 4
+	tcpAck        = 8
+	tcpDataOffset = 12
+	tcpFlags      = 13
+	tcpChecksum   = 16
+	udpLength     = 4
+	udpChecksum   = 6
+)
+
+// TCP flags.
+const (
+	flagFIN = 0x01
+	flagPSH = 0x08
+	flagACK = 0x10
+	flagECE = 0x40
+	flagCWR = 0x80
+)

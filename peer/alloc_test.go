@@ -1,0 +1,55 @@
+package peer_test
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/teredo-suite/teredo/peer"
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+// Nothing on a packet path allocates: hits of the workers, and in the steady state the bubbles, answers and refreshes of
+// the control goroutine.
+func TestNoAllocations(t *testing.T) {
+	guard := func(name string, f func()) {
+		t.Helper()
+		if n := testing.AllocsPerRun(100, f); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+	p := new(teredo.Packet)
+	inbound := func(r *rig, from netip.AddrPort, payload []byte) func() {
+		return func() {
+			if p.Parse(payload) == nil {
+				r.m.Inbound(r.now, from, p, &r.out)
+			}
+			r.out.Reset()
+		}
+	}
+
+	r, _ := clientRig(t)
+	r.receive(peerMapped, bubble(other, own))
+	outgoing, incoming, unknown := data(own, other, 1), data(other, own, 1), data(own, host, 1)
+	guard("Outgoing", func() { r.m.Table().Outgoing(outgoing, 1) })
+	guard("Outgoing, refresh", func() { r.m.Table().Outgoing(outgoing, peer.Stamp(25*time.Second)) })
+	guard("Outgoing, miss", func() { r.m.Table().Outgoing(unknown, 1) })
+	guard("Incoming", func() { r.m.Table().Incoming(incoming, peerMapped, 1) })
+	guard("Incoming, miss", func() { r.m.Table().Incoming(incoming, relay1, 1) })
+	guard("client, direct bubble", inbound(r, peerMapped, bubble(other, own)))
+	guard("client, data with a trailer", inbound(r, peerMapped, append(data(other, own, 1), 1, 4, 1, 2, 3, 4)))
+	guard("client, bubble of a relay", inbound(r, server, via(relay1, bubble(relayLL, own))))
+	guard("client, indirect bubble", inbound(r, server, bubble(other, own)))
+	guard("client, Outbound on a valid path", func() { r.m.Outbound(r.now, outgoing, &r.out); r.out.Reset() })
+	guard("client, refused", inbound(r, peerMapped, data(other, host, 1)))
+
+	r, _ = relayRig(t)
+	r.send(data(host, other, 1))
+	r.receive(peerMapped, bubble(other, relayLL))
+	native, client := data(host, other, 1), data(other, host, 1)
+	guard("relay, Outgoing", func() { r.m.Table().Outgoing(native, 1) })
+	guard("relay, Incoming", func() { r.m.Table().Incoming(client, peerMapped, 1) })
+	guard("relay, bubble", inbound(r, peerMapped, bubble(other, relayLL)))
+	guard("relay, Outbound on a valid path", func() { r.m.Outbound(r.now, native, &r.out); r.out.Reset() })
+	guard("Tick", func() { r.m.Tick(r.now, &r.out) })
+}

@@ -1,0 +1,88 @@
+package qualify
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+const maxClientID = 255 // its length has one byte (RFC 4380 §5.1.1)
+
+// SetSecret changes what client and server share, and asks the server at once: qualification begins anew, and one who is
+// qualified keeps the address while the server is asked. The errors are those of New.
+func (m *Machine) SetSecret(now time.Time, clientID, secret []byte, out *teredo.Outbox) error {
+	if err := checkSecret(clientID, secret); err != nil {
+		return err
+	}
+	m.cfg.ClientID, m.cfg.Secret = clientID, secret
+	m.keyInvalid = false
+	switch m.state {
+	case Initial:
+	case Qualified:
+		m.solicit(now, m.primary, out)
+	default:
+		m.Start(now, out)
+	}
+	return nil
+}
+
+func checkSecret(clientID, secret []byte) error {
+	switch {
+	case len(clientID) > maxClientID:
+		return fmt.Errorf("the client identifier has %d bytes; %d is the most", len(clientID), maxClientID)
+	case len(secret) == 0 && len(clientID) > 0:
+		return fmt.Errorf("client %q has no secret", clientID)
+	case len(clientID) == 0 && len(secret) > 0:
+		return errors.New("there is a secret, but no client identifier that tells the server whose it is")
+	}
+	return nil
+}
+
+// secure tells whether the client must do secure qualification.
+func (m *Machine) secure() bool { return len(m.cfg.Secret) > 0 }
+
+// appendSolicitation appends authentication and router solicitation of the exchange. Without a secret the authentication
+// is there for its nonce: it has no identifier and no value (RFC 4380 §5.2.2, C-SEC-01).
+func (m *Machine) appendSolicitation(b []byte) []byte {
+	x := &m.exchange
+	solicitation := teredo.AppendRouterSolicitation(nil, x.linkLocal())
+	auth := teredo.Auth{ClientID: m.cfg.ClientID, Nonce: x.nonce}
+	if m.secure() {
+		value := teredo.AuthValue(m.cfg.Secret, x.nonce, 0, netip.AddrPort{}, solicitation)
+		auth.Value = value[:]
+	}
+	return append(teredo.AppendAuth(b, auth), solicitation...)
+}
+
+// authenticate checks the authentication of an advertisement whose nonce is right. With a secret it must show that the
+// sender has it too (C-SEC-03, C-SEC-05). The value is checked over what was received, the confirmation byte included.
+func (m *Machine) authenticate(p *teredo.Packet) error {
+	auth := &p.Auth
+	switch {
+	case m.secure() && len(auth.Value) == 0:
+		return ErrUnsigned
+	case !bytes.Equal(auth.ClientID, m.cfg.ClientID):
+		return ErrClientID
+	case !m.secure():
+		return nil
+	}
+	want := teredo.AuthValue(m.cfg.Secret, auth.Nonce, auth.Confirmation, p.Origin, p.IPv6)
+	if !hmac.Equal(auth.Value, want[:]) {
+		return ErrAuthValue
+	}
+	return nil
+}
+
+// warning passes on what the server has said of the key. Its advertisement counts all the same: the confirmation byte
+// says that a new key should be obtained (§5.2.2), and who is to be served is for the server to decide (C-SEC-04, A-25).
+func (m *Machine) warning() string {
+	if !m.keyInvalid {
+		return ""
+	}
+	return fmt.Sprintf("the server says that the key of client %q is no longer valid: get a new one", m.cfg.ClientID)
+}
