@@ -302,8 +302,8 @@ func (c *Client) answerClient(now Stamp, src key, out *Output) drop.Reason {
 	p := c.add(src, now)
 	if at, ok := p.search().mayBubble(Stamp(p.sent.Load()), now); ok && at <= now {
 		c.bubbles(p, !p.valid(now), now, out)
-		if c.isLocal(p, now) && !p.valid(now) {
-			c.knockLocally(p, now, out) // it does not know that we are neighbours
+		if c.isLocal(p, now) {
+			c.knockLocally(p, now, out) // it does not know that we are neighbours, or waits to hear from us on the subnet
 		}
 	}
 	return drop.None

@@ -75,8 +75,7 @@ func (m *Machine) unanswered(now time.Time, out *teredo.Outbox) {
 		// A refused advertisement is no such sign: it goes to where the solicitation came from, whatever mapping that is.
 		m.await(now, out)
 	case m.state == Qualified:
-		m.offline(now, m.noAnswer(fmt.Sprintf("server %v has stopped answering", x.server),
-			"the Teredo address is withdrawn"))
+		m.offline(now, m.noAnswer(fmt.Sprintf("server %v has stopped answering", x.server), m.lossAdvice()))
 	case m.cone: // not behind a cone NAT, or there is no server (C-QUAL-04)
 		m.cone = false
 		m.solicit(now, m.primary, out)
@@ -106,6 +105,14 @@ func (m *Machine) silenceAdvice() string {
 			"then its address, and that this network lets UDP out to port 3544", m.cfg.ClientID)
 	}
 	return "check the server's address, and that this network lets UDP out to port 3544"
+}
+
+// lossAdvice says what has come of the silence of a server that has answered before.
+func (m *Machine) lossAdvice() string {
+	if m.secure() {
+		return fmt.Sprintf("the Teredo address is withdrawn; perhaps it has another secret for client %q now", m.cfg.ClientID)
+	}
+	return "the Teredo address is withdrawn"
 }
 
 // symmetric ends qualification behind a NAT whose mappings depend on the destination (C-QUAL-08).

@@ -180,6 +180,19 @@ func TestSecureStatus(t *testing.T) {
 	}
 }
 
+// The same when the secret was right before.
+func TestSecretLost(t *testing.T) {
+	w := newWorld(t, secure)
+	w.qualify(mapped)
+	w.single(w.tick())
+	w.expire()
+	want := "server 192.0.2.1:3544 has stopped answering (3 attempts); the Teredo address is withdrawn; " +
+		`perhaps it has another secret for client "client1" now`
+	if got := w.expect(qualify.Offline).LastError; got != want {
+		t.Errorf("LastError = %q, want %q", got, want)
+	}
+}
+
 // confirm answers with this confirmation byte.
 func (w *world) confirm(s solicitation, confirmation byte) []solicitation {
 	w.t.Helper()
