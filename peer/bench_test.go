@@ -15,7 +15,7 @@ import (
 func BenchmarkOutgoing(b *testing.B) {
 	benchmarkTable(b, func(t *peer.Table, packet []byte, addr [16]byte, at netip.AddrPort) bool {
 		copy(packet[24:], addr[:])
-		to, verdict := t.Outgoing(packet, 1)
+		to, _, verdict := t.Outgoing(packet, 1)
 		return verdict == peer.Carry && to == at
 	})
 }
@@ -23,7 +23,7 @@ func BenchmarkOutgoing(b *testing.B) {
 func BenchmarkIncoming(b *testing.B) {
 	benchmarkTable(b, func(t *peer.Table, packet []byte, addr [16]byte, at netip.AddrPort) bool {
 		copy(packet[8:], addr[:])
-		return t.Incoming(packet, at, 1) == peer.Carry
+		return t.Incoming(packet, at, 0, 1) == peer.Carry
 	})
 }
 

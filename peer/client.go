@@ -19,7 +19,9 @@ type Client struct {
 	mapped netip.AddrPort // own mapped address and port
 	last   netip.Addr     // the address that the list belongs to
 	server netip.AddrPort
+	nat    NAT
 	discovery
+	nextRefresh Stamp // of the paths through random ports
 }
 
 // NewClient makes a client that knows no peer and has no address yet.
@@ -129,6 +131,7 @@ func (c *Client) Tick(t time.Time, out *Output) {
 	})
 	c.sweep(now)
 	c.announce(now, out)
+	c.refreshPorts(now, out)
 }
 
 // try makes one attempt at a path: a connectivity test for native addresses (case 2) and for Teredo peers whose path is
@@ -136,16 +139,16 @@ func (c *Client) Tick(t time.Time, out *Output) {
 func (c *Client) try(p *Peer, now Stamp, out *Output) {
 	switch {
 	case !p.isTeredo():
-		c.test(p, c.server, now, out)
+		c.test(p, c.server, 0, now, out)
 	case p.valid(now):
-		c.test(p, p.endpoint(), now, out)
+		c.test(p, p.endpoint(), p.via(), now, out)
 	default:
 		c.knock(p, now, out)
 	}
 }
 
 // test sends an ICMPv6 Echo Request with the nonce of this test (RFC 4380 §5.2.9).
-func (c *Client) test(p *Peer, via netip.AddrPort, now Stamp, out *Output) {
+func (c *Client) test(p *Peer, to netip.AddrPort, from uint8, now Stamp, out *Output) {
 	s := p.setup
 	if !s.testing {
 		s.testing = true
@@ -153,7 +156,7 @@ func (c *Client) test(p *Peer, via netip.AddrPort, now Stamp, out *Output) {
 	}
 	s.sent++
 	p.sent.Store(int64(now))
-	out.UDP.Send(via, teredo.AppendEchoRequest(out.UDP.Next(), c.own, p.addr(), c.table.testID, uint16(s.sent), s.nonce[:]))
+	out.UDP.SendVia(from, to, teredo.AppendEchoRequest(out.UDP.Next(), c.own, p.addr(), c.table.testID, uint16(s.sent), s.nonce[:]))
 	c.wait(p, now+retryAfter)
 }
 
@@ -161,6 +164,9 @@ func (c *Client) test(p *Peer, via netip.AddrPort, now Stamp, out *Output) {
 // a global address may still have a server that is none, to which no bubble is sent (C-TX-08).
 func (c *Client) knock(p *Peer, now Stamp, out *Output) {
 	s := p.setup
+	if c.echoPending(p, now, out) || c.solicit(p, now, out) {
+		return
+	}
 	local := c.isLocal(p, now) && s.sent < localTries
 	at, ok := s.mayBubble(Stamp(p.sent.Load()), now)
 	switch {
@@ -174,34 +180,34 @@ func (c *Client) knock(p *Peer, now Stamp, out *Output) {
 		c.knockLocally(p, now, out)
 		c.wait(p, now+retryAfter)
 	default: // case 5
+		if s.sent >= transmissions/2 && c.sequential() {
+			c.resetPort(p) // the prediction was wrong
+		}
 		s.sent++
 		c.bubbles(p, true, now, out)
 		c.wait(p, now+retryAfter)
 	}
 }
 
-// bubbles sends a direct bubble to a Teredo peer and, if asked to, an indirect one through the peer's server.
-func (c *Client) bubbles(p *Peer, indirect bool, now Stamp, out *Output) {
-	dst := p.addr()
-	p.sent.Store(int64(now))
-	p.setup.countBubble(now)
-	out.UDP.Send(teredo.Mapped(dst), teredo.AppendBubble(out.UDP.Next(), c.own, dst, bubbleHopLimit))
-	if indirect {
-		via := netip.AddrPortFrom(teredo.ServerOf(dst), teredo.Port)
-		out.UDP.Send(via, teredo.AppendBubble(out.UDP.Next(), c.own, dst, bubbleHopLimit))
-	}
+// Inbound handles a well-formed UDP payload to the service port that is not a router advertisement and that Table.Incoming
+// did not take (RFC 4380 §5.2.3).
+func (c *Client) Inbound(t time.Time, from netip.AddrPort, pkt *teredo.Packet, out *Output) {
+	c.InboundVia(t, from, 0, pkt, out)
 }
 
-// Inbound handles a well-formed UDP payload that is not a router advertisement and that Table.Incoming did not take
-// (RFC 4380 §5.2.3).
-func (c *Client) Inbound(t time.Time, from netip.AddrPort, pkt *teredo.Packet, out *Output) {
+// InboundVia is Inbound for any local port, and takes the router advertisements that come to random ports, too.
+func (c *Client) InboundVia(t time.Time, from netip.AddrPort, via uint8, pkt *teredo.Packet, out *Output) {
 	now := c.table.Stamp(t)
-	if why := c.inbound(now, from, pkt, out); why != drop.None {
+	if via != 0 && teredo.IsICMPv6Type(pkt.IPv6, teredo.ICMPv6RouterAdvertisement) {
+		c.echoed(now, from, via, pkt, out)
+		return
+	}
+	if why := c.inbound(now, from, via, pkt, out); why != drop.None {
 		c.cfg.Drops.Count(why)
 	}
 }
 
-func (c *Client) inbound(now Stamp, from netip.AddrPort, pkt *teredo.Packet, out *Output) drop.Reason {
+func (c *Client) inbound(now Stamp, from netip.AddrPort, via uint8, pkt *teredo.Packet, out *Output) drop.Reason {
 	src := keyAt(pkt.IPv6[8:])
 	switch {
 	case !c.own.IsValid():
@@ -214,50 +220,72 @@ func (c *Client) inbound(now Stamp, from netip.AddrPort, pkt *teredo.Packet, out
 		return c.fromServer(now, src, pkt, out)
 	case from == c.mapped:
 		return drop.Loop
-	case from.Port() == 0 || !c.cfg.Filter.Global(from.Addr()) && !c.knows(src, from, now):
+	}
+	p := c.table.lookup(src)
+	bubble, proven := src.isTeredo() && teredo.IsBubble(pkt.IPv6), false
+	var said trailers
+	if bubble && c.cfg.Extensions.SymmetricNAT {
+		said = parseTrailers(pkt.Trailers)
+		proven = p != nil && p.ext != nil && said.nonce != [4]byte{} && said.nonce == p.ext.nonceSent
+	}
+	if from.Port() == 0 || !c.cfg.Filter.Global(from.Addr()) && !proven && !c.knows(p, from, via, now) {
 		return drop.NotGlobal
 	}
-	return c.direct(now, src, from, pkt.IPv6, out)
+	if bubble {
+		return c.directBubble(now, src, from, via, proven, &said, out)
+	}
+	return c.direct(now, src, from, via, pkt.IPv6, out)
 }
 
-// knows reports whether from is the path to src, or where src said to be on our subnet. Only local peers have a path with a
-// non-global address, and keep it when they cease to announce themselves.
-func (c *Client) knows(src key, from netip.AddrPort, now Stamp) bool {
-	p := c.table.lookup(src)
-	return p != nil && (p.isAt(from) || c.isLocalAt(p, from, now))
+// knows reports whether from is the path to a peer, or where it said to be on our subnet. Only local peers and those found
+// by hairpinning have a path with a non-global address, and keep it when they cease to announce themselves.
+func (c *Client) knows(p *Peer, from netip.AddrPort, via uint8, now Stamp) bool {
+	return p != nil && (p.isAt(from, via) || c.isLocalAt(p, from, now))
 }
 
-// direct is the decision list for packets that did not come from the server (RFC 4380 §5.2.3 cases 1 to 6).
-func (c *Client) direct(now Stamp, src key, from netip.AddrPort, packet []byte, out *Output) drop.Reason {
+// direct is the decision list for packets that are no bubbles of clients and did not come from the server (RFC 4380 §5.2.3
+// cases 1 to 6).
+func (c *Client) direct(now Stamp, src key, from netip.AddrPort, via uint8, packet []byte, out *Output) drop.Reason {
 	p := c.table.lookup(src)
-	if p != nil && c.passesTest(p, from, packet) { // case 2, C-RX-11 and C-RX-17
-		c.trust(p, from, now, out)
+	if p != nil && c.passesTest(p, from, via, packet) { // case 2, C-RX-11 and C-RX-17
+		c.learn(p, from, via, now, out)
 		return drop.None
 	}
 	data := !teredo.IsBubble(packet) && !c.table.isTestReply(packet) // late and repeated test replies end here too
 	switch {
-	case p != nil && p.isAt(from): // case 1, C-RX-10
+	case p != nil && p.isAt(from, via): // case 1, C-RX-10
 	case src.isTeredo() && teredo.Mapped(src.addr()) == from: // case 3, C-RX-12
 		if p == nil {
 			p = c.add(src, now)
 		}
 	case c.isLocalAt(p, from, now): // case 5, C-RX-14
-	case src.native() && data: // case 6, C-RX-15
+	case data && src.native(): // case 6, C-RX-15
 		return c.holdForTest(now, src, from, packet, out)
+	case data && src.isTeredo() && c.cfg.Extensions.SymmetricNAT && c.refusePeer(src.addr()) == drop.None:
+		return c.holdForTest(now, src, from, packet, out) // the nonce in bubbles is its test (RFC 6081 §5.2)
 	default:
 		return drop.UnknownPeer
 	}
-	c.trust(p, from, now, out)
+	c.learn(p, from, via, now, out)
 	if data {
 		c.accept(p, packet, out)
 	}
 	return drop.None
 }
 
+// learn makes from the path of the peer, except that an asymmetric one is sent to where its address says.
+func (c *Client) learn(p *Peer, from netip.AddrPort, via uint8, now Stamp, out *Output) {
+	to := from
+	if c.asymmetric(p) {
+		to = teredo.Mapped(p.addr())
+	}
+	c.trust(p, to, from, via, now, out)
+}
+
 // passesTest reports whether a packet is the Echo Reply to the running test of the peer. A native peer's relay is
 // wherever the reply comes from; a Teredo peer must answer from its known endpoint.
-func (c *Client) passesTest(p *Peer, from netip.AddrPort, packet []byte) bool {
-	if p.setup == nil || !p.setup.testing || p.isTeredo() && !p.isAt(from) {
+func (c *Client) passesTest(p *Peer, from netip.AddrPort, via uint8, packet []byte) bool {
+	if p.setup == nil || !p.setup.testing || p.isTeredo() && !p.isAt(from, via) {
 		return false
 	}
 	e, err := teredo.ParseEcho(packet)
@@ -278,7 +306,7 @@ func (c *Client) fromServer(now Stamp, src key, pkt *teredo.Packet, out *Output)
 	bubble := teredo.IsBubble(pkt.IPv6)
 	switch {
 	case bubble && src.isTeredo():
-		return c.answerClient(now, src, out)
+		return c.indirectBubble(now, src, pkt.Trailers, out)
 	case !pkt.Origin.IsValid() || !c.cfg.Filter.Global(pkt.Origin.Addr()) || pkt.Origin.Port() == 0:
 		return drop.NotGlobal
 	case pkt.Origin == c.mapped:
@@ -291,22 +319,6 @@ func (c *Client) fromServer(now Stamp, src key, pkt *teredo.Packet, out *Output)
 		return c.holdForTest(now, src, pkt.Origin, pkt.IPv6, out) // C-RX-04
 	}
 	return drop.NotAllowed
-}
-
-// answerClient answers an indirect bubble of another client: a direct bubble opens our NAT to it and tells it our path,
-// and while we have none to it an indirect one asks for the same (C-RX-06), all within the limits of §5.2.6.
-func (c *Client) answerClient(now Stamp, src key, out *Output) drop.Reason {
-	if why := c.refusePeer(src.addr()); why != drop.None {
-		return why
-	}
-	p := c.add(src, now)
-	if at, ok := p.search().mayBubble(Stamp(p.sent.Load()), now); ok && at <= now {
-		c.bubbles(p, !p.valid(now), now, out)
-		if c.isLocal(p, now) {
-			c.knockLocally(p, now, out) // it does not know that we are neighbours, or waits to hear from us on the subnet
-		}
-	}
-	return drop.None
 }
 
 // demandsDrop reports whether a trailer of an unknown type says that the packet must be discarded (X-TRL-02).

@@ -41,7 +41,7 @@ func (p *Peer) info(now Stamp) Info {
 	if teredo.IsTeredo(i.Address) {
 		i.Path = "direct"
 	}
-	if p.local != 0 && p.trusted() && endpointWord(p.endpoint()) == p.local {
+	if p.ext != nil && p.ext.local != 0 && p.trusted() && endpointWord(p.endpoint()) == p.ext.local {
 		i.Path = "local"
 	}
 	if p.trusted() {

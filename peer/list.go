@@ -25,6 +25,10 @@ type Config struct {
 	Filter   teredo.Filter  // which IPv4 addresses are global unicast
 	Drops    *drop.Counters // counts what is dropped
 	Rand     func([]byte)   // fills with random bytes; nil: crypto/rand
+
+	// For clients.
+	Extensions Extensions
+	Ports      Ports // needed for Extensions.PortPreserving and Sequential
 }
 
 // Output is what a machine wants done: datagrams for the UDP socket and IPv6 packets for the TUN device, each in order.
@@ -48,10 +52,9 @@ func (o *Output) deliver(packet []byte) {
 type entry struct {
 	older, newer *Peer // neighbours in the chain
 	chain        *chain
-	noted        Stamp  // last use as known when the peer was put at the end of its chain
-	local        uint64 // endpoint of the last discovery bubble from the peer; zero: none came
-	localSeen    Stamp
-	setup        *setup // non-nil while a path is looked for, and as long as bubbles sent in vain count
+	noted        Stamp      // last use as known when the peer was put at the end of its chain
+	ext          *extension // of a client's Teredo peer; nil: nothing to remember
+	setup        *setup     // non-nil while a path is looked for, and as long as bubbles sent in vain count
 }
 
 // list is the list of recent peers with what is common to the rules of client and relay.
@@ -64,8 +67,9 @@ type list struct {
 	waiting            waiting
 	heldInTotal        int
 	nextSweep          Stamp
-	errorSource        netip.Addr    // IPv6 source of ICMPv6 errors to the local stack; zero: none are sent
-	errors             *rate.Limiter // RFC 4443 §2.4(f)
+	ports              map[uint8]*Peer // of a client: whose random port is open
+	errorSource        netip.Addr      // IPv6 source of ICMPv6 errors to the local stack; zero: none are sent
+	errors             *rate.Limiter   // RFC 4443 §2.4(f)
 }
 
 func newList(now time.Time, cfg Config, relay bool) list {
@@ -76,6 +80,7 @@ func newList(now time.Time, cfg Config, relay bool) list {
 	l := list{
 		cfg: cfg, table: newTable(now, cfg.Capacity, relay, cfg.Rand),
 		errors: rate.NewLimiter(errorsPerSecond, errorsPerSecond),
+		ports:  make(map[uint8]*Peer),
 	}
 	l.fresh.most = max(cfg.Capacity/4, 1)
 	l.established.most = cfg.Capacity - l.fresh.most
@@ -165,6 +170,7 @@ func (p *Peer) lastUse() Stamp { return Stamp(max(p.sent.Load(), p.received.Load
 // remove forgets a peer; why is the reason that packets held for it are dropped.
 func (l *list) remove(p *Peer, why drop.Reason) {
 	l.discard(p, why)
+	l.closePort(p)
 	p.chain.unlink(p)
 	l.table.unlink(p)
 }
@@ -201,7 +207,7 @@ func (l *list) sweep(now Stamp) {
 func (l *list) transmit(p *Peer, packet []byte, now Stamp, out *Output) {
 	p.sent.Store(int64(now))
 	p.sentPackets.Add(1)
-	out.UDP.Send(p.endpoint(), append(out.UDP.Next(), packet...))
+	out.UDP.SendVia(p.via(), p.endpoint(), append(out.UDP.Next(), packet...))
 }
 
 // accept hands a packet of the peer to the local stack.

@@ -89,7 +89,8 @@ func (c *Client) discovered(now Stamp, from netip.AddrPort, pkt *teredo.Packet, 
 		return drop.Source
 	}
 	p := c.add(src, now)
-	p.local, p.localSeen = endpointWord(from), now // C-LOC-06
+	x := p.extend()
+	x.local, x.localSeen = endpointWord(from), now // C-LOC-06
 	if at, ok := p.search().mayBubble(Stamp(p.sent.Load()), now); ok && at <= now {
 		p.setup.countBubble(now)
 		c.greet(p, now, out) // C-LOC-07
@@ -105,18 +106,19 @@ func (c *Client) onSubnet(a netip.Addr) bool {
 
 // isLocal reports whether a discovery bubble of the peer came in the last 600 s, from a subnet that is still attached.
 func (c *Client) isLocal(p *Peer, now Stamp) bool {
-	return c.discovering() && p.local != 0 && now-p.localSeen < localFor && c.onSubnet(wordEndpoint(p.local).Addr())
+	x := p.ext
+	return c.discovering() && x != nil && x.local != 0 && now-x.localSeen < localFor && c.onSubnet(wordEndpoint(x.local).Addr())
 }
 
 // isLocalAt reports whether from is the local endpoint of the peer.
 func (c *Client) isLocalAt(p *Peer, from netip.AddrPort, now Stamp) bool {
-	return p != nil && p.local == endpointWord(from) && c.isLocal(p, now)
+	return p != nil && c.isLocal(p, now) && p.ext.local == endpointWord(from)
 }
 
 // greet sends a bubble to the local endpoint of the peer.
 func (c *Client) greet(p *Peer, now Stamp, out *Output) {
 	p.sent.Store(int64(now))
-	out.UDP.Send(wordEndpoint(p.local), teredo.AppendBubble(out.UDP.Next(), c.own, p.addr(), bubbleHopLimit))
+	out.UDP.Send(wordEndpoint(p.ext.local), teredo.AppendBubble(out.UDP.Next(), c.own, p.addr(), bubbleHopLimit))
 }
 
 // knockLocally tries to reach a local peer: a bubble to its local endpoint, and a discovery bubble so that it knows ours

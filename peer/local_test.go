@@ -189,4 +189,9 @@ func TestIndirectBubbleOfLocalPeer(t *testing.T) {
 		"bubble own>"+nearby.String()+" to 192.0.2.1:5000", "bubble own>"+nearby.String()+" to peer-server",
 		greeting, "bubble own>ff02::1 to "+multicast)
 	r.want(r.receive(server, bubble(nearby, own)))
+	// Its bubble on the subnet tells us a path, which it does not have yet: the next indirect one is answered there too.
+	r.want(r.receive(nearAt, bubble(nearby, own)))
+	r.wait(4 * time.Second)
+	r.want(r.receive(server, bubble(nearby, own)), "bubble own>"+nearby.String()+" to 192.0.2.1:5000",
+		greeting, "bubble own>ff02::1 to "+multicast)
 }

@@ -137,7 +137,7 @@ func (r *Relay) inbound(now Stamp, from netip.AddrPort, pkt *teredo.Packet, out 
 	if p == nil {
 		return drop.UnknownPeer // R-RX-03
 	}
-	r.trust(p, from, now, out)
+	r.trust(p, from, from, 0, now, out)
 	if teredo.IsBubble(pkt.IPv6) {
 		return drop.None
 	}

@@ -109,7 +109,7 @@ func (r *rig) send(packet []byte) []string {
 }
 
 func (r *rig) outgoing(packet []byte) {
-	to, verdict := r.m.Table().Outgoing(packet, r.m.Table().Stamp(r.now))
+	to, _, verdict := r.m.Table().Outgoing(packet, r.m.Table().Stamp(r.now))
 	if verdict == peer.Ask {
 		r.m.Outbound(r.now, packet, &r.out)
 		return
@@ -127,7 +127,7 @@ func (r *rig) receive(from netip.AddrPort, payload []byte) []string {
 }
 
 func (r *rig) incoming(from netip.AddrPort, payload []byte) {
-	if r.m.Table().Incoming(payload, from, r.m.Table().Stamp(r.now)) == peer.Carry {
+	if r.m.Table().Incoming(payload, from, 0, r.m.Table().Stamp(r.now)) == peer.Carry {
 		r.out.TUN.Send(netip.AddrPort{}, append(r.out.TUN.Next(), payload...))
 		return
 	}

@@ -82,9 +82,15 @@ func (l *list) release(p *Peer, each func(held)) {
 	s.held, s.heldSize = nil, 0
 }
 
-// trust makes from the path of the peer, sends and delivers what was held for it, and ends the search (RFC 4380 §5.2.3).
-func (l *list) trust(p *Peer, from netip.AddrPort, now Stamp, out *Output) {
-	p.path.Store(endpointWord(from) | pathTrusted)
+// trust makes from, seen at the local port via, the path of the peer, sends and delivers what was held for it, and ends the
+// search (RFC 4380 §5.2.3). Packets for the peer go to the endpoint to, which is another than from only for X-UPNP-08.
+func (l *list) trust(p *Peer, to, from netip.AddrPort, via uint8, now Stamp, out *Output) {
+	var source uint64
+	if to != from {
+		source = pathWord(from, via)
+	}
+	p.source.Store(source)
+	p.path.Store(pathWord(to, via))
 	p.received.Store(int64(now))
 	if p.setup == nil {
 		return

@@ -40,7 +40,13 @@ type Stamp int64
 const (
 	pathTrusted    = 1 << 48 // packets may be sent to and taken from the endpoint
 	pathRefreshing = 1 << 49 // the control goroutine has been asked to refresh the path
+	pathVia        = 56      // shift of the local port that the path leaves from: 0 is the service port
 )
+
+// pathWord is the path of a trusted peer at ap, through the local port via.
+func pathWord(ap netip.AddrPort, via uint8) uint64 {
+	return endpointWord(ap) | uint64(via)<<pathVia | pathTrusted
+}
 
 func endpointWord(ap netip.AddrPort) uint64 {
 	a := ap.Addr().As4()
@@ -79,7 +85,7 @@ func (k key) native() bool {
 	return k.hi>>56 != 0xff && k.hi>>54 != 0xfe80>>6 && !k.isTeredo() && k.hi != 0
 }
 
-// Peer is one entry of the list. Its first 64 bytes are shared with the workers; the rest is the control goroutine's.
+// Peer is one entry of the list. Its first 72 bytes are shared with the workers; the rest is the control goroutine's.
 type Peer struct {
 	key
 	path            atomic.Uint64
@@ -88,6 +94,7 @@ type Peer struct {
 	next            atomic.Pointer[Peer]
 	sentPackets     atomic.Uint64
 	receivedPackets atomic.Uint64
+	source          atomic.Uint64 // path that its packets come by when that is not the one above (X-UPNP-08); zero: none
 
 	entry
 }
@@ -95,9 +102,12 @@ type Peer struct {
 func (p *Peer) trusted() bool            { return p.path.Load()&pathTrusted != 0 }
 func (p *Peer) endpoint() netip.AddrPort { return wordEndpoint(p.path.Load()) }
 
-// isAt reports whether from is the peer's trusted endpoint.
-func (p *Peer) isAt(from netip.AddrPort) bool {
-	return p.path.Load()&^pathRefreshing == endpointWord(from)|pathTrusted
+func (p *Peer) via() uint8 { return uint8(p.path.Load() >> pathVia) }
+
+// isAt reports whether packets of the trusted peer come from the endpoint to the local port via.
+func (p *Peer) isAt(from netip.AddrPort, via uint8) bool {
+	w := pathWord(from, via)
+	return p.path.Load()&^pathRefreshing == w || p.trusted() && p.source.Load() == w
 }
 
 // valid reports whether the path may be used at now: trusted, and heard of less than 30 s ago.
@@ -184,35 +194,35 @@ const (
 	Refresh                // carry it, and have the control goroutine refresh the path
 )
 
-// Outgoing says where an IPv6 packet from the TUN device goes. On Carry and Refresh the transmission is recorded and the
-// endpoint returned is the peer's (RFC 4380 §5.2.4 case 1, §5.4.1 case 1).
-func (t *Table) Outgoing(packet []byte, now Stamp) (netip.AddrPort, Verdict) {
+// Outgoing says where an IPv6 packet from the TUN device goes. On Carry and Refresh the transmission is recorded, and the
+// packet is to go to the endpoint to from the local port via (RFC 4380 §5.2.4 case 1, §5.4.1 case 1).
+func (t *Table) Outgoing(packet []byte, now Stamp) (to netip.AddrPort, via uint8, v Verdict) {
 	if len(packet) < teredo.HeaderLen {
-		return netip.AddrPort{}, Ask
+		return netip.AddrPort{}, 0, Ask
 	}
 	if src := keyAt(packet[8:]); !t.maySend(src) {
-		return netip.AddrPort{}, Ask
+		return netip.AddrPort{}, 0, Ask
 	}
 	p := t.lookup(keyAt(packet[24:]))
 	if p == nil {
-		return netip.AddrPort{}, Ask
+		return netip.AddrPort{}, 0, Ask
 	}
 	age := now - Stamp(p.received.Load())
 	w := p.path.Load()
 	if w&pathTrusted == 0 || age >= validity {
-		return netip.AddrPort{}, Ask
+		return netip.AddrPort{}, 0, Ask
 	}
 	p.sent.Store(int64(now))
 	p.sentPackets.Add(1)
 	if age >= refreshAfter && w&pathRefreshing == 0 && p.path.CompareAndSwap(w, w|pathRefreshing) {
-		return wordEndpoint(w), Refresh
+		return wordEndpoint(w), uint8(w >> pathVia), Refresh
 	}
-	return wordEndpoint(w), Carry
+	return wordEndpoint(w), uint8(w >> pathVia), Carry
 }
 
-// Incoming says whether a UDP payload from an endpoint is a plain IPv6 packet of a trusted peer at its known path, to be
-// delivered as it is. On Carry the reception is recorded (RFC 4380 §5.2.3 case 1, §5.4.2).
-func (t *Table) Incoming(payload []byte, from netip.AddrPort, now Stamp) Verdict {
+// Incoming says whether a UDP payload from an endpoint to the local port via is a plain IPv6 packet of a trusted peer at its
+// known path, to be delivered as it is. On Carry the reception is recorded (RFC 4380 §5.2.3 case 1, §5.4.2).
+func (t *Table) Incoming(payload []byte, from netip.AddrPort, via uint8, now Stamp) Verdict {
 	if len(payload) < teredo.HeaderLen || payload[0]>>4 != 6 ||
 		len(payload) != teredo.HeaderLen+int(binary.BigEndian.Uint16(payload[4:])) || payload[6] == nextHeaderNone {
 		return Ask
@@ -227,8 +237,8 @@ func (t *Table) Incoming(payload []byte, from netip.AddrPort, now Stamp) Verdict
 	if p == nil || now-Stamp(p.received.Load()) >= validity {
 		return Ask // packets may be held for the peer
 	}
-	w := p.path.Load()
-	if w&^pathRefreshing != endpointWord(from)|pathTrusted {
+	w, seen := p.path.Load(), pathWord(from, via)
+	if w&^pathRefreshing != seen && (w&pathTrusted == 0 || p.source.Load() != seen) {
 		return Ask
 	}
 	if w&pathRefreshing != 0 {

@@ -61,7 +61,7 @@ func (m *Machine) answered(now time.Time, mapped netip.AddrPort, out *teredo.Out
 	case mapped == m.mapped:
 		m.qualified(now, mapped, Restricted, out)
 	default:
-		m.symmetric(now, mapped)
+		m.symmetric(now, mapped, out)
 	}
 }
 
@@ -115,8 +115,13 @@ func (m *Machine) lossAdvice() string {
 	return "the Teredo address is withdrawn"
 }
 
-// symmetric ends qualification behind a NAT whose mappings depend on the destination (C-QUAL-08).
-func (m *Machine) symmetric(now time.Time, second netip.AddrPort) {
+// symmetric ends qualification behind a NAT whose mappings depend on the destination: without the extension for such NATs
+// the service cannot be used (C-QUAL-08).
+func (m *Machine) symmetric(now time.Time, second netip.AddrPort, out *teredo.Outbox) {
+	if m.cfg.SymmetricNAT {
+		m.qualified(now, m.mapped, Symmetric, out)
+		return
+	}
 	m.offline(now, fmt.Sprintf("symmetric NAT: %v sees this client as %v, but %v sees it as %v; "+
 		"reserve a UDP port for this host in the NAT, often called port forwarding or DMZ, and give it with --port (RFC 4380 §5.2.10)",
 		m.primary.Addr(), m.mapped, m.secondary.Addr(), second))
@@ -137,8 +142,11 @@ func (m *Machine) qualified(now time.Time, mapped netip.AddrPort, kind NAT, out 
 func (m *Machine) refreshed(now time.Time, mapped netip.AddrPort, out *teredo.Outbox) {
 	if mapped != m.mapped {
 		kind := Unknown
-		if m.cone {
+		switch {
+		case m.cone:
 			kind = Cone
+		case m.nat == Symmetric:
+			kind = Symmetric // which mapping it chooses tells nothing else
 		}
 		m.use(mapped, kind)
 	}

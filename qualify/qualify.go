@@ -56,6 +56,9 @@ type Config struct {
 	// ConePhase asks with the cone bit 1 first, as RFC 4380 §5.2.1 has it and RFC 5991 §3.2 advises against: a client
 	// that is answered then gets an address that tells everybody what its NAT lets in.
 	ConePhase bool
+	// SymmetricNAT has the machine qualify behind a symmetric NAT, too, with the mapping that the primary address sees
+	// (RFC 6081 §5.2, X-SNS-01).
+	SymmetricNAT bool
 	// Filter says which IPv4 addresses the servers and the client's mapping may have.
 	Filter teredo.Filter
 	// Rand fills its argument with random bytes of cryptographic quality (RFC 5991 §4); nil means crypto/rand.

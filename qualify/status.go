@@ -62,6 +62,7 @@ type Status struct {
 	State     State
 	NAT       NAT
 	Address   netip.Addr     // the Teredo address; the zero Addr unless qualified
+	Secondary netip.AddrPort // the server's other address, where the NAT was tested; invalid when there is none
 	Mapped    netip.AddrPort // as the primary server saw it last; invalid when not known
 	LastError string         // why it is not qualified, and what helps; empty when qualified
 	Warning   string         // what needs attention though it works: the server wants a new key; empty: nothing
@@ -74,7 +75,7 @@ type Status struct {
 // Status returns the status at the time now, which the countdown in Attempt needs.
 func (m *Machine) Status(now time.Time) Status {
 	s := Status{
-		State: m.state, NAT: m.nat, Mapped: m.mapped,
+		State: m.state, NAT: m.nat, Mapped: m.mapped, Secondary: m.secondary,
 		LastError: m.lastError(), Warning: m.warning(), Refused: m.refused,
 		LastHeard: m.heard, RTT: m.rtt, Attempt: m.attempt(now),
 	}

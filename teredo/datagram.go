@@ -9,6 +9,7 @@ const outboxBufferLen = 128
 // Datagram is a UDP payload and where to send it.
 type Datagram struct {
 	Remote  netip.AddrPort
+	Via     uint8 // the local port it leaves from: 0 is the service port, others are the caller's to number
 	Payload []byte
 }
 
@@ -31,9 +32,12 @@ func (o *Outbox) Next() []byte {
 }
 
 // Send adds a datagram. The payload must be what was appended to the buffer from Next.
-func (o *Outbox) Send(remote netip.AddrPort, payload []byte) {
+func (o *Outbox) Send(remote netip.AddrPort, payload []byte) { o.SendVia(0, remote, payload) }
+
+// SendVia is Send from another local port than the service port.
+func (o *Outbox) SendVia(via uint8, remote netip.AddrPort, payload []byte) {
 	o.buffers[len(o.datagrams)] = payload
-	o.datagrams = append(o.datagrams, Datagram{Remote: remote, Payload: payload})
+	o.datagrams = append(o.datagrams, Datagram{Remote: remote, Via: via, Payload: payload})
 }
 
 // Datagrams returns what was sent since the last Reset, in order. It is valid until Reset.

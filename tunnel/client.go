@@ -47,6 +47,9 @@ type ClientConfig struct {
 	// another UDP port for that.
 	Interval      time.Duration
 	SecondaryPort func() (Conn, error)
+	// Extensions are the parts of RFC 6081 to use. Two of them need RandomPort, which opens another UDP port.
+	Extensions peer.Extensions
+	RandomPort func() (Conn, error)
 	// Changed is told about each change of the state, in a few words. It may be nil.
 	Changed func(state string)
 }
@@ -90,7 +93,11 @@ func NewClient(cfg ClientConfig) *Client {
 		network: cfg.Network, failed: make(chan struct{}, 1), networkChanged: make(chan struct{}, 1),
 		discover: make(chan netip.Addr, 1), secondary: make(chan Conn, 1),
 	}
-	c.peers = peer.NewClient(now, peer.Config{Capacity: clientPeers, Filter: c.filter(), Drops: drops, Rand: cfg.Rand})
+	c.ports.open = cfg.RandomPort
+	c.peers = peer.NewClient(now, peer.Config{
+		Capacity: clientPeers, Filter: c.filter(), Drops: drops, Rand: cfg.Rand,
+		Extensions: cfg.Extensions, Ports: peer.Ports{Open: c.openPort, Close: c.closePort},
+	})
 	c.peers.SetSubnets(cfg.Network.Subnets)
 	c.table = c.peers.Table()
 	return c
@@ -105,16 +112,16 @@ func (c *Client) outbound(now time.Time, packet []byte) { c.peers.Outbound(now, 
 func (c *Client) refresh(now time.Time, dst netip.Addr) { c.peers.Refresh(now, dst, &c.out) }
 
 // inbound tells the server's packets from those of peers (RFC 4380 §5.2.3).
-func (c *Client) inbound(now time.Time, from netip.AddrPort, p *teredo.Packet) {
+func (c *Client) inbound(now time.Time, from netip.AddrPort, via uint8, p *teredo.Packet) {
 	if c.qualifier == nil {
 		c.drops.Count(drop.NotQualified)
 		return
 	}
-	if from == netip.AddrPortFrom(c.servers.Primary, teredo.Port) {
+	if via == 0 && from == netip.AddrPortFrom(c.servers.Primary, teredo.Port) {
 		c.qualifier.Heard(now)
 	}
-	if !teredo.IsICMPv6Type(p.IPv6, teredo.ICMPv6RouterAdvertisement) {
-		c.peers.Inbound(now, from, p, &c.out)
+	if via != 0 || !teredo.IsICMPv6Type(p.IPv6, teredo.ICMPv6RouterAdvertisement) {
+		c.peers.InboundVia(now, from, via, p, &c.out)
 		return
 	}
 	if err := c.qualifier.Inbound(now, from, p, &c.out.UDP); err != nil {
@@ -162,6 +169,7 @@ func (c *Client) follow(now time.Time) {
 	}
 	c.setDiscovery(now, s.State)
 	c.determine(now, s)
+	c.peers.SetNAT(c.knownNAT(s))
 	c.warn(s.Warning)
 	if s.State == c.state {
 		return

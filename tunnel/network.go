@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/teredo-suite/teredo/peer"
 	"github.com/teredo-suite/teredo/qualify"
 	"github.com/teredo-suite/teredo/teredo"
 )
@@ -70,6 +71,16 @@ func (c *Client) yield(now time.Time) {
 // filter is the configured one with the directed-broadcast addresses of now (SEC-V4-01).
 func (c *Client) filter() teredo.Filter {
 	return teredo.Filter{Permit: c.cfg.PermitIPv4, Broadcasts: slices.Clone(c.network.Broadcasts)}
+}
+
+// knownNAT is what the path rules need to know about our NAT.
+func (c *Client) knownNAT(s qualify.Status) peer.NAT {
+	return peer.NAT{
+		Symmetric:      s.NAT == qualify.Symmetric,
+		PortPreserving: s.Mapped.IsValid() && s.Mapped.Port() == c.local.Port(),
+		Local:          c.local,
+		Secondary:      s.Secondary,
+	}
 }
 
 // qualification is the state of the qualification machine, or what stands in for it while there is none.

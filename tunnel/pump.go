@@ -1,6 +1,6 @@
 // Package tunnel moves packets between a TUN device and UDP, for a client and for a relay.
 //
-// Two workers carry packets whose path is known: uplink from the TUN device to UDP, downlink back. They look peers up
+// Two workers carry packets whose path is known: uplink from the TUN device to UDP, receive back. They look peers up
 // without a lock, read the clock once for a batch and own their buffers. Whatever needs a decision goes through a bounded
 // queue to one control goroutine, which owns the rule machines of packages qualify and peer.
 package tunnel
@@ -27,6 +27,8 @@ import (
 const (
 	// batch is how many packets a worker takes at a time.
 	batch = 128
+	// portBatch is the same for a random port, which serves a single peer.
+	portBatch = 16
 	// queueLen is how many packets may wait for the control goroutine.
 	queueLen = 512
 )
@@ -42,7 +44,7 @@ type Conn interface {
 // rules decide about the packets that the workers don't carry by themselves. Only the control goroutine calls them.
 type rules interface {
 	outbound(now time.Time, packet []byte)
-	inbound(now time.Time, from netip.AddrPort, p *teredo.Packet)
+	inbound(now time.Time, from netip.AddrPort, via uint8, p *teredo.Packet)
 	refresh(now time.Time, dst netip.Addr)
 	tick(now time.Time)
 	deadline() (time.Time, bool)
@@ -52,6 +54,7 @@ type rules interface {
 type question struct {
 	kind   questionKind
 	from   netip.AddrPort // of an inbound one
+	via    uint8          // local port of an inbound one
 	packet []byte         // owned by the question and reused
 }
 
@@ -66,7 +69,8 @@ const (
 // pump is what client and relay have in common.
 type pump struct {
 	dev   tun.Device
-	conn  Conn
+	conn  Conn // the service port
+	ports ports
 	table *peer.Table
 	drops *drop.Counters
 
@@ -77,6 +81,7 @@ type pump struct {
 
 	out      peer.Output // of the control goroutine
 	messages []udp.Message
+	vias     []uint8
 	packets  [][]byte
 
 	sent, received atomic.Uint64 // packets carried to UDP and from it
@@ -90,6 +95,7 @@ func newPump(dev tun.Device, conn Conn, drops *drop.Counters) *pump {
 		calls:     make(chan func(time.Time)),
 		stopped:   make(chan struct{}),
 	}
+	p.ports.conns[0].Store(&conn)
 	for range queueLen {
 		p.free <- &question{}
 	}
@@ -100,11 +106,12 @@ func newPump(dev tun.Device, conn Conn, drops *drop.Counters) *pump {
 func (p *pump) run(ctx context.Context, r rules, also ...func(context.Context) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return p.uplink(ctx) })
-	group.Go(p.downlink)
+	group.Go(func() error { return p.receive(p.conn, 0, batch) })
 	group.Go(func() error {
 		defer close(p.stopped)
 		defer p.dev.Close()
 		defer p.conn.Close()
+		defer p.closePorts()
 		return p.control(ctx, r)
 	})
 	for _, f := range also {
@@ -116,7 +123,7 @@ func (p *pump) run(ctx context.Context, r rules, also ...func(context.Context) e
 // uplink carries packets from the TUN device to their peers.
 func (p *pump) uplink(ctx context.Context) error {
 	packets := make([]tun.Packet, batch)
-	messages := make([]udp.Message, 0, batch)
+	messages, vias := make([]udp.Message, 0, batch), make([]uint8, 0, batch)
 	for {
 		n, err := p.dev.ReadBatch(packets)
 		switch {
@@ -131,40 +138,41 @@ func (p *pump) uplink(ctx context.Context) error {
 			return fmt.Errorf("read from the TUN interface: %w", err)
 		}
 		now := p.table.Stamp(time.Now())
-		messages = messages[:0]
+		messages, vias = messages[:0], vias[:0]
 		for _, packet := range packets[:n] {
-			to, verdict := p.table.Outgoing(packet.Head, now)
+			to, via, verdict := p.table.Outgoing(packet.Head, now)
 			switch verdict {
 			case peer.Ask:
-				p.ask(outbound, netip.AddrPort{}, packet.Head, packet.Body)
+				p.ask(outbound, netip.AddrPort{}, 0, packet.Head, packet.Body)
 				continue
 			case peer.Refresh:
-				p.ask(refresh, netip.AddrPort{}, packet.Head, nil)
+				p.ask(refresh, netip.AddrPort{}, 0, packet.Head, nil)
 			}
 			messages = append(messages, udp.Message{Buf: packet.Head, N: len(packet.Head), Tail: packet.Body, Remote: to})
+			vias = append(vias, via)
 		}
-		p.send(messages)
+		p.sendVia(messages, vias)
 	}
 }
 
-// send sends datagrams and counts those that the kernel refused.
-func (p *pump) send(messages []udp.Message) {
-	if len(messages) == 0 {
-		return
+// send sends datagrams from a local port and counts those that the kernel refused.
+func (p *pump) send(via uint8, messages []udp.Message) {
+	n := 0
+	if conn := p.ports.conn(via); conn != nil {
+		n, _ = conn.WriteBatch(messages)
 	}
-	n, _ := p.conn.WriteBatch(messages)
 	p.sent.Add(uint64(n))
 	if refused := len(messages) - n; refused > 0 {
 		p.drops.Add(drop.SendFailed, uint64(refused))
 	}
 }
 
-// downlink carries packets from peers to the TUN device.
-func (p *pump) downlink() error {
-	packets := make([][]byte, 0, batch)
-	messages := make([]udp.Message, batch)
+// receive carries packets from peers to the TUN device, as they come to one local port, at most size at a time.
+func (p *pump) receive(conn Conn, via uint8, size int) error {
+	packets := make([][]byte, 0, size)
+	messages := make([]udp.Message, size)
 	for {
-		n, err := p.conn.ReadBatch(messages)
+		n, err := conn.ReadBatch(messages)
 		if errors.Is(err, net.ErrClosed) {
 			return nil
 		}
@@ -176,8 +184,8 @@ func (p *pump) downlink() error {
 		for i := range messages[:n] {
 			m := &messages[i]
 			payload := m.Buf[:m.N]
-			if p.table.Incoming(payload, m.Remote, now) == peer.Ask {
-				p.ask(inbound, m.Remote, payload, nil)
+			if p.table.Incoming(payload, m.Remote, via, now) == peer.Ask {
+				p.ask(inbound, m.Remote, via, payload, nil)
 				continue
 			}
 			packets = append(packets, payload)
@@ -199,10 +207,10 @@ func (p *pump) deliver(packets [][]byte) {
 }
 
 // ask gives a copy of a packet, which is in two parts, to the control goroutine, or drops it when too many wait already.
-func (p *pump) ask(kind questionKind, from netip.AddrPort, head, body []byte) {
+func (p *pump) ask(kind questionKind, from netip.AddrPort, via uint8, head, body []byte) {
 	select {
 	case q := <-p.free:
-		q.kind, q.from, q.packet = kind, from, append(append(q.packet[:0], head...), body...)
+		q.kind, q.from, q.via, q.packet = kind, from, via, append(append(q.packet[:0], head...), body...)
 		p.questions <- q // never blocks: there are no more questions than room
 	default:
 		p.drops.Count(drop.Overload)
@@ -247,7 +255,7 @@ func (p *pump) answer(r rules, q *question) {
 			if err := packet.Parse(q.packet); err != nil {
 				p.drops.Count(drop.Malformed)
 			} else {
-				r.inbound(now, q.from, &packet)
+				r.inbound(now, q.from, q.via, &packet)
 			}
 		}
 		p.free <- q
@@ -264,11 +272,12 @@ func (p *pump) answer(r rules, q *question) {
 
 // carryOut sends and delivers what the rules put into the output.
 func (p *pump) carryOut() {
-	p.messages = p.messages[:0]
+	p.messages, p.vias = p.messages[:0], p.vias[:0]
 	for _, d := range p.out.UDP.Datagrams() {
 		p.messages = append(p.messages, udp.Message{Buf: d.Payload, N: len(d.Payload), Remote: d.Remote})
+		p.vias = append(p.vias, d.Via)
 	}
-	p.send(p.messages)
+	p.sendVia(p.messages, p.vias)
 	p.packets = p.packets[:0]
 	for _, d := range p.out.TUN.Datagrams() {
 		p.packets = append(p.packets, d.Payload)

@@ -83,7 +83,7 @@ func (r *Relay) NetworkChanged(ctx context.Context, n RelayNetwork) error {
 func (r *Relay) Run(ctx context.Context) error { return r.run(ctx, r) }
 
 func (r *Relay) outbound(now time.Time, packet []byte) { r.peers.Outbound(now, packet, &r.out) }
-func (r *Relay) inbound(now time.Time, from netip.AddrPort, p *teredo.Packet) {
+func (r *Relay) inbound(now time.Time, from netip.AddrPort, _ uint8, p *teredo.Packet) {
 	r.peers.Inbound(now, from, p, &r.out)
 }
 func (r *Relay) refresh(now time.Time, dst netip.Addr) { r.peers.Refresh(now, dst, &r.out) }

@@ -133,7 +133,7 @@ func (c *Client) found(now time.Time, s Servers, err error) {
 // qualifyConfig says how to qualify with a server.
 func (c *Client) qualifyConfig(s Servers) qualify.Config {
 	return qualify.Config{
-		Server: s.Primary, Server2: s.Secondary, Filter: c.filter(), Rand: c.cfg.Rand,
+		Server: s.Primary, Server2: s.Secondary, Filter: c.filter(), SymmetricNAT: c.cfg.Extensions.SymmetricNAT, Rand: c.cfg.Rand,
 		Interval: c.cfg.Interval, ClientID: c.cfg.ClientID, Secret: c.cfg.Secret, ConePhase: c.cfg.ConePhase,
 		Local: func() netip.AddrPort { return c.local },
 	}

@@ -1,0 +1,226 @@
+package peer
+
+import (
+	"net/netip"
+
+	"github.com/teredo-suite/teredo/internal/drop"
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+// bubbles sends a direct bubble to a Teredo peer and, if asked to, an indirect one through the peer's server. Together
+// they count as one.
+func (c *Client) bubbles(p *Peer, indirect bool, now Stamp, out *Output) {
+	p.sent.Store(int64(now))
+	p.search().countBubble(now)
+	if indirect {
+		c.preparePort(p, now)
+	}
+	c.sendDirect(p, now, out)
+	if indirect && !c.startEchoTest(p, now, out) {
+		c.sendIndirect(p, now, out)
+	}
+}
+
+// sendDirect sends a direct bubble (RFC 4380 §5.2.6, RFC 6081 §5.2.4.2, §5.3.4.2, §5.4.4.3): on the path that is known, else
+// to the mapping in the peer's address and to the random port that the peer has told.
+func (c *Client) sendDirect(p *Peer, now Stamp, out *Output) {
+	embedded := teredo.Mapped(p.addr())
+	if p.valid(now) && c.cfg.Extensions.SymmetricNAT {
+		c.sendBubble(p, p.via(), p.endpoint(), now, out)
+		return
+	}
+	c.sendBubble(p, 0, embedded, now, out)
+	if p.ext == nil || p.ext.peerRandomPort == 0 {
+		return
+	}
+	told := netip.AddrPortFrom(embedded.Addr(), p.ext.peerRandomPort)
+	switch {
+	case c.preserving():
+		c.preparePort(p, now)
+		c.sendBubble(p, p.ext.via, told, now, out)
+	case !c.nat.Symmetric:
+		c.sendBubble(p, 0, told, now, out) // X-PP-16
+	}
+}
+
+// sendBubble sends one direct bubble. It carries the nonce that the peer sent last (X-SNS-03) and, from a random port, the
+// number of that port.
+func (c *Client) sendBubble(p *Peer, via uint8, to netip.AddrPort, now Stamp, out *Output) {
+	b := teredo.AppendBubble(out.UDP.Next(), c.own, p.addr(), bubbleHopLimit)
+	if x := p.ext; x != nil {
+		if x.nonceReceived != [4]byte{} {
+			b = teredo.AppendNonceTrailer(b, x.nonceReceived)
+		}
+		if via != 0 && !p.valid(now) && x.randomPort != 0 {
+			b = teredo.AppendRandomPortTrailer(b, x.randomPort)
+		}
+	}
+	out.UDP.SendVia(via, to, b)
+}
+
+// sendIndirect sends an indirect bubble through the peer's server, with the trailers of RFC 6081: a new nonce (X-SNS-02), our
+// other addresses while there is no path (X-HP-02), and the random port if one is open (X-PP-04).
+func (c *Client) sendIndirect(p *Peer, now Stamp, out *Output) {
+	dst := p.addr()
+	b := teredo.AppendBubble(out.UDP.Next(), c.own, dst, bubbleHopLimit)
+	if c.cfg.Extensions.SymmetricNAT || c.cfg.Extensions.Hairpinning {
+		x := p.extend()
+		x.nonceSent = c.newNonce()
+		b = teredo.AppendNonceTrailer(b, x.nonceSent)
+		if c.cfg.Extensions.Hairpinning && !p.valid(now) && c.nat.Local.Addr().Is4() {
+			b = c.appendAlternates(b)
+		}
+		if x.randomPort != 0 {
+			b = teredo.AppendRandomPortTrailer(b, x.randomPort)
+		}
+	}
+	out.UDP.Send(netip.AddrPortFrom(teredo.ServerOf(dst), teredo.Port), b)
+}
+
+// newNonce returns a random nonce that is not zero, which means none (X-SNS-11).
+func (c *Client) newNonce() (nonce [4]byte) {
+	for nonce == [4]byte{} {
+		c.cfg.Rand(nonce[:])
+	}
+	return nonce
+}
+
+func (c *Client) appendAlternates(b []byte) []byte {
+	if c.nat.External.IsValid() {
+		return teredo.AppendAlternateAddressTrailer(b, c.nat.Local, c.nat.External)
+	}
+	return teredo.AppendAlternateAddressTrailer(b, c.nat.Local)
+}
+
+// indirectBubble handles a bubble that another client sent through our server. The answer, a direct bubble, opens our NAT
+// and tells the path; while we have none to the peer, an indirect one asks for the same (C-RX-06, X-SNS-12). An indirect
+// bubble with a new nonce is answered directly also within 2 s of another transmission, as in RFC 6081 §6.1 and §6.3, for
+// only then can both learn their paths from one exchange; the limit of 4 in 300 s holds.
+func (c *Client) indirectBubble(now Stamp, src key, trailing []byte, out *Output) drop.Reason {
+	if why := c.refusePeer(src.addr()); why != drop.None {
+		return why
+	}
+	p := c.add(src, now)
+	said := parseTrailers(trailing)
+	fresh := false
+	if c.cfg.Extensions.SymmetricNAT || c.cfg.Extensions.Hairpinning {
+		if said.malformed {
+			return drop.Trailers // X-HP-06
+		}
+		x := p.extend()
+		fresh = said.nonce != [4]byte{} && said.nonce != x.nonceReceived
+		x.nonceReceived = said.nonce // X-SNS-05, X-SNS-06
+		c.heedRandomPort(p, said.randomPort, now)
+	}
+	at, ok := p.search().mayBubble(Stamp(p.sent.Load()), now)
+	if !ok || at > now && !fresh {
+		return drop.None
+	}
+	c.bubbles(p, at <= now && !p.valid(now), now, out)
+	if c.isLocal(p, now) {
+		c.knockLocally(p, now, out) // it does not know that we are neighbours, or waits to hear from us on the subnet
+	}
+	if c.cfg.Extensions.Hairpinning && !p.valid(now) {
+		for _, a := range said.alternates[:said.nalternate] {
+			if c.mayTry(a) {
+				c.sendBubble(p, 0, a, now, out) // X-HP-04, X-HP-05
+			}
+		}
+	}
+	return drop.None
+}
+
+// mayTry reports whether a bubble may go to an address that a peer says it has. Private ones are what hairpinning is for
+// (X-HP-07); our own, broadcast and the like are not (X-HP-09).
+func (c *Client) mayTry(a netip.AddrPort) bool {
+	ip := a.Addr()
+	private := teredo.Filter{Permit: []netip.Prefix{netip.PrefixFrom(ip, 32)}, Broadcasts: c.cfg.Filter.Broadcasts}
+	return a != c.nat.Local && a != c.mapped && a != c.nat.External && private.Global(ip) &&
+		!ip.IsLoopback() && a.Port() != 0 && a.Port() != teredo.Port
+}
+
+// directBubble handles a bubble of a Teredo peer that came directly (RFC 4380 §5.2.3, RFC 6081 §5.2.4.4, §5.3.4.1, §5.4.4.5,
+// §5.7.4.2). proven says that it carries the nonce of our last indirect bubble to the peer.
+func (c *Client) directBubble(now Stamp, src key, from netip.AddrPort, via uint8, proven bool, said *trailers, out *Output) drop.Reason {
+	p := c.table.lookup(src)
+	matches := teredo.Mapped(src.addr()) == from
+	if !matches && c.cfg.Extensions.UPnP && c.nat.PortMapping && !c.isLocalAt(p, from, now) {
+		if p == nil {
+			if c.refusePeer(src.addr()) != drop.None {
+				return drop.UnknownPeer
+			}
+			p = c.add(src, now)
+		}
+		p.extend().symmetricPeer = true // X-UPNP-07, A-08
+	}
+	if !matches && !proven && !c.knows(p, from, via, now) {
+		return drop.UnknownPeer // X-SNS-08
+	}
+	if p == nil {
+		p = c.add(src, now)
+	}
+	if c.usesPorts(p) {
+		if why := c.portTransition(p, from, via, now, out); why != drop.None {
+			return why
+		}
+	} else {
+		c.learn(p, from, via, now, out) // X-SNS-09
+	}
+	if said.hasND && said.discovery == teredo.DiscoverySolicitation && c.cfg.Extensions.LoadReduction {
+		c.advertise(p, now, out)
+	}
+	return drop.None
+}
+
+// solicit tries an idle path directly before the search begins anew (RFC 6081 §5.7): three direct bubbles with a Neighbor
+// Discovery solicitation, 2 s apart. It reports whether it has done what is due.
+func (c *Client) solicit(p *Peer, now Stamp, out *Output) bool {
+	const solicitations = 3
+	if !c.cfg.Extensions.LoadReduction || !p.trusted() {
+		return false
+	}
+	x, s := p.extend(), p.setup
+	if at, ok := s.mayBubble(Stamp(p.sent.Load()), now); !ok {
+		return false
+	} else if at > now {
+		c.wait(p, at)
+		return true
+	}
+	if s.sent == 0 {
+		x.solicited = 0
+	}
+	x.solicited++
+	s.sent++
+	s.countBubble(now)
+	p.sent.Store(int64(now))
+	c.sendDiscoveryOption(p, teredo.DiscoverySolicitation, out)
+	if x.solicited == solicitations { // as if nothing had been established
+		p.path.Store(0)
+		s.sent = transmissions - 2 // two pairs of bubbles are left
+		c.resetPort(p)
+		c.preparePort(p, now)
+		if !c.startEchoTest(p, now, out) {
+			c.sendIndirect(p, now, out)
+		}
+	}
+	c.wait(p, now+retryAfter)
+	return true
+}
+
+// advertise answers a Neighbor Discovery solicitation on the peer's path, within the limits of RFC 4380 §5.2.6 (X-SLR-04).
+func (c *Client) advertise(p *Peer, now Stamp, out *Output) {
+	if at, ok := p.search().mayBubble(Stamp(p.sent.Load()), now); !ok || at > now {
+		return
+	}
+	p.setup.countBubble(now)
+	p.sent.Store(int64(now))
+	c.sendDiscoveryOption(p, teredo.DiscoveryAdvertisement, out)
+}
+
+func (c *Client) sendDiscoveryOption(p *Peer, kind uint8, out *Output) {
+	b := teredo.AppendBubble(out.UDP.Next(), c.own, p.addr(), bubbleHopLimit)
+	if p.ext != nil && p.ext.nonceReceived != [4]byte{} {
+		b = teredo.AppendNonceTrailer(b, p.ext.nonceReceived)
+	}
+	out.UDP.SendVia(p.via(), p.endpoint(), teredo.AppendNeighborDiscoveryTrailer(b, kind))
+}
