@@ -30,15 +30,23 @@ func (c *Client) sendDirect(p *Peer, now Stamp, out *Output) {
 		return
 	}
 	c.sendBubble(p, 0, embedded, now, out)
-	if p.ext == nil || p.ext.peerRandomPort == 0 {
+	x := p.ext
+	if x == nil || !x.asked {
 		return
 	}
-	told := netip.AddrPortFrom(embedded.Addr(), p.ext.peerRandomPort)
+	told := embedded
+	if x.peerRandomPort != 0 {
+		told = netip.AddrPortFrom(embedded.Addr(), x.peerRandomPort)
+	}
 	switch {
 	case c.preserving():
+		// The first datagram from the random port decides for which destination the NAT keeps its number. So it waits until
+		// an indirect bubble has told whether the peer has a random port of its own (§3.3).
 		c.preparePort(p, now)
-		c.sendBubble(p, p.ext.via, told, now, out)
-	case !c.nat.Symmetric:
+		if x.via != 0 {
+			c.sendBubble(p, x.via, told, now, out)
+		}
+	case !c.nat.Symmetric && told != embedded:
 		c.sendBubble(p, 0, told, now, out) // X-PP-16
 	}
 }
@@ -109,7 +117,7 @@ func (c *Client) indirectBubble(now Stamp, src key, trailing []byte, out *Output
 		}
 		x := p.extend()
 		fresh = said.nonce != [4]byte{} && said.nonce != x.nonceReceived
-		x.nonceReceived = said.nonce // X-SNS-05, X-SNS-06
+		x.asked, x.nonceReceived = true, said.nonce // X-SNS-05, X-SNS-06
 		c.heedRandomPort(p, said.randomPort, now)
 	}
 	at, ok := p.search().mayBubble(Stamp(p.sent.Load()), now)
@@ -165,6 +173,9 @@ func (c *Client) directBubble(now Stamp, src key, from netip.AddrPort, via uint8
 		}
 	} else {
 		c.learn(p, from, via, now, out) // X-SNS-09
+	}
+	if proven {
+		p.ext.nonceSent = [4]byte{} // one nonce proves one path: the first that works is kept
 	}
 	if said.hasND && said.discovery == teredo.DiscoverySolicitation && c.cfg.Extensions.LoadReduction {
 		c.advertise(p, now, out)

@@ -273,8 +273,16 @@ func (c *Client) direct(now Stamp, src key, from netip.AddrPort, via uint8, pack
 	return drop.None
 }
 
-// learn makes from the path of the peer, except that an asymmetric one is sent to where its address says.
+// learn makes from, seen at the local port via, the path of the peer, except that an asymmetric one is sent to where its
+// address says. Once the service port serves, a random port is not needed.
 func (c *Client) learn(p *Peer, from netip.AddrPort, via uint8, now Stamp, out *Output) {
+	if x := p.ext; x != nil {
+		x.receivedPrimary = x.receivedPrimary || via == 0
+		x.receivedRandom = via != 0
+		if via == 0 {
+			c.closePort(p)
+		}
+	}
 	to := from
 	if c.asymmetric(p) {
 		to = teredo.Mapped(p.addr())

@@ -43,6 +43,7 @@ type extension struct {
 
 	nonceSent     [4]byte // in the last indirect bubble to the peer; zero: none was sent
 	nonceReceived [4]byte // in the last indirect bubble from the peer; zero: none
+	asked         bool    // an indirect bubble has come from the peer
 	symmetricPeer bool    // the peer was seen at another endpoint than its address says
 	solicited     uint8   // Neighbor Discovery solicitations sent (§5.7)
 

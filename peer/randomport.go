@@ -88,25 +88,14 @@ func (c *Client) heedRandomPort(p *Peer, port uint16, now Stamp) {
 // them the path leads through (§5.4.4.5, X-PP-09 to X-PP-13).
 func (c *Client) portTransition(p *Peer, from netip.AddrPort, via uint8, now Stamp, out *Output) drop.Reason {
 	x := p.extend()
-	trusted := p.trusted()
-	same := p.isAt(from, via)
 	switch {
-	case !trusted && via == 0, trusted && via == 0 && !x.receivedPrimary && x.receivedRandom:
-		c.useServicePort(p, from, now, out)
-	case !trusted:
-		x.receivedRandom = true
-		c.greetFromPort(p, from, via, now, out)
-		c.learn(p, from, via, now, out)
-	case same:
-		if via == 0 {
-			x.receivedPrimary = true
+	case !p.trusted(), p.isAt(from, via), via == 0 && !x.receivedPrimary && x.receivedRandom:
+		if via != 0 && !p.trusted() {
+			c.greetFromPort(p, from, via, now, out)
 		}
 		c.learn(p, from, via, now, out)
-	case via == 0 && now-p.lastUse() > validity: // the mapping of the peer has changed
-		p.path.Store(0)
-		c.resetPort(p)
-		c.ask(p, now, out)
-	case via != 0 && !x.receivedPrimary: // our NAT has forgotten the mapping, and made another one
+	case via == 0 && now-p.lastUse() > validity, via != 0 && !x.receivedPrimary:
+		// The mapping of the peer has changed, or our NAT has forgotten the one of the random port and made another.
 		p.path.Store(0)
 		c.resetPort(p)
 		c.ask(p, now, out)
@@ -114,14 +103,6 @@ func (c *Client) portTransition(p *Peer, from netip.AddrPort, via uint8, now Sta
 		return drop.UnknownPeer
 	}
 	return drop.None
-}
-
-// useServicePort makes the path of the peer lead through the service port, and closes its random port. What is held for
-// the peer is sent on the new path.
-func (c *Client) useServicePort(p *Peer, from netip.AddrPort, now Stamp, out *Output) {
-	c.resetPort(p)
-	p.extend().receivedPrimary = true
-	c.learn(p, from, 0, now, out)
 }
 
 // greetFromPort sends a direct bubble with the peer's nonce before the data that waits for the path, for the peer may not

@@ -69,7 +69,7 @@ func (d determining) checkClosed(t *testing.T) {
 	}
 }
 
-// C-INT-01 to C-INT-08, behind real NATs: the interval in use is one that the NAT stands.
+// C-INT-01..08, behind real NATs: the interval in use is one that the NAT stands.
 func TestDeterminesInterval(t *testing.T) {
 	for _, tt := range []struct{ lifetime, want time.Duration }{
 		{35 * time.Second, 30 * time.Second},

@@ -34,8 +34,9 @@ type run struct {
 	RefreshInterval refreshInterval `default:"30s" placeholder:"DURATION|auto" help:"Longest silence between client and server (${default}). With 'auto' a second UDP port finds out how long the NAT stands, up to two minutes."`
 	ConePhase       bool            `help:"Ask first whether the NAT is a cone NAT. For old servers; it reveals the kind of the NAT in the address."`
 
-	LocalDiscovery bool `negatable:"" default:"true" help:"Find other clients of the same private IPv4 subnet by multicast, and reach them directly."`
-	Always         bool `help:"Stay up also while the host has native IPv6."`
+	LocalDiscovery bool     `negatable:"" default:"true" help:"Find other clients of the same private IPv4 subnet by multicast, and reach them directly."`
+	Always         bool     `help:"Stay up also while the host has native IPv6."`
+	Disable        []string `placeholder:"EXTENSION,…" enum:"symmetric-nat,upnp,port-preserving,sequential,hairpinning,load-reduction" help:"Do without these extensions of RFC 6081 (${enum}). Without symmetric-nat the three after it are off, too, and without port-preserving sequential is."`
 	cli.OffloadFlags
 	cli.RunFlags
 }

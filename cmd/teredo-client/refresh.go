@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/teredo-suite/teredo/internal/udp"
 	"github.com/teredo-suite/teredo/tunnel"
 )
 
@@ -41,7 +40,7 @@ func (i *refreshInterval) UnmarshalText(text []byte) error {
 func (r *run) setRefresh(cfg *tunnel.ClientConfig) {
 	cfg.Interval = r.RefreshInterval.fixed
 	if r.RefreshInterval.auto {
-		cfg.SecondaryPort = func() (tunnel.Conn, error) { return udp.Listen(netip.AddrPortFrom(r.bindAddr(), 0), udp.Options{}) }
+		cfg.SecondaryPort = r.openRandomPort
 	}
 }
 

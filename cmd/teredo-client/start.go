@@ -147,6 +147,8 @@ func (c *client) run(ctx context.Context, r *run, cfg tunnel.ClientConfig) error
 		}
 		return netip.AddrPortFrom(addr, local.Port())
 	}
+	cfg.Extensions = extensions(r.Disable)
+	cfg.RandomPort = r.openRandomPort
 	t := tunnel.NewClient(cfg)
 	c.running.Store(t)
 	close(c.started)
@@ -154,6 +156,11 @@ func (c *client) run(ctx context.Context, r *run, cfg tunnel.ClientConfig) error
 	tasks.Go(func() error { return t.Run(ctx) })
 	tasks.Go(func() error { return c.secret.follow(ctx, t) })
 	return tasks.Wait()
+}
+
+// openRandomPort opens a UDP port that the kernel chooses.
+func (r *run) openRandomPort() (tunnel.Conn, error) {
+	return udp.Listen(netip.AddrPortFrom(r.bindAddr(), 0), udp.Options{})
 }
 
 // listen opens the service port. An address that no interface has may still come, for instance by DHCP.

@@ -1,0 +1,27 @@
+package main
+
+import "github.com/teredo-suite/teredo/peer"
+
+// extensions are the parts of RFC 6081 in use: all but those named.
+func extensions(disabled []string) peer.Extensions {
+	e := peer.Extensions{
+		SymmetricNAT: true, UPnP: true, PortPreserving: true, Sequential: true, Hairpinning: true, LoadReduction: true,
+	}
+	for _, name := range disabled {
+		switch name {
+		case "symmetric-nat":
+			e.SymmetricNAT, e.UPnP, e.PortPreserving, e.Sequential = false, false, false, false
+		case "upnp":
+			e.UPnP = false
+		case "port-preserving":
+			e.PortPreserving, e.Sequential = false, false
+		case "sequential":
+			e.Sequential = false
+		case "hairpinning":
+			e.Hairpinning = false
+		case "load-reduction":
+			e.LoadReduction = false
+		}
+	}
+	return e
+}
