@@ -130,7 +130,7 @@ func (n *node) move(via netip.AddrPort) {
 }
 
 func (in *internet) addRelay(name string, at netip.AddrPort, capacity int, hosts ...netip.Addr) *node {
-	n := in.add(&node{name: name, m: peer.NewRelay(epoch, relayLL, relayAddr, in.config(capacity)), mapped: at})
+	n := in.add(&node{name: name, m: peer.NewRelay(epoch, relayAddr, in.config(capacity)), mapped: at})
 	for _, h := range hosts {
 		in.hosts[h] = n
 	}

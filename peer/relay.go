@@ -1,6 +1,7 @@
 package peer
 
 import (
+	"crypto/sha256"
 	"net/netip"
 	"time"
 
@@ -12,15 +13,30 @@ import (
 // (§5.4.2). One goroutine owns it.
 type Relay struct {
 	list
-	source netip.Addr
+	secret    [32]byte // of the source addresses of bubbles
+	behindNAT bool
 }
 
-// NewRelay makes a relay that knows no client. Its bubbles come from source, a local IPv6 address (link-local does);
-// its ICMPv6 errors from errorSource, a global one, or are not sent when that is zero.
-func NewRelay(now time.Time, source, errorSource netip.Addr, cfg Config) *Relay {
-	r := &Relay{list: newList(now, cfg, true), source: source}
+// NewRelay makes a relay that knows no client. Its ICMPv6 errors come from errorSource, a global IPv6 address, or are not
+// sent when that is zero.
+func NewRelay(now time.Time, errorSource netip.Addr, cfg Config) *Relay {
+	r := &Relay{list: newList(now, cfg, true)}
 	r.errorSource = errorSource
+	r.cfg.Rand(r.secret[:])
 	return r
+}
+
+// SetBehindNAT says whether the relay is behind a NAT itself, which a direct bubble to each client has to open (R-TX-07).
+func (r *Relay) SetBehindNAT(on bool) { r.behindNAT = on }
+
+// source is the link-local address that bubbles to a client come from. A client answers to it, so an answer to it shows that
+// the bubble has reached the client through its server. Nobody else can tell the address.
+func (r *Relay) source(client key) netip.Addr {
+	b := append(r.secret[:len(r.secret):len(r.secret)], client.bytes()...)
+	sum := sha256.Sum256(b)
+	address := [16]byte{0xfe, 0x80}
+	copy(address[8:], sum[:8])
+	return netip.AddrFrom16(address)
 }
 
 // Serve says which native IPv6 addresses the relay serves (R-RX-04, R-DOS-01): those in the prefixes. Nil stands for every
@@ -108,9 +124,12 @@ func (r *Relay) knock(p *Peer, now Stamp, out *Output) {
 		s.sent++
 		s.countBubble(now)
 		p.sent.Store(int64(now))
-		dst := p.addr()
+		src, dst := r.source(p.key), p.addr()
 		via := netip.AddrPortFrom(teredo.ServerOf(dst), teredo.Port)
-		out.UDP.Send(via, teredo.AppendBubble(out.UDP.Next(), r.source, dst, bubbleHopLimit))
+		out.UDP.Send(via, teredo.AppendBubble(out.UDP.Next(), src, dst, bubbleHopLimit))
+		if r.behindNAT {
+			out.UDP.Send(teredo.Mapped(dst), teredo.AppendBubble(out.UDP.Next(), src, dst, bubbleHopLimit))
+		}
 		r.wait(p, now+retryAfter)
 	}
 }
@@ -130,12 +149,15 @@ func (r *Relay) inbound(now Stamp, from netip.AddrPort, pkt *teredo.Packet, out 
 		return drop.Malformed // R-RX-01: clients send plain IPv6 packets
 	case demandsDrop(pkt.Trailers):
 		return drop.Trailers
-	case !src.isTeredo() || teredo.Mapped(src.addr()) != from:
-		return drop.Source // R-RX-02
+	case !src.isTeredo() || from.Port() == 0:
+		return drop.Source
 	}
 	p := r.table.lookup(src)
-	if p == nil {
+	switch {
+	case p == nil && teredo.Mapped(src.addr()) == from:
 		return drop.UnknownPeer // R-RX-03
+	case p == nil || teredo.Mapped(src.addr()) != from && !p.isAt(from, 0) && !r.fromSymmetricNAT(p, from, pkt.IPv6):
+		return drop.Source // R-RX-02
 	}
 	r.trust(p, from, from, 0, now, out)
 	if teredo.IsBubble(pkt.IPv6) {
@@ -146,4 +168,11 @@ func (r *Relay) inbound(now Stamp, from netip.AddrPort, pkt *teredo.Packet, out 
 	}
 	r.accept(p, pkt.IPv6, out)
 	return drop.None
+}
+
+// fromSymmetricNAT reports whether a packet is the answer of a client behind a symmetric NAT to a bubble of ours: it comes
+// from another port than the client's address says, and goes to the address that only the client can know. The IPv4
+// address must be the same, so that no client can have its traffic sent to somebody else.
+func (r *Relay) fromSymmetricNAT(p *Peer, from netip.AddrPort, packet []byte) bool {
+	return teredo.IsBubble(packet) && teredo.Mapped(p.addr()).Addr() == from.Addr() && teredo.Destination(packet) == r.source(p.key)
 }

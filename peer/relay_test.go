@@ -173,7 +173,7 @@ func TestRelayReceives(t *testing.T) {
 // A relay without a global address of its own sends no errors; entries go when they have been of no use for 300 s.
 func TestRelayForgets(t *testing.T) {
 	r, cfg := newRig(t)
-	r.m = peer.NewRelay(r.now, relayLL, netip.Addr{}, cfg)
+	r.m = peer.NewRelay(r.now, netip.Addr{}, cfg)
 	r.want(r.send(data(host, other, 1)), knock)
 	r.want(r.wait(10*time.Second), "2s "+knock, "4s "+knock, "6s "+knock, "8s drop 1 no-path")
 	r.wait(290 * time.Second)

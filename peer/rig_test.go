@@ -97,7 +97,7 @@ func clientRig(t testing.TB) (*rig, *peer.Client) {
 
 func relayRig(t testing.TB) (*rig, *peer.Relay) {
 	r, cfg := newRig(t)
-	m := peer.NewRelay(r.now, relayLL, relayAddr, cfg)
+	m := peer.NewRelay(r.now, relayAddr, cfg)
 	r.m = m
 	return r, m
 }
@@ -195,6 +195,9 @@ func describe(ipv6 []byte, addrs map[netip.Addr]string) string {
 	name := func(a netip.Addr) string {
 		if n, ok := addrs[a]; ok {
 			return n
+		}
+		if a.IsLinkLocalUnicast() {
+			return "relay" // each client sees the relay at an address of its own
 		}
 		return a.String()
 	}

@@ -78,6 +78,10 @@ func (k key) addr() netip.Addr {
 	return netip.AddrFrom16(b)
 }
 
+func (k key) bytes() []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, k.hi), k.lo)
+}
+
 func (k key) isTeredo() bool { return k.hi>>32 == 0x20010000 }
 
 // native reports whether k is an IPv6 address that a packet may have outside the Teredo service: global unicast.

@@ -126,7 +126,7 @@ func TestFloodSparesEstablishedPeers(t *testing.T) {
 		"packets to made-up clients": {func() (*rig, machine) {
 			r, cfg := newRig(t)
 			cfg.Capacity = 1024
-			return r, peer.NewRelay(r.now, relayLL, relayAddr, cfg)
+			return r, peer.NewRelay(r.now, relayAddr, cfg)
 		}, func(r *rig, n int) {
 			r.outgoing(data(host, client(n), 1))
 			for range 2 {
@@ -196,7 +196,7 @@ func TestIdlePeersGo(t *testing.T) {
 func TestTickIsBounded(t *testing.T) {
 	r, cfg := newRig(t)
 	cfg.Capacity = 1 << 16
-	r.m = peer.NewRelay(r.now, relayLL, netip.Addr{}, cfg)
+	r.m = peer.NewRelay(r.now, netip.Addr{}, cfg)
 	const peers = 2*peer.TickMost + 100
 	for n := range peers {
 		r.outgoing(data(host, client(n), 1))

@@ -62,6 +62,7 @@ type Handler struct {
 	own        [4]netip.Addr // bound and public addresses; those not configured are zero
 	allRouters netip.Addr
 	second     bool // there is a secondary address
+	strict     bool // see Config.StrictSource
 	secrets    atomic.Pointer[Secrets]
 }
 
@@ -77,6 +78,7 @@ func NewHandler(cfg Config) (*Handler, error) {
 		own:        [4]netip.Addr{cfg.Primary, cfg.Secondary, cfg.public(), cfg.public2()},
 		allRouters: teredo.AllRouters(),
 		second:     cfg.Secondary.IsValid(),
+		strict:     cfg.StrictSource,
 	}
 	h.secrets.Store(cfg.Secrets)
 	return h, nil
@@ -102,7 +104,7 @@ func (h *Handler) Handle(local int, from netip.AddrPort, payload, buf []byte) Ve
 		return h.advertise(local, from, &p, buf[:0])
 	}
 	src, dst := teredo.Source(p.IPv6), teredo.Destination(p.IPv6)
-	if reason := h.checkInner(kind, from, src, dst); reason != drop.None {
+	if reason := h.checkInner(kind, from, src, dst, p.Trailers); reason != drop.None {
 		return dropped(kind, reason)
 	}
 	switch {
@@ -151,9 +153,9 @@ func (h *Handler) checkOuter(kind Kind, from netip.AddrPort, p *teredo.Packet) d
 }
 
 // checkInner is RFC 4380 §5.3.1 rules 5 to 7. Rule 4, solicitations, is in advertise.
-func (h *Handler) checkInner(kind Kind, from netip.AddrPort, src, dst netip.Addr) drop.Reason {
+func (h *Handler) checkInner(kind Kind, from netip.AddrPort, src, dst netip.Addr, trailers []byte) drop.Reason {
 	if teredo.IsTeredo(src) { // S-RX-05: a client speaks for itself only
-		if teredo.Mapped(src) != from {
+		if teredo.Mapped(src) != from && !h.fromSymmetricNAT(kind, from, src, dst, trailers) {
 			return drop.Source
 		}
 		return drop.None
@@ -187,4 +189,24 @@ func (h *Handler) checkTo(to netip.AddrPort) drop.Reason {
 
 func (h *Handler) owns(a netip.Addr) bool {
 	return a == h.own[0] || a == h.own[1] || a == h.own[2] || a == h.own[3]
+}
+
+// fromSymmetricNAT tells whether a packet is what a client of another server, behind a symmetric NAT, sends to reach a client
+// of ours: an indirect bubble with a nonce, from another port of the address in its source. That the IPv4 address is
+// the same keeps what the rule is for: nobody makes our client send to a third party without forging the outer source,
+// with which rule 5 could be met, too. The path itself is believed only when the nonce comes back (RFC 6081 §5.2.4.4).
+func (h *Handler) fromSymmetricNAT(kind Kind, from netip.AddrPort, src, dst netip.Addr, trailers []byte) bool {
+	if h.strict || kind != Bubble || teredo.Mapped(src).Addr() != from.Addr() || teredo.ServerOf(dst) != h.public {
+		return false
+	}
+	for {
+		t, rest, ok := teredo.NextTrailer(trailers)
+		if !ok {
+			return false
+		}
+		if _, nonce := t.Nonce(); nonce {
+			return true
+		}
+		trailers = rest
+	}
 }

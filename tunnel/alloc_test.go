@@ -86,7 +86,7 @@ func TestWorkersAllocateNothing(t *testing.T) {
 		datagram: udp.Message{Buf: teredo.AppendBubble(nil, client, source, 255), Remote: mapped},
 		feed:     make(chan int), sent: make(chan udp.Message), closed: make(chan struct{}),
 	}
-	relay := tunnel.NewRelay(tunnel.RelayConfig{Device: dev, Conn: conn, Capacity: 16, PermitIPv4: natsim.Filter().Permit, Source: source})
+	relay := tunnel.NewRelay(tunnel.RelayConfig{Device: dev, Conn: conn, Capacity: 16, PermitIPv4: natsim.Filter().Permit})
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- relay.Run(ctx) }()

@@ -20,7 +20,6 @@ type RelayConfig struct {
 	Conn       Conn
 	Capacity   int            // most clients in the list of recent peers
 	PermitIPv4 []netip.Prefix // special-use IPv4 ranges to take for global ones
-	Source     netip.Addr     // IPv6 source of bubbles, a link-local address of the relay
 	Network    RelayNetwork   // as it is at the start; tell changes with NetworkChanged
 	Rand       func([]byte)   // fills with random bytes; one goroutine at a time calls it; nil: crypto/rand
 }
@@ -30,6 +29,7 @@ type RelayNetwork struct {
 	Broadcasts []netip.Addr   // directed-broadcast addresses of the attached IPv4 subnets
 	Errors     netip.Addr     // IPv6 source of ICMPv6 errors; zero: none are sent
 	Serve      []netip.Prefix // native IPv6 addresses that are served; nil: every one, empty: none (R-RX-04)
+	BehindNAT  bool           // the relay's own IPv4 address is private (R-TX-07)
 }
 
 // serves is Serve in words that need no explanation.
@@ -55,11 +55,12 @@ func NewRelay(cfg RelayConfig) *Relay {
 	drops := new(drop.Counters)
 	r := &Relay{
 		pump: newPump(cfg.Device, cfg.Conn, drops), cfg: cfg, started: now, network: cfg.Network,
-		peers: peer.NewRelay(now, cfg.Source, cfg.Network.Errors, peer.Config{
+		peers: peer.NewRelay(now, cfg.Network.Errors, peer.Config{
 			Capacity: cfg.Capacity, Filter: cfg.filter(cfg.Network), Drops: drops, Rand: cfg.Rand,
 		}),
 	}
 	r.peers.Serve(cfg.Network.Serve)
+	r.peers.SetBehindNAT(cfg.Network.BehindNAT)
 	r.table = r.peers.Table()
 	return r
 }
@@ -76,6 +77,7 @@ func (r *Relay) NetworkChanged(ctx context.Context, n RelayNetwork) error {
 		r.peers.SetFilter(r.cfg.filter(n))
 		r.peers.SetErrorSource(n.Errors)
 		r.peers.Serve(n.Serve)
+		r.peers.SetBehindNAT(n.BehindNAT)
 	})
 }
 

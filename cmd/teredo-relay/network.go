@@ -73,7 +73,7 @@ func (r *run) network() (tunnel.RelayNetwork, error) {
 		return tunnel.RelayNetwork{}, err
 	}
 	errorSource, _ := netcfg.GlobalIPv6()
-	n := tunnel.RelayNetwork{Broadcasts: broadcasts, Errors: errorSource, Serve: r.Serve}
+	n := tunnel.RelayNetwork{Broadcasts: broadcasts, Errors: errorSource, Serve: r.Serve, BehindNAT: r.behindNAT()}
 	if !r.HostOnly {
 		return n, nil
 	}
@@ -86,4 +86,14 @@ func (r *run) network() (tunnel.RelayNetwork, error) {
 		n.Serve = append(n.Serve, netip.PrefixFrom(a, a.BitLen()))
 	}
 	return n, nil
+}
+
+// behindNAT reports whether the relay's own IPv4 address is private, so that some NAT must stand before it.
+func (r *run) behindNAT() bool {
+	local := r.Bind.Addr
+	if !local.IsValid() {
+		somewhere := netip.AddrFrom4([4]byte{192, 0, 2, 1}) // any address that is not attached; nothing is sent there
+		local, _ = netcfg.LocalIPv4(somewhere)
+	}
+	return local.IsPrivate()
 }

@@ -53,6 +53,7 @@ func start(ctx context.Context, r *run) error {
 	cli.Ready(fmt.Sprintf("Relaying at %v", relay.LocalAddr()))
 
 	tasks.Go(func() error { return relay.Run(ctx) })
+	tasks.Go(func() error { return r.ServeProfiles(ctx) })
 	tasks.Go(func() error {
 		network.follow(ctx, relay)
 		return nil
@@ -84,13 +85,12 @@ func (r *run) open() (tunnel.RelayConfig, error) {
 		conn.Close()
 		return tunnel.RelayConfig{}, err
 	}
-	source := linkLocal()
-	if err := netcfg.RelayUp(r.TUN, teredo.MTU, source); err != nil {
+	if err := netcfg.RelayUp(r.TUN, teredo.MTU, linkLocal()); err != nil {
 		device.Close()
 		conn.Close()
 		return tunnel.RelayConfig{}, err
 	}
-	return tunnel.RelayConfig{Device: device, Conn: conn, Capacity: capacity, PermitIPv4: r.PermitIPv4, Source: source}, nil
+	return tunnel.RelayConfig{Device: device, Conn: conn, Capacity: capacity, PermitIPv4: r.PermitIPv4}, nil
 }
 
 // linkLocal returns a link-local address with a random interface identifier.

@@ -35,6 +35,7 @@ type run struct {
 	Public2    cli.IPv4 `name:"public2" placeholder:"ADDRESS" help:"What the Internet sees in place of --bind2."`
 	SecretFile string   `placeholder:"FILE" help:"Serve only clients that have a secret in this file: one 'identifier secret' a line, mode 600. SIGHUP has it read again."`
 	cli.SunsetFlags
+	StrictSource bool `help:"Refuse bubbles from another UDP port than the one in their Teredo address. Clients of other servers behind symmetric NATs then cannot reach clients of this server."`
 	cli.RunFlags
 }
 
@@ -91,6 +92,7 @@ func (r *run) Run(ctx context.Context) error {
 
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.Go(func() error { return srv.Run(ctx) })
+	tasks.Go(func() error { return r.ServeProfiles(ctx) })
 	tasks.Go(func() error { return secrets.follow(ctx, srv) })
 	tasks.Go(func() error {
 		return control.Serve(ctx, socket, map[string]func(context.Context) (any, error){
@@ -110,7 +112,8 @@ func (r *run) config() (server.Config, error) {
 	cfg := server.Config{
 		Primary: r.Bind.Addr, Secondary: r.Bind2.Addr,
 		Public: r.Public.Addr, Public2: r.Public2.Addr,
-		Filter: teredo.Filter{Permit: r.PermitIPv4, Broadcasts: broadcasts},
+		Filter:       teredo.Filter{Permit: r.PermitIPv4, Broadcasts: broadcasts},
+		StrictSource: r.StrictSource,
 	}
 	return cfg, cli.Usage(cfg.Check())
 }

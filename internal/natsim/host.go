@@ -89,16 +89,25 @@ func (h *Host) receive(p Packet) {
 	}
 }
 
+// ListenFor opens one more UDP socket for the program that has another one, at a port that is chosen at random.
+func (h *Host) ListenFor(other *Conn) (c *Conn) {
+	h.in.clock.do(other.id, nil, func() { c = h.listen(netip.AddrPortFrom(other.local.Addr(), 0)) })
+	return c
+}
+
 // Listen opens a UDP socket. The address may be 0.0.0.0, one of the host's, or a multicast group: then only what is sent
 // to the group is received. Port 0 chooses one.
 func (h *Host) Listen(local netip.AddrPort) (c *Conn) {
-	h.in.do(func() {
-		if local.Port() == 0 {
-			local = netip.AddrPortFrom(local.Addr(), h.freePort())
-		}
-		c = newConn(h, local)
-		h.conns = append(h.conns, c)
-	})
+	h.in.do(func() { c = h.listen(local) })
+	return c
+}
+
+func (h *Host) listen(local netip.AddrPort) *Conn {
+	if local.Port() == 0 {
+		local = netip.AddrPortFrom(local.Addr(), h.freePort())
+	}
+	c := newConn(h, local)
+	h.conns = append(h.conns, c)
 	return c
 }
 

@@ -94,6 +94,7 @@ func (l Link) fragments(packet Packet) int {
 // Rule drops one packet.
 type Rule struct {
 	in      *Internet
+	on      *Network // where; nil: as it leaves its host
 	matches func(Packet) bool
 	after   int // packets that match and are not to be dropped
 	dropped bool
@@ -102,7 +103,16 @@ type Rule struct {
 // Drop loses the n-th packet (1 is the first) that a host sends from now on and that matches. The function that matches is
 // called by the clock, so it must not call methods of the internet and what is in it.
 func (in *Internet) Drop(n int, matches func(Packet) bool) *Rule {
-	r := &Rule{in: in, matches: matches, after: n - 1}
+	return in.rule(&Rule{in: in, matches: matches, after: n - 1})
+}
+
+// Lose is Drop for packets on the wire of the network, with the addresses that they have there: those from behind a NAT have
+// left it already.
+func (n *Network) Lose(nth int, matches func(Packet) bool) *Rule {
+	return n.in.rule(&Rule{in: n.in, on: n, matches: matches, after: nth - 1})
+}
+
+func (in *Internet) rule(r *Rule) *Rule {
 	in.do(func() { in.rules = append(in.rules, r) })
 	return r
 }
@@ -126,11 +136,11 @@ func Kind(kind string) func(Packet) bool {
 	return func(p Packet) bool { return p.Kind() == kind }
 }
 
-// ruledOut reports whether a rule drops the packet.
-func (in *Internet) ruledOut(p Packet) bool {
+// ruledOut reports whether a rule drops the packet, on the wire of a network or as it leaves its host (nil).
+func (in *Internet) ruledOut(on *Network, p Packet) bool {
 	for _, r := range in.rules {
 		switch {
-		case r.dropped || !r.matches(p):
+		case r.on != on || r.dropped || !r.matches(p):
 		case r.after > 0:
 			r.after--
 		default:

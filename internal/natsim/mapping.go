@@ -30,7 +30,7 @@ const lowestPort = 1024
 // mappingOf returns the mapping for packets from an inside endpoint to a remote one, making it when there is none. It is nil
 // when no port is free.
 func (nat *NAT) mappingOf(inside, remote netip.AddrPort) *mapping {
-	if m := nat.mappings[mappingKey{inside: inside}]; m != nil && m.static {
+	if m := nat.mappings[mappingKey{inside: inside}]; m != nil && m.static && nat.leavesBy(m, remote) {
 		return m
 	}
 	key := mappingKey{inside, nat.cfg.Mapping.of(remote)}
@@ -44,9 +44,22 @@ func (nat *NAT) mappingOf(inside, remote netip.AddrPort) *mapping {
 	if !ok {
 		return nil
 	}
-	m := &mapping{key: key, port: port}
+	m := &mapping{key: key, address: nat.made % len(nat.outside.addrs), port: port}
+	nat.made++
 	nat.mappings[key], nat.byPort[port] = m, m
 	return m
+}
+
+// leavesBy reports whether packets to a remote endpoint leave by the static mapping of their source.
+func (nat *NAT) leavesBy(m *mapping, remote netip.AddrPort) bool {
+	if !m.granted || nat.cfg.Mapping == EndpointIndependent {
+		return true
+	}
+	to := nat.cfg.Mapping.of(remote)
+	if !m.first.IsValid() {
+		m.first = to
+	}
+	return m.first == to
 }
 
 func (nat *NAT) alive(m *mapping) bool { return m.static || time.Since(m.used) < nat.cfg.Lifetime }

@@ -1,8 +1,10 @@
 package natsim
 
 import (
+	"context"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -42,6 +44,7 @@ type NATConfig struct {
 	Mapping   Behavior
 	Filtering Behavior
 	Ports     PortAssignment
+	Addresses int           // outside; each new mapping takes the next of them. 0 means 1
 	Hairpin   bool          // inside hosts reach each other by their mapped addresses (§6)
 	Lifetime  time.Duration // of a mapping and of a filter's permission without outbound packets (§4.3)
 	LAN       netip.Prefix  // the inside; the default is 192.168.n.0/24, n NATs away from the public internet
@@ -65,10 +68,31 @@ func Symmetric() NATConfig {
 	return NATConfig{Ports: RandomPorts, Mapping: AddressAndPortDependent, Filtering: AddressAndPortDependent}
 }
 
+// PortPreserving is Symmetric, and keeps the number of the inside port for the first endpoint that is sent to.
+func PortPreserving() NATConfig {
+	cfg := Symmetric()
+	cfg.Ports = PreservePorts
+	return cfg
+}
+
+// Sequential is Symmetric with one port after the other.
+func Sequential() NATConfig {
+	cfg := Symmetric()
+	cfg.Ports = SequentialPorts
+	return cfg
+}
+
+// AddressSymmetric is Symmetric with another address, too, for each endpoint that the inside endpoint sends to.
+func AddressSymmetric() NATConfig {
+	cfg := Symmetric()
+	cfg.Addresses = 32
+	return cfg
+}
+
 // defaultLifetime is what RFC 4787 REQ-5 recommends at least.
 const defaultLifetime = 5 * time.Minute
 
-// NAT is a NAT with one outside address. Its Network is the inside.
+// NAT is a NAT. Its Network is the inside.
 type NAT struct {
 	*Network
 	cfg      NATConfig
@@ -79,16 +103,20 @@ type NAT struct {
 	byPort   map[uint16]*mapping
 	sent     map[session]time.Time // the last outbound packet; what filters let in
 	nextPort uint16                // of SequentialPorts
+	made     int                   // mappings; the next one's address follows from it
 }
 
 type mappingKey struct{ inside, remote netip.AddrPort }
 
 // mapping is an outside port that belongs to an inside endpoint.
 type mapping struct {
-	key    mappingKey
-	port   uint16
-	used   time.Time // the last outbound packet
-	static bool      // set up by a person: lasts for ever, and lets everything in
+	key     mappingKey
+	address int // which of the outside addresses
+	port    uint16
+	used    time.Time      // the last outbound packet
+	static  bool           // asked for: lasts for ever, and lets everything in
+	granted bool           // static, by PortMap
+	first   netip.AddrPort // what the mapping behaviour keeps of where the first packet of a granted one went
 }
 
 // session is an inside endpoint together with what the filtering behaviour keeps of a remote one.
@@ -116,11 +144,14 @@ func (n *Network) NAT(cfg NATConfig) (nat *NAT) {
 		nat.giveOut() // the NAT's own address inside
 		nat.forget()
 		n.attach(nat.outside)
+		for range cfg.Addresses - 1 {
+			nat.outside.addrs = append(nat.outside.addrs, n.giveOut())
+		}
 	})
 	return nat
 }
 
-// Addr is the NAT's outside address.
+// Addr is the NAT's outside address, the first one if it has several.
 func (nat *NAT) Addr() (addr netip.Addr) {
 	nat.in.do(func() { addr = nat.outside.addrs[0] })
 	return addr
@@ -132,10 +163,12 @@ func (nat *NAT) SetLink(l Link) { nat.in.do(func() { nat.outside.link = l }) }
 // Rebind forgets all mappings, as a NAT does that was switched off and on. Static ones stay.
 func (nat *NAT) Rebind() { nat.in.do(nat.forget) }
 
-// Renumber gives the NAT another outside address, and forgets all mappings.
+// Renumber gives the NAT other outside addresses, and forgets all mappings.
 func (nat *NAT) Renumber() {
 	nat.in.do(func() {
-		nat.outside.addrs = []netip.Addr{nat.outside.net.giveOut()}
+		for i := range nat.outside.addrs {
+			nat.outside.addrs[i] = nat.outside.net.giveOut()
+		}
 		nat.forget()
 	})
 }
@@ -149,12 +182,35 @@ func (nat *NAT) Forward(port uint16, inside netip.AddrPort) {
 	})
 }
 
-// forget drops all mappings and permissions but those that a person set up.
+// PortMap is what UPnP-IGD or PCP do for a client: it reserves the outside port with the number of the local one, until ctx
+// ends. All that is sent there reaches the local endpoint. What that sends leaves from there too, unless the NAT has another
+// mapping for each destination: then only what goes to the first one does (RFC 6081 §3.2). A port that is taken is refused.
+func (nat *NAT) PortMap(ctx context.Context, _ netip.Addr, local netip.AddrPort, changed func(external netip.AddrPort, protocol string)) {
+	m := &mapping{key: mappingKey{inside: local}, port: local.Port(), static: true, granted: true}
+	taken := false
+	nat.in.do(func() {
+		if other := nat.byPort[m.port]; other != nil && nat.alive(other) {
+			taken = true
+			return
+		}
+		nat.mappings[m.key], nat.byPort[m.port] = m, m
+	})
+	if taken {
+		changed(netip.AddrPort{}, "")
+		return
+	}
+	changed(netip.AddrPortFrom(nat.Addr(), m.port), "upnp")
+	<-ctx.Done()
+	nat.in.do(func() { nat.remove(m) })
+}
+
+// forget drops all mappings and permissions but those that were asked for.
 func (nat *NAT) forget() {
 	old := nat.byPort
 	nat.mappings, nat.byPort, nat.sent = make(map[mappingKey]*mapping), make(map[uint16]*mapping), make(map[session]time.Time)
 	for port, m := range old {
 		if m.static {
+			m.first = netip.AddrPort{}
 			nat.mappings[m.key], nat.byPort[port] = m, m
 		}
 	}
@@ -173,8 +229,8 @@ func (nat *NAT) outbound(p Packet) {
 	}
 	m.used = time.Now() // RFC 4787 REQ-6
 	nat.sent[session{p.Src, nat.cfg.Filtering.of(p.Dst)}] = m.used
-	p.Src = netip.AddrPortFrom(nat.outside.addrs[0], m.port)
-	if p.Dst.Addr() == nat.outside.addrs[0] {
+	p.Src = netip.AddrPortFrom(nat.outside.addrs[m.address], m.port)
+	if slices.Contains(nat.outside.addrs, p.Dst.Addr()) {
 		nat.hairpin(p)
 		return
 	}
@@ -200,7 +256,7 @@ func (nat *NAT) inbound(p Packet) {
 	}
 	m := nat.byPort[p.Dst.Port()]
 	switch {
-	case m == nil || !nat.alive(m):
+	case m == nil || !nat.alive(m) || nat.outside.addrs[m.address] != p.Dst.Addr():
 		nat.drop("no mapping", p)
 		return
 	case !nat.permits(m, p.Src):

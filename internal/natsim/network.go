@@ -58,7 +58,7 @@ func (in *Internet) send(from *port, p Packet) Packet {
 	in.last++
 	p.ID = in.last
 	in.trace.add(from.name, Sent, "", p)
-	if in.ruledOut(p) {
+	if in.ruledOut(nil, p) {
 		in.trace.add(from.name, Dropped, "by rule", p)
 		return p
 	}
@@ -68,6 +68,10 @@ func (in *Internet) send(from *port, p Packet) Packet {
 
 // forward carries a packet over the link of the port where it comes in, and to where its destination is.
 func (n *Network) forward(from *port, p Packet) {
+	if n.in.ruledOut(n, p) {
+		n.in.trace.add(from.name, Dropped, "by rule", p)
+		return
+	}
 	from.cross(p, func(p Packet) { n.route(from, p) })
 }
 

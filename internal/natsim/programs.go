@@ -40,6 +40,7 @@ func (n *Network) Client(s *Server, options ...func(*tunnel.ClientConfig)) *Clie
 		Discovery: func(netip.Addr) (tunnel.Conn, error) {
 			return c.Host.Listen(netip.AddrPortFrom(teredo.DiscoveryAddr(), teredo.Port)), nil
 		},
+		RandomPort: func() (tunnel.Conn, error) { return c.Host.ListenFor(c.Conn), nil },
 	}
 	for _, o := range options {
 		o(&cfg)
@@ -125,7 +126,7 @@ func (n *Network) Relay(options ...func(*tunnel.RelayConfig)) *Relay {
 	})
 	cfg := tunnel.RelayConfig{
 		Device: r.Device, Conn: r.Conn, Capacity: relayCapacity, PermitIPv4: Filter().Permit, Rand: random,
-		Source: netip.MustParseAddr("fe80::1"), Network: tunnel.RelayNetwork{Errors: r.native.addrs[0]},
+		Network: tunnel.RelayNetwork{Errors: r.native.addrs[0]},
 	}
 	for _, o := range options {
 		o(&cfg)

@@ -141,12 +141,20 @@ func (s *Stack) SendPacket(packet []byte) { s.in.do(func() { s.out(slices.Clone(
 // Next waits for the next packet, and fails the test when none comes in time.
 func (s *Stack) Next(within time.Duration) Delivery {
 	s.in.t.Helper()
-	if !s.in.clock.await(within, func() bool { return len(s.received) > 0 }) {
+	r, ok := s.Await(within)
+	if !ok {
 		s.in.t.Fatalf("%s has received nothing at %v", s.name, s.in.Now())
 	}
-	r := s.received[0]
-	s.received = s.received[1:]
 	return r
+}
+
+// Await waits for the next packet, and reports false when none comes in time.
+func (s *Stack) Await(within time.Duration) (r Delivery, ok bool) {
+	if !s.in.clock.await(within, func() bool { return len(s.received) > 0 }) {
+		return Delivery{}, false
+	}
+	r, s.received = s.received[0], s.received[1:]
+	return r, true
 }
 
 // Received returns the packets that were received and that nobody has taken yet, and takes them.
