@@ -25,10 +25,10 @@ endif
 
 # What the integration tests call, each with the Debian package it comes from.
 TOOLS := ip:iproute2 nft:nftables miredo:miredo miredo-server:miredo-server tshark:tshark tcpdump:tcpdump \
-	iperf3:iperf3 curl:curl ping:iputils-ping sysctl:procps setcap:libcap2-bin
+	iperf3:iperf3 curl:curl ping:iputils-ping sysctl:procps setcap:libcap2-bin miniupnpd:miniupnpd-nftables
 
 .DEFAULT_GOAL := build
-.PHONY: build test deps demo lint fuzz install clean help check-go
+.PHONY: build test deps demo bench bench-quick lint fuzz install clean help check-go
 
 build: check-go ## build the programs into bin/
 	@echo "building bin/"
@@ -62,6 +62,13 @@ demo: TOOLS := ip:iproute2 nft:nftables ping:iputils-ping sysctl:procps
 demo: deps build ## show a small internet in namespaces: a client behind a NAT gets IPv6
 	@$(GOBUILD) -o bin/teredo-demo ./integration/demo
 	@bin/teredo-demo
+
+bench: deps build ## measure ours and Miredo side by side, as root (about half an hour); writes bench/
+	@$(GOBUILD) -o bin/teredo-bench ./integration/bench
+	@bin/teredo-bench $(BENCHFLAGS)
+
+bench-quick: BENCHFLAGS := -quick
+bench-quick: bench ## the same with rough figures, in less than two minutes
 
 lint: check-go ## check format, vet and staticcheck
 	@echo "checking format, vet, staticcheck"
@@ -97,7 +104,7 @@ clean: ## remove what was built
 	@rm -rf bin
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 13
 
 check-go:
 	@command -v go >/dev/null || { \

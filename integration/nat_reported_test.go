@@ -1,40 +1,44 @@
 package integration
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/teredo-suite/teredo/integration/lab"
 )
 
-// TestNATReported checks what our client says about the NAT in front of it (C-QUAL-07, C-QUAL-08).
+// TestNATReported checks what our client says about the NAT in front of it (C-QUAL-07, C-QUAL-08, X-SNS-01).
 func TestNATReported(t *testing.T) {
 	for _, tt := range []struct {
-		nat        lab.NAT
-		server     implementation
-		nats       string // status "nat"
-		state      string
-		lastErrors string // part of status "last_error"
+		nat       lab.NAT
+		server    implementation
+		flags     string // of our client, besides the usual ones
+		reported  string // status "nat"
+		state     string
+		lastError string // part of status "last_error"; "" means that it is empty
 	}{
-		{lab.PortRestricted, ours, "restricted", "qualified", ""},
-		{lab.FullCone, ours, "restricted", "qualified", ""},
-		{lab.Symmetric, ours, "symmetric", "offline", "symmetric"},
-		{lab.Symmetric, miredo, "symmetric", "offline", "symmetric"},
+		{lab.PortRestricted, ours, "", "restricted", "qualified", ""},
+		{lab.FullCone, ours, "", "restricted", "qualified", ""},
+		{lab.Symmetric, ours, "", "symmetric", "qualified", ""},
+		{lab.Symmetric, miredo, "", "symmetric", "qualified", ""},
+		{lab.Symmetric, ours, "--disable symmetric-nat", "symmetric", "offline", "symmetric NAT"},
+		{lab.Symmetric, miredo, "--disable symmetric-nat", "symmetric", "offline", "symmetric NAT"},
 	} {
-		t.Run(string(tt.nat)+"/"+string(tt.server), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s/%s %s", tt.nat, tt.server, tt.flags), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, tt.nat)
 			w.record()
 			w.startServer(tt.server)
-			w.start("client1", w.clientCommand("client1")...)
+			w.start("client1", w.clientCommand("client1", strings.Fields(tt.flags)...)...)
 			s := w.untilStatus(startTimeout, "client1", "state "+tt.state, func(s clientStatus) bool {
 				return s.State == tt.state
 			})
-			if s.NAT != tt.nats {
-				t.Errorf("nat %q, want %q", s.NAT, tt.nats)
+			if s.NAT != tt.reported {
+				t.Errorf("nat %q, want %q", s.NAT, tt.reported)
 			}
-			if !strings.Contains(s.LastError, tt.lastErrors) || (tt.lastErrors == "" && s.LastError != "") {
-				t.Errorf("last_error %q, want %q in it", s.LastError, tt.lastErrors)
+			if !strings.Contains(s.LastError, tt.lastError) || (tt.lastError == "" && s.LastError != "") {
+				t.Errorf("last_error %q, want %q in it", s.LastError, tt.lastError)
 			}
 			addr, has := w.teredoAddr("client1")
 			if qualified := tt.state == "qualified"; has != qualified || (s.Address != "") != qualified {

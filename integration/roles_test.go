@@ -59,7 +59,7 @@ func (w *world) startRelay(who implementation) *lab.Process {
 	return p
 }
 
-// startClient starts a client, waits until it has a Teredo address, and returns that.
+// startClient starts a client, waits until it carries packets, and returns its Teredo address.
 func (w *world) startClient(host string, who implementation) (*lab.Process, netip.Addr) {
 	w.t.Helper()
 	argv := w.clientCommand(host)
@@ -68,15 +68,40 @@ func (w *world) startClient(host string, who implementation) (*lab.Process, neti
 			"RelayType client", "InterfaceName "+tun, "ServerAddress "+lab.ServerAddr)
 	}
 	p := w.start(host, argv...)
-	var addr netip.Addr
-	w.until(p, startTimeout, host+" to have a Teredo address", func() error {
-		var ok bool
-		if addr, ok = w.teredoAddr(host); ok {
-			return nil
+	w.until(p, startTimeout, host+" to be qualified", func() error {
+		if who == miredo {
+			return w.routed(host)
 		}
-		return errors.New("it has none")
+		s, err := w.status(host)
+		if err == nil && s.State != "qualified" {
+			err = fmt.Errorf("status: %+v", s)
+		}
+		return err
 	})
+	addr, has := w.teredoAddr(host)
+	if !has {
+		w.t.Fatalf("%s is qualified and has no Teredo address", host)
+	}
 	return p, addr
+}
+
+// routed returns nil when the kernel takes packets to the host's Teredo address and has a route for those from it.
+// Miredo does not tell when that is so. The kernel shows an address a moment before.
+func (w *world) routed(host string) error {
+	addr, has := w.teredoAddr(host)
+	if !has {
+		return errors.New("no Teredo address")
+	}
+	for destination, want := range map[string]string{addr.String(): "local", lab.NativeAddr: "dev " + tun} {
+		route, err := w.Host(host).Run(startTimeout, "ip", "-6", "route", "get", destination)
+		if err == nil && !strings.Contains(route, want) {
+			err = fmt.Errorf("route: %s", route)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // clientCommand is the command line of our client on a host.

@@ -43,6 +43,21 @@ func TestNoAllocations(t *testing.T) {
 	guard("client, Outbound on a valid path", func() { r.m.Outbound(r.now, outgoing, &r.out); r.out.Reset() })
 	guard("client, refused", inbound(r, peerMapped, data(other, host, 1)))
 
+	r, _, _ = portRig(t, all)
+	guard("Outgoing, random port", func() { r.m.Table().Outgoing(outgoing, 1) })
+	guard("Incoming, random port", func() { r.m.Table().Incoming(incoming, peerPort, 1, 1) })
+	guard("client, bubble with all trailers", inbound(r, server, indirect(nonce(peerNonce2), port(5000), alternates(nearAt, relay1))))
+	guard("client, bubble with a wrong nonce", inbound(r, peerMoved, with(nonce(peerNonce))))
+	r, _, _ = extendedRig(t, plain, upnpNAT)
+	r.send(data(own, other, 1))
+	r.receive(peerMoved, with(nonce(r.lastNonce())))
+	guard("Incoming, asymmetric", func() {
+		if r.m.Table().Incoming(incoming, peerMoved, 0, 1) != peer.Carry {
+			t.Error("not carried")
+		}
+	})
+	guard("client, bubble of an asymmetric peer", inbound(r, peerMoved, bubble(other, own)))
+
 	r, _ = relayRig(t)
 	r.send(data(host, other, 1))
 	r.receive(peerMapped, bubble(other, relayLL))

@@ -7,59 +7,55 @@ import (
 	"github.com/teredo-suite/teredo/teredo"
 )
 
-// bubbles sends a direct bubble to a Teredo peer and, if asked to, an indirect one through the peer's server. Together
-// they count as one.
-func (c *Client) bubbles(p *Peer, indirect bool, now Stamp, out *Output) {
+// bubbles sends direct bubbles to a Teredo peer, also to its alternate addresses, and, if asked to, an indirect one through
+// its server. Together they count as one. Their order is that of the examples in RFC 6081 §6.
+func (c *Client) bubbles(p *Peer, indirect bool, alternates []netip.AddrPort, now Stamp, out *Output) {
 	p.sent.Store(int64(now))
 	p.search().countBubble(now)
 	if indirect {
 		c.preparePort(p, now)
 	}
 	c.sendDirect(p, now, out)
+	for _, a := range alternates {
+		if c.mayTry(a) {
+			c.sendBubble(p, 0, a, out) // X-HP-04, X-HP-05
+		}
+	}
 	if indirect && !c.startEchoTest(p, now, out) {
 		c.sendIndirect(p, now, out)
+	}
+	if to := p.told(); !c.nat.Symmetric && !p.valid(now) && to != teredo.Mapped(p.addr()) {
+		c.sendBubble(p, 0, to, out) // X-PP-16
 	}
 }
 
 // sendDirect sends a direct bubble (RFC 4380 §5.2.6, RFC 6081 §5.2.4.2, §5.3.4.2, §5.4.4.3): on the path that is known, else
-// to the mapping in the peer's address and to the random port that the peer has told.
+// to the mapping in the peer's address and, from our random port, to the one that the peer has told.
 func (c *Client) sendDirect(p *Peer, now Stamp, out *Output) {
-	embedded := teredo.Mapped(p.addr())
-	if p.valid(now) && c.cfg.Extensions.SymmetricNAT {
-		c.sendBubble(p, p.via(), p.endpoint(), now, out)
+	if p.valid(now) && c.nonces() {
+		c.sendBubble(p, p.via(), p.endpoint(), out)
 		return
 	}
-	c.sendBubble(p, 0, embedded, now, out)
-	x := p.ext
-	if x == nil || !x.asked {
-		return
-	}
-	told := embedded
-	if x.peerRandomPort != 0 {
-		told = netip.AddrPortFrom(embedded.Addr(), x.peerRandomPort)
-	}
-	switch {
-	case c.preserving():
+	c.sendBubble(p, 0, teredo.Mapped(p.addr()), out)
+	if x := p.ext; x != nil && x.asked && c.preserving() {
 		// The first datagram from the random port decides for which destination the NAT keeps its number. So it waits until
 		// an indirect bubble has told whether the peer has a random port of its own (§3.3).
 		c.preparePort(p, now)
 		if x.via != 0 {
-			c.sendBubble(p, x.via, told, now, out)
+			c.sendBubble(p, x.via, p.told(), out)
 		}
-	case !c.nat.Symmetric && told != embedded:
-		c.sendBubble(p, 0, told, now, out) // X-PP-16
 	}
 }
 
 // sendBubble sends one direct bubble. It carries the nonce that the peer sent last (X-SNS-03) and, from a random port, the
 // number of that port.
-func (c *Client) sendBubble(p *Peer, via uint8, to netip.AddrPort, now Stamp, out *Output) {
+func (c *Client) sendBubble(p *Peer, via uint8, to netip.AddrPort, out *Output) {
 	b := teredo.AppendBubble(out.UDP.Next(), c.own, p.addr(), bubbleHopLimit)
 	if x := p.ext; x != nil {
 		if x.nonceReceived != [4]byte{} {
 			b = teredo.AppendNonceTrailer(b, x.nonceReceived)
 		}
-		if via != 0 && !p.valid(now) && x.randomPort != 0 {
+		if via != 0 && x.randomPort != 0 {
 			b = teredo.AppendRandomPortTrailer(b, x.randomPort)
 		}
 	}
@@ -71,7 +67,7 @@ func (c *Client) sendBubble(p *Peer, via uint8, to netip.AddrPort, now Stamp, ou
 func (c *Client) sendIndirect(p *Peer, now Stamp, out *Output) {
 	dst := p.addr()
 	b := teredo.AppendBubble(out.UDP.Next(), c.own, dst, bubbleHopLimit)
-	if c.cfg.Extensions.SymmetricNAT || c.cfg.Extensions.Hairpinning {
+	if c.nonces() {
 		x := p.extend()
 		x.nonceSent = c.newNonce()
 		b = teredo.AppendNonceTrailer(b, x.nonceSent)
@@ -108,32 +104,32 @@ func (c *Client) indirectBubble(now Stamp, src key, trailing []byte, out *Output
 	if why := c.refusePeer(src.addr()); why != drop.None {
 		return why
 	}
-	p := c.add(src, now)
 	said := parseTrailers(trailing)
+	if said.malformed && c.cfg.Extensions.Hairpinning {
+		return drop.Trailers // X-HP-06
+	}
+	p := c.add(src, now)
 	fresh := false
-	if c.cfg.Extensions.SymmetricNAT || c.cfg.Extensions.Hairpinning {
-		if said.malformed {
-			return drop.Trailers // X-HP-06
-		}
+	if c.nonces() {
 		x := p.extend()
 		fresh = said.nonce != [4]byte{} && said.nonce != x.nonceReceived
 		x.asked, x.nonceReceived = true, said.nonce // X-SNS-05, X-SNS-06
 		c.heedRandomPort(p, said.randomPort, now)
+		if c.cfg.Extensions.Hairpinning {
+			x.setAlternates(said.alternates[:said.nalternate])
+		}
 	}
 	at, ok := p.search().mayBubble(Stamp(p.sent.Load()), now)
 	if !ok || at > now && !fresh {
 		return drop.None
 	}
-	c.bubbles(p, at <= now && !p.valid(now), now, out)
+	var alternates []netip.AddrPort
+	if c.cfg.Extensions.Hairpinning && !p.valid(now) {
+		alternates = said.alternates[:said.nalternate]
+	}
+	c.bubbles(p, at <= now && !p.valid(now), alternates, now, out)
 	if c.isLocal(p, now) {
 		c.knockLocally(p, now, out) // it does not know that we are neighbours, or waits to hear from us on the subnet
-	}
-	if c.cfg.Extensions.Hairpinning && !p.valid(now) {
-		for _, a := range said.alternates[:said.nalternate] {
-			if c.mayTry(a) {
-				c.sendBubble(p, 0, a, now, out) // X-HP-04, X-HP-05
-			}
-		}
 	}
 	return drop.None
 }
@@ -143,7 +139,7 @@ func (c *Client) indirectBubble(now Stamp, src key, trailing []byte, out *Output
 func (c *Client) mayTry(a netip.AddrPort) bool {
 	ip := a.Addr()
 	private := teredo.Filter{Permit: []netip.Prefix{netip.PrefixFrom(ip, 32)}, Broadcasts: c.cfg.Filter.Broadcasts}
-	return a != c.nat.Local && a != c.mapped && a != c.nat.External && private.Global(ip) &&
+	return ip != c.nat.Local.Addr() && a != c.mapped && a != c.nat.External && private.Global(ip) &&
 		!ip.IsLoopback() && a.Port() != 0 && a.Port() != teredo.Port
 }
 
@@ -162,21 +158,27 @@ func (c *Client) directBubble(now Stamp, src key, from netip.AddrPort, via uint8
 		p.extend().symmetricPeer = true // X-UPNP-07, A-08
 	}
 	if !matches && !proven && !c.knows(p, from, via, now) {
+		p.noteSecond(from, via, said.nonce)
 		return drop.UnknownPeer // X-SNS-08
 	}
 	if p == nil {
 		p = c.add(src, now)
 	}
-	if c.usesPorts(p) {
-		if why := c.portTransition(p, from, via, now, out); why != drop.None {
+	if proven {
+		p.noteProof(said)
+	}
+	sent := p.firstHeld()
+	switch {
+	case p.unproven() && p.isAt(from, via):
+		p.received.Store(int64(now)) // one more bubble proves nothing
+	case c.usesPorts(p):
+		if why := c.portTransition(p, from, via, proven, now, out); why != drop.None {
 			return why
 		}
-	} else {
+	default:
 		c.learn(p, from, via, now, out) // X-SNS-09
 	}
-	if proven {
-		p.ext.nonceSent = [4]byte{} // one nonce proves one path: the first that works is kept
-	}
+	c.doubt(p, sent, now)
 	if said.hasND && said.discovery == teredo.DiscoverySolicitation && c.cfg.Extensions.LoadReduction {
 		c.advertise(p, now, out)
 	}
@@ -205,22 +207,26 @@ func (c *Client) solicit(p *Peer, now Stamp, out *Output) bool {
 	s.countBubble(now)
 	p.sent.Store(int64(now))
 	c.sendDiscoveryOption(p, teredo.DiscoverySolicitation, out)
-	if x.solicited == solicitations { // as if nothing had been established
-		p.path.Store(0)
-		s.sent = transmissions - 2 // two pairs of bubbles are left
-		c.resetPort(p)
-		c.preparePort(p, now)
-		if !c.startEchoTest(p, now, out) {
-			c.sendIndirect(p, now, out)
-		}
-	}
 	c.wait(p, now+retryAfter)
+	if x.solicited < solicitations {
+		return true
+	}
+	p.path.Store(0)            // as if nothing had been established
+	s.sent = transmissions - 2 // two pairs of bubbles are left
+	c.resetPort(p)
+	if c.refusePeer(p.addr()) != drop.None {
+		return true // known on the subnet only
+	}
+	c.preparePort(p, now)
+	if !c.startEchoTest(p, now, out) {
+		c.sendIndirect(p, now, out)
+	}
 	return true
 }
 
 // advertise answers a Neighbor Discovery solicitation on the peer's path, within the limits of RFC 4380 §5.2.6 (X-SLR-04).
 func (c *Client) advertise(p *Peer, now Stamp, out *Output) {
-	if at, ok := p.search().mayBubble(Stamp(p.sent.Load()), now); !ok || at > now {
+	if at, ok := p.search().mayBubble(Stamp(p.sent.Load()), now); !ok || at > now || !p.trusted() {
 		return
 	}
 	p.setup.countBubble(now)

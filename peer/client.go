@@ -184,8 +184,8 @@ func (c *Client) knock(p *Peer, now Stamp, out *Output) {
 			c.resetPort(p) // the prediction was wrong
 		}
 		s.sent++
-		c.bubbles(p, true, now, out)
 		c.wait(p, now+retryAfter)
+		c.bubbles(p, true, nil, now, out)
 	}
 }
 
@@ -216,6 +216,8 @@ func (c *Client) inbound(now Stamp, from netip.AddrPort, via uint8, pkt *teredo.
 		return drop.Destination
 	case demandsDrop(pkt.Trailers):
 		return drop.Trailers
+	case via != 0 && !c.ownsPort(c.table.lookup(src), via):
+		return drop.UnknownPeer
 	case from == c.server:
 		return c.fromServer(now, src, pkt, out)
 	case from == c.mapped:
@@ -224,11 +226,11 @@ func (c *Client) inbound(now Stamp, from netip.AddrPort, via uint8, pkt *teredo.
 	p := c.table.lookup(src)
 	bubble, proven := src.isTeredo() && teredo.IsBubble(pkt.IPv6), false
 	var said trailers
-	if bubble && c.cfg.Extensions.SymmetricNAT {
+	if bubble {
 		said = parseTrailers(pkt.Trailers)
-		proven = p != nil && p.ext != nil && said.nonce != [4]byte{} && said.nonce == p.ext.nonceSent
+		proven = p.proves(&said)
 	}
-	if from.Port() == 0 || !c.cfg.Filter.Global(from.Addr()) && !proven && !c.knows(p, from, via, now) {
+	if from.Port() == 0 || !c.cfg.Filter.Global(from.Addr()) && !proven && !p.isAlternate(from) && !c.knows(p, from, via, now) {
 		return drop.NotGlobal
 	}
 	if bubble {
@@ -259,9 +261,12 @@ func (c *Client) direct(now Stamp, src key, from netip.AddrPort, via uint8, pack
 			p = c.add(src, now)
 		}
 	case c.isLocalAt(p, from, now): // case 5, C-RX-14
+	case data && p.isSecond(from, via):
+		c.accept(p, packet, out)
+		return drop.None
 	case data && src.native(): // case 6, C-RX-15
 		return c.holdForTest(now, src, from, packet, out)
-	case data && src.isTeredo() && c.cfg.Extensions.SymmetricNAT && c.refusePeer(src.addr()) == drop.None:
+	case data && src.isTeredo() && (c.cfg.Extensions.SymmetricNAT || p.isAlternate(from)) && c.refusePeer(src.addr()) == drop.None:
 		return c.holdForTest(now, src, from, packet, out) // the nonce in bubbles is its test (RFC 6081 §5.2)
 	default:
 		return drop.UnknownPeer
@@ -279,12 +284,13 @@ func (c *Client) learn(p *Peer, from netip.AddrPort, via uint8, now Stamp, out *
 	if x := p.ext; x != nil {
 		x.receivedPrimary = x.receivedPrimary || via == 0
 		x.receivedRandom = via != 0
+		x.echo = echoTest{} // X-SEQ-07
 		if via == 0 {
 			c.closePort(p)
 		}
 	}
 	to := from
-	if c.asymmetric(p) {
+	if c.asymmetric(p, from, now) {
 		to = teredo.Mapped(p.addr())
 	}
 	c.trust(p, to, from, via, now, out)

@@ -71,6 +71,9 @@ func (l *list) Check() error {
 			}
 		}
 	}
+	if err := l.checkPorts(seen); err != nil {
+		return err
+	}
 	if bytes != l.heldInTotal || bytes > maxHeldInTotal {
 		return fmt.Errorf("%d bytes are held, %d on the books", bytes, l.heldInTotal)
 	}
@@ -133,4 +136,25 @@ func (p *Peer) checkSetup(l *list) (bytes int, err error) {
 		return 0, fmt.Errorf("%d bubbles, %d transmissions", s.nbubbles, s.sent)
 	}
 	return bytes, nil
+}
+
+// OpenPorts is the number of random ports that peers have.
+func (l *list) OpenPorts() int { return len(l.ports) }
+
+// checkPorts verifies that each random port has one peer on the list, and that no path leads through any other.
+func (l *list) checkPorts(seen map[*Peer]bool) error {
+	for via, p := range l.ports {
+		if !seen[p] || p.ext == nil || p.ext.via != via {
+			return fmt.Errorf("random port %d belongs to nobody", via)
+		}
+	}
+	for p := range seen {
+		switch {
+		case p.trusted() && p.via() != 0 && l.ports[p.via()] != p:
+			return fmt.Errorf("the path to %v leads through port %d, which is not its own", p.addr(), p.via())
+		case p.ext != nil && p.ext.via != 0 && l.ports[p.ext.via] != p:
+			return fmt.Errorf("%v has port %d, which is not on the books", p.addr(), p.ext.via)
+		}
+	}
+	return nil
 }

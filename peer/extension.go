@@ -2,6 +2,7 @@ package peer
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/teredo-suite/teredo/teredo"
 )
@@ -41,11 +42,15 @@ type extension struct {
 	local     uint64 // endpoint of the last discovery bubble from the peer; zero: none came
 	localSeen Stamp
 
-	nonceSent     [4]byte // in the last indirect bubble to the peer; zero: none was sent
-	nonceReceived [4]byte // in the last indirect bubble from the peer; zero: none
-	asked         bool    // an indirect bubble has come from the peer
-	symmetricPeer bool    // the peer was seen at another endpoint than its address says
-	solicited     uint8   // Neighbor Discovery solicitations sent (§5.7)
+	nonceSent     [4]byte   // in the last indirect bubble to the peer; zero: none was sent
+	nonceUsed     [4]byte   // the nonce of ours that has proven the path; zero: none has
+	usedByRandom  bool      // it came from the peer's random port
+	second        uint64    // path by which the peer has sent the same nonce later; zero: none
+	nonceReceived [4]byte   // in the last indirect bubble from the peer; zero: none
+	asked         bool      // an indirect bubble has come from the peer
+	alternates    [4]uint64 // endpoints that the peer says it has, too (§5.6); zero: none
+	symmetricPeer bool      // the peer was seen at another endpoint than its address says
+	solicited     uint8     // Neighbor Discovery solicitations sent (§5.7)
 
 	via             uint8  // our random port for the peer; zero: none is open
 	localPort       uint16 // its number
@@ -57,6 +62,22 @@ type extension struct {
 	dataSent        uint64 // count of data packets at the last refresh
 
 	echo echoTest
+}
+
+// isAlternate reports whether a peer has said that it has the endpoint (X-HP-04).
+func (p *Peer) isAlternate(from netip.AddrPort) bool {
+	return p != nil && p.ext != nil && slices.Contains(p.ext.alternates[:], endpointWord(from))
+}
+
+// setAlternates takes the list of an Alternate Address Trailer in place of the last one.
+func (x *extension) setAlternates(list []netip.AddrPort) {
+	if len(list) == 0 {
+		return
+	}
+	x.alternates = [4]uint64{}
+	for i, a := range list {
+		x.alternates[i] = endpointWord(a)
+	}
 }
 
 // extend returns the peer's extension state, making it when there is none.
@@ -77,11 +98,15 @@ func (c *Client) preserving() bool {
 	return c.cfg.Extensions.PortPreserving && c.nat.Symmetric && c.nat.PortPreserving
 }
 
+// nonces reports whether bubbles carry nonces, which two of the extensions need.
+func (c *Client) nonces() bool { return c.cfg.Extensions.SymmetricNAT || c.cfg.Extensions.Hairpinning }
+
 // asymmetric reports whether packets for the peer go to the mapping in its address although its packets come from another
-// one: both are behind UPnP-enabled symmetric NATs, which let in what is sent to the mapping asked for (X-UPNP-08).
-func (c *Client) asymmetric(p *Peer) bool {
+// endpoint: both are behind UPnP-enabled symmetric NATs, which let in what is sent to the mapping asked for (X-UPNP-08). A
+// peer that is seen at its local address is behind our own NAT.
+func (c *Client) asymmetric(p *Peer, from netip.AddrPort, now Stamp) bool {
 	return c.cfg.Extensions.UPnP && c.nat.Symmetric && c.nat.PortMapping && !c.nat.External.IsValid() &&
-		p.ext != nil && p.ext.symmetricPeer
+		p.ext != nil && p.ext.symmetricPeer && c.cfg.Filter.Global(from.Addr()) && !c.isLocalAt(p, from, now)
 }
 
 // trailers is what the trailers of a bubble say.

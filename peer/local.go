@@ -38,11 +38,16 @@ func (c *Client) SetSubnets(subnets []netip.Prefix) { c.discovery.subnets = subn
 // Deadline is when Tick wants to be called next, if no packet comes before.
 func (c *Client) Deadline() (time.Time, bool) {
 	at, ok := c.list.Deadline()
-	if !c.discovering() {
-		return at, ok
+	earlier := func(s Stamp) {
+		if next := c.table.epoch.Add(time.Duration(s)); !ok || next.Before(at) {
+			at, ok = next, true
+		}
 	}
-	if next := c.table.epoch.Add(time.Duration(c.discovery.next)); !ok || next.Before(at) {
-		return next, true
+	if c.discovering() {
+		earlier(c.discovery.next)
+	}
+	if len(c.ports) > 0 {
+		earlier(c.nextRefresh)
 	}
 	return at, ok
 }
@@ -121,9 +126,9 @@ func (c *Client) greet(p *Peer, now Stamp, out *Output) {
 	out.UDP.Send(wordEndpoint(p.ext.local), teredo.AppendBubble(out.UDP.Next(), c.own, p.addr(), bubbleHopLimit))
 }
 
-// knockLocally tries to reach a local peer: a bubble to its local endpoint, and a discovery bubble so that it knows ours
-// (§5.2.4 case 3).
+// knockLocally tries to reach a local peer: a discovery bubble so that it knows our local endpoint, and then a bubble to its
+// own (§5.2.4 case 3).
 func (c *Client) knockLocally(p *Peer, now Stamp, out *Output) {
-	c.greet(p, now, out)
 	c.sendDiscovery(out)
+	c.greet(p, now, out)
 }

@@ -129,9 +129,9 @@ func TestSearchForLocalPeer(t *testing.T) {
 	r, c := lanRig(t)
 	r.discovered(c, nearAt, announcement(nearby))
 	r.wait(20 * time.Second)
-	r.want(r.send(data(own, nearby, 1)), greeting, "bubble own>ff02::1 to "+multicast)
+	r.want(r.send(data(own, nearby, 1)), "bubble own>ff02::1 to "+multicast, greeting)
 	usual := []string{"bubble own>" + nearby.String() + " to 192.0.2.1:5000", "bubble own>" + nearby.String() + " to peer-server"}
-	r.want(r.wait(20*time.Second), "2s "+greeting, "2s bubble own>ff02::1 to "+multicast, "4s "+usual[0], "4s "+usual[1],
+	r.want(r.wait(20*time.Second), "2s bubble own>ff02::1 to "+multicast, "2s "+greeting, "4s "+usual[0], "4s "+usual[1],
 		"6s deliver unreachable server>own, data 1 own>"+nearby.String(), "6s drop 1 no-path") // four in 300 s, with the greeting
 }
 
@@ -142,8 +142,8 @@ func TestLocalPeerWithNonGlobalAddress(t *testing.T) {
 	greeting := "bubble own>" + odd.String() + " to " + nearAt.String()
 	r.want(r.discovered(c, nearAt, announcement(odd)), greeting)
 	r.wait(20 * time.Second)
-	r.want(r.send(data(own, odd, 1)), greeting, "bubble own>ff02::1 to "+multicast)
-	r.want(r.wait(20*time.Second), "2s "+greeting, "2s bubble own>ff02::1 to "+multicast,
+	r.want(r.send(data(own, odd, 1)), "bubble own>ff02::1 to "+multicast, greeting)
+	r.want(r.wait(20*time.Second), "2s bubble own>ff02::1 to "+multicast, "2s "+greeting,
 		"4s deliver unreachable server>own, data 1 own>"+odd.String(), "4s drop 1 no-path")
 }
 
@@ -188,7 +188,7 @@ func TestIndirectBubbleOfLocalPeer(t *testing.T) {
 	r.wait(10 * time.Second)
 	r.want(r.receive(server, bubble(nearby, own)),
 		"bubble own>"+nearby.String()+" to 192.0.2.1:5000", "bubble own>"+nearby.String()+" to peer-server",
-		greeting, "bubble own>ff02::1 to "+multicast)
+		"bubble own>ff02::1 to "+multicast, greeting)
 	r.want(r.receive(server, bubble(nearby, own)))
 	// Its bubble on the subnet tells us a path, which it does not have yet: the next indirect one is answered there too.
 	r.want(r.receive(nearAt, bubble(nearby, own)))

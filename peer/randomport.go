@@ -2,7 +2,9 @@ package peer
 
 import (
 	"crypto/subtle"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/teredo-suite/teredo/internal/drop"
@@ -27,19 +29,31 @@ type echoTest struct {
 // usesPorts reports whether the rules for random ports (§5.4.4.5) decide about direct bubbles of the peer.
 func (c *Client) usesPorts(p *Peer) bool {
 	x := p.ext
-	return x != nil && (x.via != 0 || x.receivedPrimary || x.receivedRandom) || c.preserving() || c.sequential()
+	return x != nil && (x.via != 0 || x.receivedRandom) || c.preserving() || c.sequential()
+}
+
+// ownsPort reports whether the random port via is open for the peer.
+func (c *Client) ownsPort(p *Peer, via uint8) bool { return p != nil && c.ports[via] == p }
+
+// told is where the peer says that its random port is mapped to, else the mapping in its address.
+func (p *Peer) told() netip.AddrPort {
+	m := teredo.Mapped(p.addr())
+	if p.ext != nil && p.ext.peerRandomPort != 0 {
+		return netip.AddrPortFrom(m.Addr(), p.ext.peerRandomPort)
+	}
+	return m
 }
 
 // preparePort opens a random port for the peer when the NAT can be expected to keep its number (X-PP-04).
 func (c *Client) preparePort(p *Peer, now Stamp) {
-	if p.valid(now) || !c.preserving() || !c.openPort(p) {
+	if p.valid(now) || !c.preserving() || !c.openPort(p, now) {
 		return
 	}
 	p.ext.randomPort = p.ext.localPort
 }
 
 // openPort opens a random port for the peer if it has none, and reports whether it has one.
-func (c *Client) openPort(p *Peer) bool {
+func (c *Client) openPort(p *Peer, now Stamp) bool {
 	x := p.extend()
 	if x.via != 0 {
 		return true
@@ -48,14 +62,20 @@ func (c *Client) openPort(p *Peer) bool {
 	if !ok {
 		return false
 	}
+	if len(c.ports) == 0 {
+		c.nextRefresh = now + portRefreshEvery
+	}
 	x.via, x.localPort = via, port
 	c.ports[via] = p
 	return true
 }
 
-// closePort closes the peer's random port, if it has one.
+// closePort closes the peer's random port, if it has one. A path through it is no more.
 func (l *list) closePort(p *Peer) {
 	if x := p.ext; x != nil && x.via != 0 {
+		if p.via() == x.via {
+			p.path.Store(0)
+		}
 		l.cfg.Ports.Close(x.via)
 		delete(l.ports, x.via)
 		x.via, x.localPort, x.randomPort = 0, 0, 0
@@ -85,16 +105,17 @@ func (c *Client) heedRandomPort(p *Peer, port uint16, now Stamp) {
 }
 
 // portTransition accepts a direct bubble at the service port (via 0) or at the peer's random port, and settles which of
-// them the path leads through (§5.4.4.5, X-PP-09 to X-PP-13).
-func (c *Client) portTransition(p *Peer, from netip.AddrPort, via uint8, now Stamp, out *Output) drop.Reason {
+// them the path leads through (§5.4.4.5, X-PP-09 to X-PP-13). One that answers our indirect bubble is right about a path
+// that was idle before.
+func (c *Client) portTransition(p *Peer, from netip.AddrPort, via uint8, proven bool, now Stamp, out *Output) drop.Reason {
 	x := p.extend()
 	switch {
-	case !p.trusted(), p.isAt(from, via), via == 0 && !x.receivedPrimary && x.receivedRandom:
-		if via != 0 && !p.trusted() {
+	case !p.trusted(), p.isAt(from, via), via == 0 && !x.receivedPrimary && x.receivedRandom, proven && !p.valid(now):
+		if via != 0 && !p.isAt(from, via) {
 			c.greetFromPort(p, from, via, now, out)
 		}
 		c.learn(p, from, via, now, out)
-	case via == 0 && now-p.lastUse() > validity, via != 0 && !x.receivedPrimary:
+	case via == 0 && now-p.lastUse() >= validity, via != 0 && !x.receivedPrimary:
 		// The mapping of the peer has changed, or our NAT has forgotten the one of the random port and made another.
 		p.path.Store(0)
 		c.resetPort(p)
@@ -114,32 +135,27 @@ func (c *Client) greetFromPort(p *Peer, from netip.AddrPort, via uint8, now Stam
 	}
 	p.sent.Store(int64(now))
 	s.countBubble(now)
-	c.sendBubble(p, via, from, now, out)
+	c.sendBubble(p, via, from, out)
 }
 
 // ask sends an indirect bubble, if the limits allow it now.
 func (c *Client) ask(p *Peer, now Stamp, out *Output) {
 	at, ok := p.search().mayBubble(Stamp(p.sent.Load()), now)
 	if ok && at <= now && c.refusePeer(p.addr()) == drop.None {
-		c.bubbles(p, true, now, out)
+		c.bubbles(p, true, nil, now, out)
 	}
 }
 
 // startEchoTest starts an echo test in place of an indirect bubble, when our NAT asks for it (X-SEQ-01, X-SEQ-02), and
 // reports whether it did.
 func (c *Client) startEchoTest(p *Peer, now Stamp, out *Output) bool {
-	if !c.sequential() || p.valid(now) || p.ext != nil && p.ext.randomPort != 0 || !c.openPort(p) {
+	if !c.sequential() || p.valid(now) || p.ext != nil && p.ext.randomPort != 0 || !c.openPort(p, now) {
 		return false
 	}
 	x := p.ext
 	x.echo = echoTest{tries: x.echo.tries + 1}
-	dst := p.addr()
-	to := teredo.Mapped(dst)
-	if x.peerRandomPort != 0 {
-		to = netip.AddrPortFrom(to.Addr(), x.peerRandomPort)
-	}
 	c.solicitRouter(x, 0, c.server, out)
-	c.sendBubble(p, x.via, to, now, out)
+	c.sendBubble(p, x.via, p.told(), out)
 	c.solicitRouter(x, 1, c.nat.Secondary, out)
 	c.wait(p, now+Stamp(x.echo.tries)*echoTimeout) // X-SEQ-03
 	return true
@@ -151,13 +167,15 @@ func (c *Client) solicitRouter(x *extension, n int, server netip.AddrPort, out *
 	out.UDP.SendVia(x.via, server, teredo.AppendRouterSolicitation(b, teredo.ClientLinkLocal(false, netip.AddrPort{})))
 }
 
+// echoing reports whether an echo test is running.
+func (p *Peer) echoing() bool { return p.ext != nil && p.ext.echo.tries > 0 }
+
 // echoPending handles the time-out of a running echo test (X-SEQ-06), and reports whether there was one.
 func (c *Client) echoPending(p *Peer, now Stamp, out *Output) bool {
-	x := p.ext
-	if x == nil || x.echo.tries == 0 || x.randomPort != 0 {
+	if !p.echoing() {
 		return false
 	}
-	if x.echo.tries < echoTests && c.startEchoTest(p, now, out) {
+	if p.ext.echo.tries < echoTests && c.startEchoTest(p, now, out) {
 		return true
 	}
 	c.resetPort(p)
@@ -169,7 +187,7 @@ func (c *Client) echoPending(p *Peer, now Stamp, out *Output) bool {
 // echoed handles a router advertisement that came to the random port via: an answer to an echo test (X-SEQ-04, X-SEQ-05).
 func (c *Client) echoed(now Stamp, from netip.AddrPort, via uint8, pkt *teredo.Packet, out *Output) {
 	p := c.ports[via]
-	if p == nil || p.ext.echo.tries == 0 || !pkt.HasAuth || !pkt.Origin.IsValid() {
+	if p == nil || !p.echoing() || !c.own.IsValid() || !pkt.HasAuth || !pkt.Origin.IsValid() {
 		c.cfg.Drops.Count(drop.Advertisement)
 		return
 	}
@@ -186,7 +204,7 @@ func (c *Client) echoed(now Stamp, from netip.AddrPort, via uint8, pkt *teredo.P
 		c.cfg.Drops.Count(drop.Advertisement)
 		return
 	}
-	if e.lower == 0 || e.upper == 0 || p.trusted() || p.setup == nil {
+	if e.lower == 0 || e.upper == 0 {
 		return
 	}
 	p.ext.randomPort = uint16((uint32(e.lower) + uint32(e.upper)) / 2)
@@ -197,30 +215,25 @@ func (c *Client) echoed(now Stamp, from netip.AddrPort, via uint8, pkt *teredo.P
 
 // refreshPorts keeps the mappings of random ports alive for a while when no data is sent (§5.4.2.1).
 func (c *Client) refreshPorts(now Stamp, out *Output) {
-	if len(c.ports) == 0 {
-		c.nextRefresh = 0
-		return
-	}
-	if c.nextRefresh == 0 {
-		c.nextRefresh = now + portRefreshEvery
-	}
-	if now < c.nextRefresh {
+	if len(c.ports) == 0 || now < c.nextRefresh {
 		return
 	}
 	c.nextRefresh = now + portRefreshEvery
-	for via, p := range c.ports {
+	for _, via := range slices.Sorted(maps.Keys(c.ports)) {
+		p := c.ports[via]
 		x := p.ext
 		sent := p.sentPackets.Load()
 		switch {
 		case !p.trusted() || p.via() != via:
-			if p.setup == nil || !p.setup.waiting() {
+			if (p.setup == nil || !p.setup.waiting()) && now-p.lastUse() >= validity {
 				c.resetPort(p) // the search has ended without it
 			}
 		case sent != x.dataSent:
 			x.refreshes = 0
-		case x.refreshes < portRefreshMost:
+		case x.refreshes < portRefreshMost && c.own.IsValid():
 			x.refreshes++
-			c.sendBubble(p, via, p.endpoint(), now, out)
+			p.sent.Store(int64(now))
+			c.sendBubble(p, via, p.endpoint(), out)
 		}
 		x.dataSent = sent
 	}

@@ -70,6 +70,9 @@ type rig struct {
 	drops *drop.Counters
 	test  []byte // the last connectivity test that was sent
 	nonce uint64
+
+	nonces    [][4]byte // of the indirect bubbles that were sent; reports name them n1, n2 and so on
+	echoTests [][8]byte // nonces of the router solicitations that were sent
 }
 
 // epoch is when every test begins.
@@ -78,11 +81,9 @@ var epoch = time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
 func newRig(t testing.TB) (*rig, peer.Config) {
 	r := &rig{TB: t, now: epoch, drops: new(drop.Counters)}
 	random := func(b []byte) {
-		for i := range b {
-			b[i] = 0
-		}
+		clear(b)
 		r.nonce++
-		binary.BigEndian.PutUint64(b[len(b)-8:], 0x0102030405060708*r.nonce)
+		copy(b[max(0, len(b)-8):], binary.BigEndian.AppendUint64(nil, 0x0102030405060708*r.nonce))
 	}
 	return r, peer.Config{Capacity: 64, Filter: labs, Drops: r.drops, Rand: random}
 }
@@ -109,12 +110,12 @@ func (r *rig) send(packet []byte) []string {
 }
 
 func (r *rig) outgoing(packet []byte) {
-	to, _, verdict := r.m.Table().Outgoing(packet, r.m.Table().Stamp(r.now))
+	to, via, verdict := r.m.Table().Outgoing(packet, r.m.Table().Stamp(r.now))
 	if verdict == peer.Ask {
 		r.m.Outbound(r.now, packet, &r.out)
 		return
 	}
-	r.out.UDP.Send(to, append(r.out.UDP.Next(), packet...))
+	r.out.UDP.SendVia(via, to, append(r.out.UDP.Next(), packet...))
 	if verdict == peer.Refresh {
 		r.m.Refresh(r.now, teredo.Destination(packet), &r.out)
 	}
@@ -173,7 +174,12 @@ func (r *rig) report() (lines []string) {
 		if teredo.IsICMPv6Type(d.Payload, teredo.ICMPv6EchoRequest) {
 			r.test = append([]byte(nil), d.Payload...)
 		}
-		lines = append(lines, describe(d.Payload, addrs)+" to "+name)
+		line, trailers := r.describe(d, addrs)
+		line += " to " + name
+		if d.Via != 0 {
+			line += fmt.Sprintf(" from port %d", d.Via)
+		}
+		lines = append(lines, line+trailers)
 	}
 	for _, d := range r.out.TUN.Datagrams() {
 		lines = append(lines, "deliver "+describe(d.Payload, addrs))

@@ -30,6 +30,8 @@ type setup struct {
 	nbubbles int               // how many of them are on record; unanswered clears it after a direct response
 	nonce    [8]byte           // of the running connectivity test
 	testing  bool
+	unproven []byte // a packet that was sent on a path that may lead one way only, see Client.doubt; nil: none
+	heard    uint64 // packets that had come from the peer by then
 }
 
 // search returns the peer's setup, making one when there is none.
@@ -99,7 +101,7 @@ func (l *list) trust(p *Peer, to, from netip.AddrPort, via uint8, now Stamp, out
 		switch {
 		case !h.from.IsValid():
 			l.transmit(p, h.packet, now, out)
-		case h.from == from:
+		case h.from == from, p.isSecond(h.from, 0):
 			l.accept(p, h.packet, out)
 		default:
 			l.cfg.Drops.Count(drop.Untested)
@@ -111,6 +113,11 @@ func (l *list) trust(p *Peer, to, from netip.AddrPort, via uint8, now Stamp, out
 // fail ends a search without a path: the local stack learns by ICMPv6 that the destination is unreachable
 // (RFC 4443 §3.1 code 3). The entry stays for a while, so that its bubbles count.
 func (l *list) fail(p *Peer, now Stamp, out *Output) {
+	if s := p.setup; s.unproven != nil {
+		p.path.Store(0)
+		l.cfg.Drops.Count(drop.NoPath)
+		l.unreachable(s.unproven, now, out)
+	}
 	if !p.valid(now) {
 		p.path.Store(0)
 	}
@@ -127,7 +134,7 @@ func (l *list) fail(p *Peer, now Stamp, out *Output) {
 
 // due goes on with the searches whose deadline has come, the earliest first. It ends those that nobody needs any more,
 // because a packet of the peer has come meanwhile or because the flow that a refresh was for has stopped, and those that
-// have had all their transmissions; for the others it calls try.
+// have had all their transmissions; for the others, and for a running echo test, it calls try.
 func (l *list) due(now Stamp, out *Output, try func(*Peer)) {
 	for range tickMost {
 		if len(l.waiting) == 0 || l.waiting[0].deadline > now {
@@ -135,7 +142,10 @@ func (l *list) due(now Stamp, out *Output, try func(*Peer)) {
 		}
 		s := l.waiting[0]
 		switch p := s.peer; {
-		case len(s.held) == 0 && (p.fresh(now) || !p.valid(now)):
+		case p.echoing():
+			try(p)
+		case s.unproven != nil && p.receivedPackets.Load() != s.heard,
+			s.unproven == nil && len(s.held) == 0 && (p.fresh(now) || !p.valid(now)):
 			l.end(p)
 		case s.sent >= transmissions:
 			l.fail(p, now, out)
@@ -179,7 +189,7 @@ func (l *list) stopWaiting(p *Peer) {
 		if s.waiting() {
 			heap.Remove(&l.waiting, s.index)
 		}
-		s.sent, s.testing = 0, false
+		s.sent, s.testing, s.unproven = 0, false, nil
 	}
 }
 

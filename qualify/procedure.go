@@ -30,6 +30,9 @@ func (m *Machine) transmit(now time.Time, out *teredo.Outbox) {
 	x := &m.exchange
 	x.attempt++
 	x.sent = now
+	if x.server == m.primary {
+		m.asked = now
+	}
 	m.wake = now.Add(timeout)
 	out.Send(x.server, m.appendSolicitation(out.Next()))
 }
@@ -179,7 +182,7 @@ func (m *Machine) offline(now time.Time, why string) {
 // checkServerHeard is the regular check of maintenance (C-MNT-01): it solicits when the server was silent for a whole
 // randomised refresh interval.
 func (m *Machine) checkServerHeard(now time.Time, out *teredo.Outbox) {
-	if m.heard.Add(m.period).After(now) {
+	if m.interaction().Add(m.period).After(now) {
 		m.await(now, out)
 		return
 	}
@@ -189,8 +192,18 @@ func (m *Machine) checkServerHeard(now time.Time, out *teredo.Outbox) {
 // await begins a period of maintenance at the time the server was last heard, with a length of its own.
 func (m *Machine) await(now time.Time, out *teredo.Outbox) {
 	m.period = m.refreshInterval()
-	m.wake = m.heard.Add(m.period)
+	m.wake = m.interaction().Add(m.period)
 	if !m.wake.After(now) {
 		m.solicit(now, m.primary, out)
 	}
+}
+
+// interaction is when the server was last both heard and spoken to. Packets that only come in, bubbles for instance, are a
+// sign that the mapping holds, but many NATs let the server in only for a while after the last packet out to it (RFC 4787
+// REQ-6). The solicitations that this adds are those that RFC 6081 §5.1.1 permits.
+func (m *Machine) interaction() time.Time {
+	if m.asked.Before(m.heard) {
+		return m.asked
+	}
+	return m.heard
 }

@@ -82,6 +82,7 @@ type Machine struct {
 	wake     time.Time // when Tick has something to do; meaningless while Initial
 
 	heard  time.Time     // last packet from the primary server (C-RX-03)
+	asked  time.Time     // last solicitation to it
 	rtt    time.Duration // of the last exchange that was answered at its first attempt
 	period time.Duration // the randomised refresh interval
 

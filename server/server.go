@@ -64,7 +64,7 @@ func newServer(cfg Config, h *Handler, conns []conn, openRaw func() (nativeSende
 
 func listen(cfg Config, port uint16) ([]conn, error) {
 	// Datagrams of different clients don't make bursts.
-	options := udp.Options{GSO: offload.Off, GRO: offload.Off}
+	options := udp.Options{GRO: offload.Off}
 	primary, err := udp.Listen(netip.AddrPortFrom(cfg.Primary, port), options)
 	if err != nil {
 		return nil, fmt.Errorf("listen at the primary address: %w", err)

@@ -43,6 +43,7 @@ func (c *loadConn) WriteBatch(ms []udp.Message) (int, error) {
 }
 
 func (c *loadConn) LocalAddr() netip.AddrPort { return netip.AddrPort{} }
+func (c *loadConn) Offloads() udp.Offloads    { return udp.Offloads{} }
 func (c *loadConn) Close() error              { close(c.closed); return nil }
 
 // loadDevice is a TUN device from which bursts of one packet come.

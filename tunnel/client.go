@@ -50,6 +50,9 @@ type ClientConfig struct {
 	// Extensions are the parts of RFC 6081 to use. Two of them need RandomPort, which opens another UDP port.
 	Extensions peer.Extensions
 	RandomPort func() (Conn, error)
+	// PortMap has the gateway toward the server map a UDP port to the local one until ctx ends, then has that undone, and
+	// returns. It tells the first result, and each other one: the zero AddrPort for none. Nil: no gateway is asked.
+	PortMap func(ctx context.Context, server netip.Addr, local netip.AddrPort, changed func(external netip.AddrPort, protocol string))
 	// Changed is told about each change of the state, in a few words. It may be nil.
 	Changed func(state string)
 }
@@ -75,6 +78,7 @@ type Client struct {
 	warning     string // logged last
 
 	determination determination
+	portMap       portMap
 
 	// For seek.
 	failed         chan struct{} // the server in use does not serve
@@ -82,6 +86,7 @@ type Client struct {
 
 	discover  chan netip.Addr // for listenLocally
 	secondary chan Conn       // for listenSecondary
+	ways      chan way        // for keepPorts
 }
 
 // NewClient makes a client that Run starts.
@@ -91,7 +96,7 @@ func NewClient(cfg ClientConfig) *Client {
 	c := &Client{
 		pump: newPump(cfg.Device, cfg.Conn, drops), cfg: cfg, started: now,
 		network: cfg.Network, failed: make(chan struct{}, 1), networkChanged: make(chan struct{}, 1),
-		discover: make(chan netip.Addr, 1), secondary: make(chan Conn, 1),
+		discover: make(chan netip.Addr, 1), secondary: make(chan Conn, 1), ways: make(chan way, 1),
 	}
 	c.ports.open = cfg.RandomPort
 	c.peers = peer.NewClient(now, peer.Config{
@@ -105,7 +110,7 @@ func NewClient(cfg ClientConfig) *Client {
 
 // Run qualifies, and carries packets until ctx ends. The interface, closed at the end, takes its addresses and routes along.
 func (c *Client) Run(ctx context.Context) error {
-	return c.run(ctx, c, c.seek, c.listenLocally, c.listenSecondary, c.endDetermination)
+	return c.run(ctx, c, c.seek, c.listenLocally, c.listenSecondary, c.endDetermination, c.keepPorts)
 }
 
 func (c *Client) outbound(now time.Time, packet []byte) { c.peers.Outbound(now, packet, &c.out) }
@@ -113,7 +118,7 @@ func (c *Client) refresh(now time.Time, dst netip.Addr) { c.peers.Refresh(now, d
 
 // inbound tells the server's packets from those of peers (RFC 4380 §5.2.3).
 func (c *Client) inbound(now time.Time, from netip.AddrPort, via uint8, p *teredo.Packet) {
-	if c.qualifier == nil {
+	if c.active() == nil {
 		c.drops.Count(drop.NotQualified)
 		return
 	}
@@ -133,10 +138,11 @@ func (c *Client) inbound(now time.Time, from netip.AddrPort, via uint8, p *tered
 
 func (c *Client) tick(now time.Time) {
 	c.peers.Tick(now, &c.out)
-	if c.qualifier != nil {
-		c.qualifier.Tick(now, &c.out.UDP)
+	if m := c.active(); m != nil {
+		m.Tick(now, &c.out.UDP)
 	}
 	c.tickDetermination(now)
+	c.tickPortMap(now)
 	c.follow(now)
 }
 
@@ -147,13 +153,16 @@ func (c *Client) deadline() (at time.Time, ok bool) {
 			at, ok = t, true
 		}
 	}
-	if c.qualifier != nil {
-		if t, set := c.qualifier.Deadline(); set {
+	if m := c.active(); m != nil {
+		if t, set := m.Deadline(); set {
 			earlier(t)
 		}
 	}
 	if t, set := c.determination.deadline(); set {
 		earlier(t)
+	}
+	if c.portMap.waiting() {
+		earlier(c.portMap.startAt)
 	}
 	if !c.retry.IsZero() {
 		earlier(c.retry)
@@ -169,6 +178,7 @@ func (c *Client) follow(now time.Time) {
 	}
 	c.setDiscovery(now, s.State)
 	c.determine(now, s)
+	c.followOutside(s)
 	c.peers.SetNAT(c.knownNAT(s))
 	c.warn(s.Warning)
 	if s.State == c.state {

@@ -52,7 +52,7 @@ func TestOneWayToNative(t *testing.T) {
 
 func TestOneWayFromNative(t *testing.T) {
 	scenario(t, func(t *testing.T, w *world) {
-		c, host := w.qualified(w.NAT(natsim.PortRestricted()).Network), w.Native()
+		c, host := w.qualified(w.NAT(harsh()).Network), w.Native()
 		checkFlow(t, host.Stream(c.Addr(), pace, int(pause/pace)), nativeToClient, viaRelay)
 		checkQuiet(t, w, c, host.Stack)
 	})

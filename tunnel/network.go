@@ -49,13 +49,14 @@ func (c *Client) changed(now time.Time, n Network) {
 	}
 	local := c.cfg.Local(c.servers.Primary)
 	if local == c.local {
-		c.qualifier.Check(now, &c.out.UDP)
+		if m := c.active(); m != nil {
+			m.Check(now, &c.out.UDP)
+		}
 		return
 	}
 	c.cfg.Log.Info("the local address has changed, qualifying again", "was", c.local, "is", local)
 	c.local = local
-	c.qualifier.Start(now, &c.out.UDP)
-	c.follow(now)
+	c.begin(now)
 }
 
 // yield gives up the Teredo address, as long as the host has IPv6 by other means (SUN-01).
@@ -65,6 +66,7 @@ func (c *Client) yield(now time.Time) {
 	}
 	c.cfg.Log.Info("yielding to native IPv6", "interface", c.network.Native)
 	c.qualifier = nil
+	c.mapPort(way{})
 	c.follow(now)
 }
 
@@ -77,6 +79,8 @@ func (c *Client) filter() teredo.Filter {
 func (c *Client) knownNAT(s qualify.Status) peer.NAT {
 	return peer.NAT{
 		Symmetric:      s.NAT == qualify.Symmetric,
+		PortMapping:    c.portMap.external.IsValid(),
+		External:       c.portMap.upnpMapped(s.Mapped),
 		PortPreserving: s.Mapped.IsValid() && s.Mapped.Port() == c.local.Port(),
 		Local:          c.local,
 		Secondary:      s.Secondary,
@@ -94,6 +98,8 @@ func (c *Client) qualification(now time.Time) qualify.Status {
 		}
 	case c.qualifier == nil:
 		return qualify.Status{Attempt: "the IPv4 addresses of the server"}
+	case c.portMap.waiting():
+		return qualify.Status{Attempt: fmt.Sprintf("the gateway to map UDP port %d, at most %v", c.local.Port(), headStart)}
 	}
 	s := c.qualifier.Status(now)
 	if s.State != qualify.Qualified && s.LastError == "" && !c.local.IsValid() {

@@ -85,7 +85,7 @@ func (r *randomWorld) heal() {
 func (r *randomWorld) nat() natsim.NATConfig {
 	return natsim.NATConfig{
 		Filtering: natsim.Behavior(r.IntN(3)), Ports: natsim.PortAssignment(r.IntN(3)),
-		Hairpin: true,
+		Hairpin: true, Lifetime: r.duration(40*time.Second, 5*time.Minute),
 	}
 }
 

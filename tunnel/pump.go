@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -38,6 +39,7 @@ type Conn interface {
 	ReadBatch(ms []udp.Message) (int, error)
 	WriteBatch(ms []udp.Message) (int, error)
 	LocalAddr() netip.AddrPort
+	Offloads() udp.Offloads
 	Close() error
 }
 
@@ -139,19 +141,31 @@ func (p *pump) uplink(ctx context.Context) error {
 		}
 		now := p.table.Stamp(time.Now())
 		messages, vias = messages[:0], vias[:0]
+		asked := false
 		for _, packet := range packets[:n] {
 			to, via, verdict := p.table.Outgoing(packet.Head, now)
 			switch verdict {
 			case peer.Ask:
 				p.ask(outbound, netip.AddrPort{}, 0, packet.Head, packet.Body)
+				asked = true
 				continue
 			case peer.Refresh:
 				p.ask(refresh, netip.AddrPort{}, 0, packet.Head, nil)
+				asked = true
 			}
 			messages = append(messages, udp.Message{Buf: packet.Head, N: len(packet.Head), Tail: packet.Body, Remote: to})
 			vias = append(vias, via)
 		}
 		p.sendVia(messages, vias)
+		letAnswer(asked)
+	}
+}
+
+// letAnswer gives way to the control goroutine when it was asked something. Otherwise it might have to wait until the
+// runtime notices that this worker waits in the kernel, and takes its processor away: up to 20 ms.
+func letAnswer(asked bool) {
+	if asked {
+		runtime.Gosched()
 	}
 }
 
@@ -181,16 +195,19 @@ func (p *pump) receive(conn Conn, via uint8, size int) error {
 		}
 		now := p.table.Stamp(time.Now())
 		packets = packets[:0]
+		asked := false
 		for i := range messages[:n] {
 			m := &messages[i]
 			payload := m.Buf[:m.N]
 			if p.table.Incoming(payload, m.Remote, via, now) == peer.Ask {
 				p.ask(inbound, m.Remote, via, payload, nil)
+				asked = true
 				continue
 			}
 			packets = append(packets, payload)
 		}
 		p.deliver(packets)
+		letAnswer(asked)
 	}
 }
 

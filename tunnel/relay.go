@@ -97,6 +97,7 @@ type RelayStatus struct {
 	State           string            `json:"state"` // "running"
 	Local           netip.AddrPort    `json:"local"`
 	Serves          []netip.Prefix    `json:"serves"` // native IPv6 addresses
+	Offloads        Offloads          `json:"offloads"`
 	Peers           int               `json:"peers"`
 	UptimeSeconds   float64           `json:"uptime_seconds"`
 	SentPackets     uint64            `json:"sent_packets"`
@@ -109,7 +110,7 @@ func (r *Relay) Status(ctx context.Context) (s RelayStatus, err error) {
 	err = r.call(ctx, func(now time.Time) {
 		s = RelayStatus{
 			State: "running", Local: r.conn.LocalAddr(), Serves: r.network.serves(),
-			Peers: r.peers.Len(), UptimeSeconds: now.Sub(r.started).Seconds(),
+			Offloads: r.offloads(), Peers: r.peers.Len(), UptimeSeconds: now.Sub(r.started).Seconds(),
 			SentPackets: r.sent.Load(), ReceivedPackets: r.received.Load(), Drops: r.drops.Snapshot(),
 		}
 	})

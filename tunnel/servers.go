@@ -125,9 +125,8 @@ func (c *Client) found(now time.Time, s Servers, err error) {
 	}
 	c.servers, c.qualifier = s, m
 	c.local = c.cfg.Local(s.Primary)
-	m.Start(now, &c.out.UDP)
 	c.cfg.Log.Info("qualifying", "server", s.Primary)
-	c.follow(now)
+	c.begin(now)
 }
 
 // qualifyConfig says how to qualify with a server.

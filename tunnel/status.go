@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/teredo-suite/teredo/peer"
+	"github.com/teredo-suite/teredo/qualify"
 )
 
 // ClientStatus describes a running client.
@@ -16,6 +17,10 @@ type ClientStatus struct {
 	Mapped          netip.AddrPort    `json:"mapped"`                   // the same as the server sees it
 	Server          netip.Addr        `json:"server"`                   // primary server address, zero until it is known
 	NAT             string            `json:"nat"`                      // none, restricted, symmetric, unknown; cone with the cone phase
+	Mapping         string            `json:"mapping"`                  // of the NAT: none, endpoint-independent, symmetric, unknown
+	Filtering       string            `json:"filtering"`                // endpoint-independent, which only the cone phase tells; unknown
+	PortPreserving  bool              `json:"port_preserving"`          // the mapped port is the local one
+	PortMapping     string            `json:"port_mapping"`             // at the gateway: protocol and external address, or none
 	LastError       string            `json:"last_error"`               // why it is not qualified, and what helps
 	Warning         string            `json:"warning,omitempty"`        // what needs attention though it works
 	LastRefused     string            `json:"last_refused,omitempty"`   // the latest router advertisement that was refused, and why
@@ -24,11 +29,25 @@ type ClientStatus struct {
 	HeardSeconds    float64           `json:"server_heard_seconds_ago"` // -1: never
 	RefreshSeconds  float64           `json:"refresh_interval_seconds"`
 	RefreshState    string            `json:"refresh_interval_state,omitempty"` // how far its determination is
+	Offloads        Offloads          `json:"offloads"`
 	Peers           int               `json:"peers"`
 	UptimeSeconds   float64           `json:"uptime_seconds"`
 	SentPackets     uint64            `json:"sent_packets"`
 	ReceivedPackets uint64            `json:"received_packets"`
 	Drops           map[string]uint64 `json:"drops"`
+}
+
+// Offloads are the offloads of the kernel that are in use now. The service port stands for all.
+type Offloads struct {
+	UDPGSO bool `json:"udp_gso"` // datagrams leave in bursts
+	UDPGRO bool `json:"udp_gro"` // and arrive in bursts
+	TUNTCP bool `json:"tun_tcp"` // TCP segments cross the interface in bursts
+	TUNUDP bool `json:"tun_udp"` // and UDP datagrams
+}
+
+func (p *pump) offloads() Offloads {
+	socket, device := p.conn.Offloads(), p.dev.Offloads()
+	return Offloads{UDPGSO: socket.GSO, UDPGRO: socket.GRO, TUNTCP: device.TCP, TUNUDP: device.UDP}
 }
 
 // Status describes the client now.
@@ -41,11 +60,11 @@ func (c *Client) status(now time.Time) ClientStatus {
 	q := c.qualification(now)
 	s := ClientStatus{
 		State: q.State.String(), Address: q.Address, Local: c.conn.LocalAddr(), Mapped: q.Mapped, Server: c.servers.Primary,
-		NAT: q.NAT.String(), LastError: q.LastError, WaitingFor: q.Attempt,
+		NAT: q.NAT.String(), PortMapping: c.portMap.String(), LastError: q.LastError, WaitingFor: q.Attempt,
 		Warning: q.Warning, LastRefused: q.Refused.String(),
 		RefreshSeconds: c.refreshInterval().Seconds(), RefreshState: c.determination.progress(),
 		RTTMillis: float64(q.RTT) / float64(time.Millisecond), HeardSeconds: -1,
-		Peers: c.peers.Len(), UptimeSeconds: now.Sub(c.started).Seconds(),
+		Offloads: c.offloads(), Peers: c.peers.Len(), UptimeSeconds: now.Sub(c.started).Seconds(),
 		SentPackets: c.sent.Load(), ReceivedPackets: c.received.Load(), Drops: c.drops.Snapshot(),
 	}
 	if !q.LastHeard.IsZero() {
@@ -54,6 +73,8 @@ func (c *Client) status(now time.Time) ClientStatus {
 	if c.local.IsValid() {
 		s.Local = c.local
 	}
+	s.Mapping, s.Filtering = behaviour(q.NAT)
+	s.PortPreserving = q.Mapped.IsValid() && q.Mapped.Port() == s.Local.Port()
 	switch {
 	case c.configError != nil:
 		s.LastError = c.configError.Error()
@@ -61,6 +82,23 @@ func (c *Client) status(now time.Time) ClientStatus {
 		s.LastError = c.lookupError.Error()
 	}
 	return s
+}
+
+// behaviour says in the terms of RFC 4787 (§4.1, §5) what the kind of the NAT means. A NAT whose kind is known is that of one
+// port and of the server's two addresses.
+func behaviour(n qualify.NAT) (mapping, filtering string) {
+	const unknown, independent = "unknown", "endpoint-independent"
+	switch n {
+	case qualify.None:
+		return "none", unknown // there may be a firewall
+	case qualify.Restricted:
+		return independent, unknown // it may be a cone NAT, too: nobody has asked
+	case qualify.Symmetric:
+		return "symmetric", unknown
+	case qualify.Cone:
+		return independent, independent
+	}
+	return unknown, unknown
 }
 
 // Peers describes the peers that the client knows.

@@ -19,6 +19,7 @@ func main() {
 		Run     run                             `cmd:"" help:"Bring IPv6 up and keep it up until stopped."`
 		Status  cli.Status[tunnel.ClientStatus] `cmd:"" help:"Show what the running client is doing."`
 		Peers   cli.Peers[peer.Info]            `cmd:"" help:"Show the peers that the running client knows, and the paths to them."`
+		Probe   probeCommand                    `cmd:"" help:"Find out which servers answer, what the NAT does, and whom a client would reach."`
 		Version cli.Version                     `cmd:"" help:"Show the version."`
 	}{})
 }
@@ -35,6 +36,7 @@ type run struct {
 	ConePhase       bool            `help:"Ask first whether the NAT is a cone NAT. For old servers; it reveals the kind of the NAT in the address."`
 
 	LocalDiscovery bool     `negatable:"" default:"true" help:"Find other clients of the same private IPv4 subnet by multicast, and reach them directly."`
+	PortMapping    bool     `negatable:"" default:"true" help:"Ask the gateway of the NAT for a UDP port, by UPnP, PCP or NAT-PMP, and give it back at the end."`
 	Always         bool     `help:"Stay up also while the host has native IPv6."`
 	Disable        []string `placeholder:"EXTENSION,…" enum:"symmetric-nat,upnp,port-preserving,sequential,hairpinning,load-reduction" help:"Do without these extensions of RFC 6081 (${enum}). Without symmetric-nat the three after it are off, too, and without port-preserving sequential is."`
 	cli.OffloadFlags

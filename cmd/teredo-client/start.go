@@ -16,6 +16,7 @@ import (
 	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/internal/control"
 	"github.com/teredo-suite/teredo/internal/netcfg"
+	"github.com/teredo-suite/teredo/internal/portmap"
 	"github.com/teredo-suite/teredo/internal/resolve"
 	"github.com/teredo-suite/teredo/internal/udp"
 	"github.com/teredo-suite/teredo/peer"
@@ -120,6 +121,7 @@ func start(ctx context.Context, r *run) error {
 		return control.Serve(ctx, socket, map[string]func(context.Context) (any, error){"status": c.status, "peers": c.peers})
 	})
 	tasks.Go(func() error { return c.run(ctx, r, cfg) })
+	tasks.Go(func() error { return r.ServeProfiles(ctx) })
 	tasks.Go(func() error { c.follow(ctx, r, cfg.Log, changes); return nil })
 	cli.Ready("Qualifying with " + r.Server[0])
 	return tasks.Wait()
@@ -148,6 +150,9 @@ func (c *client) run(ctx context.Context, r *run, cfg tunnel.ClientConfig) error
 		return netip.AddrPortFrom(addr, local.Port())
 	}
 	cfg.Extensions = extensions(r.Disable)
+	if r.PortMapping {
+		cfg.PortMap = portmap.NewKeeper(netcfg.Gateway, r.portMapFile(), cfg.Log).Keep
+	}
 	cfg.RandomPort = r.openRandomPort
 	t := tunnel.NewClient(cfg)
 	c.running.Store(t)
@@ -216,7 +221,10 @@ func (c *client) status(ctx context.Context) (any, error) {
 	if t := c.running.Load(); t != nil {
 		return t.Status(ctx)
 	}
-	s := tunnel.ClientStatus{State: qualify.Initial.String(), NAT: qualify.Unknown.String(), HeardSeconds: -1}
+	unknown := qualify.Unknown.String()
+	s := tunnel.ClientStatus{
+		State: qualify.Initial.String(), NAT: unknown, Mapping: unknown, Filtering: unknown, PortMapping: "none", HeardSeconds: -1,
+	}
 	if err := c.waiting.Load(); err != nil {
 		s.LastError, s.WaitingFor = (*err).Error(), "the local address"
 	}

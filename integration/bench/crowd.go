@@ -39,21 +39,32 @@ func (s *scene) addCrowd() (*crowd, error) {
 
 // crowdAddr is the n-th address of crowdRange.
 func crowdAddr(n int) [4]byte {
-	const first, size = 198<<24 | 18<<16, 1 << 17
+	const first = 198<<24 | 18<<16
 	var a [4]byte
-	binary.BigEndian.PutUint32(a[:], first|uint32(n%size))
+	binary.BigEndian.PutUint32(a[:], first|uint32(n%onePort))
 	return a
 }
 
-// letters is a batch of datagrams that leave from addresses of the crowd.
+const (
+	onePort     = 1 << 17 // addresses in crowdRange, and so clients with the same port
+	clientPorts = 8       // from firstPort on
+	firstPort   = 40000
+)
+
+// mapped is the endpoint of the n-th client.
+func mapped(n int) netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4(crowdAddr(n)), uint16(firstPort+n/onePort%clientPorts))
+}
+
+// letters is a batch of datagrams, each with its own destination.
 type letters struct {
 	headers  [burstMost]mmsghdr
-	names    [burstMost]unix.RawSockaddrInet4
+	names    [burstMost]unix.RawSockaddrInet6 // or unix.RawSockaddrInet4, which is smaller
 	iovecs   [burstMost]unix.Iovec
 	controls [burstMost]pktinfo
 }
 
-// pktinfo is the control message that chooses a source address.
+// pktinfo is the control message that chooses an IPv4 source address.
 type pktinfo struct {
 	unix.Cmsghdr
 	unix.Inet4Pktinfo
@@ -64,26 +75,39 @@ func newLetters() *letters {
 	l := &letters{}
 	for i := range l.headers {
 		h, c := &l.headers[i], &l.controls[i]
-		l.names[i].Family = unix.AF_INET
 		h.Name = (*byte)(unsafe.Pointer(&l.names[i]))
-		h.Namelen = unix.SizeofSockaddrInet4
 		h.Iov = &l.iovecs[i]
 		h.SetIovlen(1)
 		c.Level, c.Type = unix.IPPROTO_IP, unix.IP_PKTINFO
 		c.SetLen(unix.CmsgLen(unix.SizeofInet4Pktinfo))
-		h.Control = (*byte)(unsafe.Pointer(c))
-		h.SetControllen(unix.CmsgSpace(unix.SizeofInet4Pktinfo))
 	}
 	return l
 }
 
-// put makes the i-th datagram. The payload must stay as it is until it is sent.
-func (l *letters) put(i int, from [4]byte, to netip.AddrPort, payload []byte) {
-	l.controls[i].Spec_dst = from
-	l.names[i].Addr = to.Addr().As4()
-	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&l.names[i].Port))[:], to.Port())
+// put makes the i-th datagram, over IPv6. The payload must stay as it is until it is sent.
+func (l *letters) put(i int, to netip.AddrPort, payload []byte) {
+	l.names[i] = unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: networkOrder(to.Port()), Addr: to.Addr().As16()}
+	l.headers[i].Namelen = unix.SizeofSockaddrInet6
 	l.iovecs[i].Base = &payload[0]
 	l.iovecs[i].SetLen(len(payload))
+}
+
+// putFrom makes the i-th datagram, over IPv4 and from an address of the crowd.
+func (l *letters) putFrom(i int, from [4]byte, to netip.AddrPort, payload []byte) {
+	h, name := &l.headers[i], (*unix.RawSockaddrInet4)(unsafe.Pointer(&l.names[i]))
+	*name = unix.RawSockaddrInet4{Family: unix.AF_INET, Port: networkOrder(to.Port()), Addr: to.Addr().As4()}
+	h.Namelen = unix.SizeofSockaddrInet4
+	l.controls[i].Spec_dst = from
+	h.Control = (*byte)(unsafe.Pointer(&l.controls[i]))
+	h.SetControllen(unix.CmsgSpace(unix.SizeofInet4Pktinfo))
+	l.iovecs[i].Base = &payload[0]
+	l.iovecs[i].SetLen(len(payload))
+}
+
+func networkOrder(port uint16) uint16 {
+	var b [2]byte
+	binary.BigEndian.PutUint16(b[:], port)
+	return binary.NativeEndian.Uint16(b[:])
 }
 
 // send sends the first n datagrams.
@@ -104,7 +128,6 @@ func (l *letters) send(s *socket, n int) error {
 // mailbox receives batches of datagrams.
 type mailbox struct {
 	headers [burstMost]mmsghdr
-	names   [burstMost]unix.RawSockaddrInet4
 	iovecs  [burstMost]unix.Iovec
 	buffers [burstMost][2048]byte
 }
@@ -113,7 +136,6 @@ func newMailbox() *mailbox {
 	m := &mailbox{}
 	for i := range m.headers {
 		h := &m.headers[i]
-		h.Name = (*byte)(unsafe.Pointer(&m.names[i]))
 		h.Iov = &m.iovecs[i]
 		h.SetIovlen(1)
 		m.iovecs[i].Base = &m.buffers[i][0]
@@ -123,12 +145,14 @@ func newMailbox() *mailbox {
 }
 
 // receive waits for datagrams, for as long as the socket does, and returns how many came. Payload returns them.
-func (m *mailbox) receive(s *socket) int {
-	for i := range m.headers {
-		m.headers[i].Namelen = unix.SizeofSockaddrInet4
-	}
+func (m *mailbox) receive(s *socket) int { return m.take(s, unix.MSG_WAITFORONE) }
+
+// poll is receive without the wait.
+func (m *mailbox) poll(s *socket) int { return m.take(s, unix.MSG_DONTWAIT) }
+
+func (m *mailbox) take(s *socket, flags uintptr) int {
 	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(s.fd),
-		uintptr(unsafe.Pointer(&m.headers[0])), burstMost, unix.MSG_WAITFORONE, 0, 0)
+		uintptr(unsafe.Pointer(&m.headers[0])), burstMost, flags, 0, 0)
 	if errno != 0 {
 		return 0
 	}

@@ -6,6 +6,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -29,6 +30,9 @@ func run() (int, error) {
 	out := flag.String("out", "bench", "folder for results.json and results.svg")
 	flag.Parse()
 	if !lab.Isolated() {
+		if os.Geteuid() != 0 {
+			return 0, errors.New("run as root, whose rights Miredo gives up to another user")
+		}
 		return lab.Isolate()
 	}
 	if err := lab.Enter(); err != nil {
@@ -38,10 +42,11 @@ func run() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	b := &bench{bin: filepath.Dir(self), plan: full, results: newResults(*quick)}
+	p := full
 	if *quick {
-		b.plan = short
+		p = short
 	}
+	b := &bench{bin: filepath.Dir(self), plan: p, results: newResults(p, *quick)}
 	if err := b.check(); err != nil {
 		return 0, err
 	}

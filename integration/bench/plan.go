@@ -77,6 +77,13 @@ func (b *bench) measure(only string) error {
 			}
 		}
 	}
+	if only != "" && only != "crowd" {
+		return nil
+	}
+	progress("a relay with many peers")
+	if err := b.million(); err != nil {
+		return fmt.Errorf("measure a relay with many peers: %w", err)
+	}
 	return nil
 }
 

@@ -1,126 +1,168 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
-	"io"
+	"os"
+	"path/filepath"
+	"runtime"
 	"slices"
-	"text/tabwriter"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// quantity is one row of the table.
-type quantity struct {
-	key, name, unit string
-	ratio           ratio
-	target          float64 // of the ratio
+// sample is what was measured of one quantity, with one implementation.
+type sample []float64
+
+func (s sample) median() float64 {
+	if len(s) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(s))
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
-// ratio says how ours compares with Miredo.
-type ratio uint8
-
-const (
-	oursOverMiredo ratio = iota // at least the target
-	miredoOverOurs              // at least the target
-	oursAtMost                  // ours over Miredo, at most the target
-	none
-)
-
-// quantities are the rows, in order.
-var quantities = []quantity{
-	{"tcp up", "TCP, client to native host", "Gbit/s", oursOverMiredo, 10},
-	{"tcp down", "TCP, native host to client", "Gbit/s", oursOverMiredo, 10},
-	{"tcp direct", "TCP, client to client", "Gbit/s", oursOverMiredo, 10},
-	{"tcp eight", "TCP, client to 8 clients", "Gbit/s", oursOverMiredo, 8},
-	{"udp up 64", "UDP without loss, client to native host, 64 bytes", "packets/s", oursOverMiredo, 2},
-	{"udp up 512", "same, 512 bytes", "packets/s", oursOverMiredo, 2},
-	{"udp up 1232", "same, 1232 bytes", "packets/s", oursOverMiredo, 2},
-	{"udp down 64", "UDP without loss, native host to client, 64 bytes", "packets/s", oursOverMiredo, 2},
-	{"udp down 512", "same, 512 bytes", "packets/s", oursOverMiredo, 2},
-	{"udp down 1232", "same, 1232 bytes", "packets/s", oursOverMiredo, 2},
-	{"cpu client up", "processor time of the client, TCP up", "s/GB", miredoOverOurs, 8},
-	{"cpu client down", "processor time of the client, TCP down", "s/GB", miredoOverOurs, 8},
-	{"cpu relay up", "processor time of the relay, TCP up", "s/GB", miredoOverOurs, 8},
-	{"cpu relay down", "processor time of the relay, TCP down", "s/GB", miredoOverOurs, 8},
-	{"rtt plain", "round trip over plain IPv4, median", "µs", none, 0},
-	{"rtt median", "added to the round trip, median", "µs", oursAtMost, 1},
-	{"rtt p99", "added to the round trip, 99th percentile", "µs", oursAtMost, 1},
-	{"server cpu", "router advertisements in a second of processor time", "", oursOverMiredo, 2},
-	{"server rate", "router advertisements in a second", "", none, 0},
-}
-
-// results are the samples of each quantity.
+// results are the samples by quantity, and what they were measured with.
 type results struct {
-	Quick   bool                                    `json:"quick"`
-	Samples map[string]map[implementation][]float64 `json:"samples"`
+	plan    plan
+	quick   bool
+	samples map[string]map[implementation]sample
 }
 
-func newResults(quick bool) *results {
-	return &results{Quick: quick, Samples: make(map[string]map[implementation][]float64)}
+func newResults(p plan, quick bool) *results {
+	return &results{plan: p, quick: quick, samples: make(map[string]map[implementation]sample)}
 }
 
 func (r *results) add(key string, who implementation, value float64) {
-	if r.Samples[key] == nil {
-		r.Samples[key] = make(map[implementation][]float64)
+	if r.samples[key] == nil {
+		r.samples[key] = make(map[implementation]sample)
 	}
-	r.Samples[key][who] = append(r.Samples[key][who], value)
+	r.samples[key][who] = append(r.samples[key][who], value)
 }
 
-// print writes the table.
-func (r *results) print(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprint(t, "what\tours\tMiredo\tunit\tratio\ttarget\n")
+// row is one line of the table.
+type row struct {
+	What   string   `json:"what"`
+	Unit   string   `json:"unit,omitempty"`
+	Ours   *summary `json:"ours,omitempty"`
+	Miredo *summary `json:"miredo,omitempty"`
+	Ratio  float64  `json:"ratio,omitempty"`  // as the target is meant
+	Target string   `json:"target,omitempty"` // of the ratio, or of the median of ours where there is none
+	Met    bool     `json:"met,omitempty"`
+
+	better float64 // how many times as good as Miredo's
+}
+
+// summary is a sample with its middle and its spread.
+type summary struct {
+	Median  float64 `json:"median"`
+	Min     float64 `json:"min"`
+	Max     float64 `json:"max"`
+	Samples sample  `json:"samples"`
+}
+
+func (s sample) summary() *summary {
+	if len(s) == 0 {
+		return nil
+	}
+	return &summary{Median: s.median(), Min: slices.Min(s), Max: slices.Max(s), Samples: s}
+}
+
+// rows are the quantities that were measured, in the order of the table.
+func (r *results) rows() (rows []row) {
 	for _, q := range quantities {
-		s := r.Samples[q.key]
+		s := r.samples[q.key]
 		if s == nil {
 			continue
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", q.name, spread(s[ours]), spread(s[miredo]), q.unit, q.compare(s[ours], s[miredo]))
+		line := row{
+			What: strings.ReplaceAll(q.name, "CROWD", grouped(r.plan.crowd)), Unit: q.unit,
+			Ours: s[ours].summary(), Miredo: s[miredo].summary(),
+		}
+		own, other := s[ours].median(), s[miredo].median()
+		if own == 0 {
+			rows = append(rows, line)
+			continue
+		}
+		switch q.goal {
+		case oursOverMiredo:
+			line.Ratio, line.better = own/other, own/other
+		case miredoOverOurs:
+			line.Ratio, line.better = other/own, other/own
+		case oursAtMost:
+			line.Ratio, line.better = own/other, other/own
+		case overFew:
+			line.Ratio = own / r.samples[fewKey][ours].median()
+		}
+		if q.goal != none {
+			line.Target, line.Met = q.judge(line.Ratio, own)
+		}
+		rows = append(rows, line)
 	}
-	return t.Flush()
+	return rows
 }
 
-// compare is the ratio of the medians and its target.
-func (q quantity) compare(own, other []float64) string {
-	a, b := median(own), median(other)
-	switch {
-	case q.ratio == none || a == 0 || b == 0:
-		return "\t"
-	case q.ratio == oursOverMiredo:
-		return fmt.Sprintf("%.2f\t≥ %g", a/b, q.target)
-	case q.ratio == miredoOverOurs:
-		return fmt.Sprintf("%.2f\t≥ %g", b/a, q.target)
-	default:
-		return fmt.Sprintf("%.2f\t≤ %g", a/b, q.target)
+// grouped writes a number with commas.
+func grouped(n int) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
 	}
+	return s
 }
 
-// spread is the median with the least and the greatest value.
-func spread(samples []float64) string {
-	if len(samples) == 0 {
-		return "-"
-	}
-	return fmt.Sprintf("%s (%s to %s)", figure(median(samples)), figure(slices.Min(samples)), figure(slices.Max(samples)))
+// report is the form of results.json.
+type report struct {
+	Date    string `json:"date"`
+	Machine string `json:"machine"`
+	Kernel  string `json:"kernel"`
+	Go      string `json:"go"`
+	Quick   bool   `json:"quick"` // rough figures
+	Rounds  int    `json:"rounds"`
+	Rows    []row  `json:"rows"`
 }
 
-func figure(v float64) string {
-	switch {
-	case v >= 1000:
-		return fmt.Sprintf("%.0f", v)
-	case v >= 10:
-		return fmt.Sprintf("%.1f", v)
-	default:
-		return fmt.Sprintf("%.3g", v)
+// write writes results.json and results.svg into a folder.
+func (r *results) write(folder string) error {
+	rows := r.rows()
+	out, err := json.MarshalIndent(report{
+		Date: time.Now().UTC().Format(time.DateOnly), Machine: machine(), Kernel: kernel(), Go: runtime.Version(),
+		Quick: r.quick, Rounds: r.plan.rounds, Rows: rows,
+	}, "", "  ")
+	if err != nil {
+		return err
 	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(folder, "results.json"), append(out, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(folder, "results.svg"), chart(rows), 0o644)
 }
 
-func median(samples []float64) float64 {
-	if len(samples) == 0 {
-		return 0
+// machine is the processor's name and how many there are.
+func machine() string {
+	name := runtime.GOARCH
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err == nil {
+		for line := range strings.Lines(string(info)) {
+			if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
+				name = strings.TrimSpace(value)
+				break
+			}
+		}
 	}
-	s := slices.Sorted(slices.Values(samples))
-	if n := len(s); n%2 == 0 {
-		return (s[n/2-1] + s[n/2]) / 2
-	}
-	return s[len(s)/2]
+	return fmt.Sprintf("%s, %d cores", name, runtime.NumCPU())
 }
 
-func (r *results) write(string) error { return nil }
+func kernel() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return "unknown"
+	}
+	return unix.ByteSliceToString(u.Sysname[:]) + " " + unix.ByteSliceToString(u.Release[:])
+}

@@ -14,6 +14,7 @@ import (
 const window = 1024
 
 // server measures router advertisements: how many in a second, and how many in a second of the server's processor time.
+// They go to one client behind its NAT, and to many clients in turn.
 func (b *bench) server(who implementation) (err error) {
 	progress("  router advertisements")
 	s, err := newScene(b.bin, who)
@@ -29,31 +30,42 @@ func (b *bench) server(who implementation) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := crowd.solicit(b.flood / 4); err != nil { // warms up, and fills the neighbour tables
-		return err
+	for _, f := range []struct {
+		name string
+		flood
+	}{{"one", flood{s.Host("client1"), 1}}, {"many", flood{crowd.Host, onePort}}} {
+		if _, err := f.solicit(b.flood / 4); err != nil { // warms up, and fills the neighbour tables
+			return err
+		}
+		before, err := processorTime(p)
+		if err != nil {
+			return err
+		}
+		start := time.Now()
+		answers, err := f.solicit(b.flood)
+		if err != nil {
+			return err
+		}
+		passed := time.Since(start)
+		after, err := processorTime(p)
+		if err != nil {
+			return err
+		}
+		b.add(f.name+" rate", who, float64(answers)/passed.Seconds())
+		b.add(f.name+" cpu", who, float64(answers)/(after-before).Seconds())
 	}
-	before, err := processorTime(p)
-	if err != nil {
-		return err
-	}
-	start := time.Now()
-	answers, err := crowd.solicit(b.flood)
-	if err != nil {
-		return err
-	}
-	passed := time.Since(start)
-	after, err := processorTime(p)
-	if err != nil {
-		return err
-	}
-	b.add("server rate", who, float64(answers)/passed.Seconds())
-	b.add("server cpu", who, float64(answers)/(after-before).Seconds())
 	return nil
 }
 
-// solicit sends router solicitations from many addresses, as many as are answered, and returns the number of answers.
-func (c *crowd) solicit(duration time.Duration) (answers int, err error) {
-	s, err := openSocket(c.Host, netip.AddrPortFrom(netip.IPv4Unspecified(), 0))
+// flood sends router solicitations from a host, with its own address or as a crowd.
+type flood struct {
+	host    *lab.Host
+	sources int
+}
+
+// solicit sends as many as are answered, and returns the number of answers.
+func (f flood) solicit(duration time.Duration) (answers int, err error) {
+	s, err := openSocket(f.host, netip.AddrPortFrom(netip.IPv4Unspecified(), 0))
 	if err != nil {
 		return 0, err
 	}
@@ -67,8 +79,12 @@ func (c *crowd) solicit(duration time.Duration) (answers int, err error) {
 	for start := time.Now(); time.Since(start) < duration; {
 		for pending <= window-burstMost {
 			for i := range burstMost {
-				out.put(i, crowdAddr(source), server, solicitation)
-				source++
+				var from [4]byte // the host's own
+				if f.sources > 1 {
+					source = (source + 1) % f.sources
+					from = crowdAddr(source)
+				}
+				out.putFrom(i, from, server, solicitation)
 			}
 			if err := out.send(s, burstMost); err != nil {
 				return answers, err

@@ -45,7 +45,7 @@ func New(nat1, nat2 NAT) (*Lab, error) {
 		return nil, fmt.Errorf("make a folder for the lab: %w", err)
 	}
 	l := &Lab{folder: folder, hosts: make(map[string]*Host)}
-	err = errors.Join(l.build())
+	err = l.build()
 	if err == nil {
 		err = errors.Join(l.addNAT("nat1", nat1, "192.168.1.2"), l.addNAT("nat2", nat2, "192.168.2.2"))
 	}

@@ -4,7 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/teredo-suite/teredo/internal/udp"
@@ -15,12 +15,12 @@ const receiveBuffer = 4096
 
 // Conn is a UDP socket of a Host, with the methods of udp.Conn.
 type Conn struct {
-	host      *Host
-	id        int
-	local     netip.AddrPort
-	inbox     chan Packet
-	closed    chan struct{}
-	closeOnce sync.Once
+	host    *Host
+	id      int
+	local   netip.AddrPort
+	inbox   chan Packet
+	closing atomic.Bool
+	closed  chan struct{}
 }
 
 func newConn(h *Host, local netip.AddrPort) *Conn {
@@ -29,6 +29,9 @@ func newConn(h *Host, local netip.AddrPort) *Conn {
 
 // LocalAddr returns the address and port that the socket is bound to.
 func (c *Conn) LocalAddr() netip.AddrPort { return c.local }
+
+// Offloads says that there are none.
+func (c *Conn) Offloads() udp.Offloads { return udp.Offloads{} }
 
 // wants reports whether a datagram is for the socket.
 func (c *Conn) wants(p Packet) bool {
@@ -125,13 +128,12 @@ const maxPayload = 65535 - 20 - 8
 
 // Close closes the socket. A blocked ReadBatch returns.
 func (c *Conn) Close() error {
-	err := net.ErrClosed
-	c.closeOnce.Do(func() {
-		err = nil
-		close(c.closed)
-		c.host.in.do(func() {
-			c.host.conns = slices.DeleteFunc(c.host.conns, func(o *Conn) bool { return o == c })
-		})
+	if c.closing.Swap(true) {
+		return net.ErrClosed
+	}
+	close(c.closed)
+	c.host.in.do(func() {
+		c.host.conns = slices.DeleteFunc(c.host.conns, func(o *Conn) bool { return o == c })
 	})
-	return err
+	return nil
 }

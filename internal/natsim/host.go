@@ -134,3 +134,9 @@ func (h *Host) source(local netip.Addr) netip.Addr {
 	}
 	return netip.Addr{}
 }
+
+// Sockets is how many sockets are open.
+func (h *Host) Sockets() (n int) {
+	h.in.do(func() { n = len(h.conns) })
+	return n
+}

@@ -103,3 +103,18 @@ func TestDropOne(t *testing.T) {
 		}
 	})
 }
+
+// Lose drops a packet behind the NAT, which has made its mapping.
+func TestLose(t *testing.T) {
+	natsim.Test(t, 1, func(t *testing.T, in *natsim.Internet) {
+		nat, out := in.NAT(natsim.PortRestricted()), newOutside(in)
+		inside := listen(in, nat.Host(), 5000)
+		rule := in.Network.Lose(2, natsim.Any)
+		mapped := inside.reach(t, out.a1.addr())
+		inside.fail(t, out.b1.addr(), "by rule")
+		if !rule.Dropped() {
+			t.Error("the rule has not noticed")
+		}
+		out.b1.reach(t, mapped)
+	})
+}

@@ -119,8 +119,11 @@ type mapping struct {
 	first   netip.AddrPort // what the mapping behaviour keeps of where the first packet of a granted one went
 }
 
-// session is an inside endpoint together with what the filtering behaviour keeps of a remote one.
-type session struct{ inside, remote netip.AddrPort }
+// session is a mapping together with what the filtering behaviour keeps of a remote endpoint.
+type session struct {
+	mapping *mapping
+	remote  netip.AddrPort
+}
 
 // NAT adds a NAT whose outside is in the network. In a LAN it is a NAT behind a NAT.
 func (n *Network) NAT(cfg NATConfig) (nat *NAT) {
@@ -228,7 +231,7 @@ func (nat *NAT) outbound(p Packet) {
 		return
 	}
 	m.used = time.Now() // RFC 4787 REQ-6
-	nat.sent[session{p.Src, nat.cfg.Filtering.of(p.Dst)}] = m.used
+	nat.sent[session{m, nat.cfg.Filtering.of(p.Dst)}] = m.used
 	p.Src = netip.AddrPortFrom(nat.outside.addrs[m.address], m.port)
 	if slices.Contains(nat.outside.addrs, p.Dst.Addr()) {
 		nat.hairpin(p)
@@ -268,12 +271,12 @@ func (nat *NAT) inbound(p Packet) {
 	nat.route(nil, p)
 }
 
-// permits is the filter: it lets in what comes from where the inside endpoint has sent to.
+// permits is the filter: it lets in what comes from where the inside endpoint has sent to by this mapping.
 func (nat *NAT) permits(m *mapping, remote netip.AddrPort) bool {
 	if m.static || nat.cfg.Filtering == EndpointIndependent {
 		return true
 	}
-	at, ok := nat.sent[session{m.key.inside, nat.cfg.Filtering.of(remote)}]
+	at, ok := nat.sent[session{m, nat.cfg.Filtering.of(remote)}]
 	return ok && time.Since(at) < nat.cfg.Lifetime
 }
 

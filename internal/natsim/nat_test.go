@@ -1,6 +1,7 @@
 package natsim_test
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -227,5 +228,74 @@ func TestNesting(t *testing.T) {
 		}
 		out.a1.reach(t, mapped)
 		out.b1.fail(t, mapped, "filtered") // by the outer one
+	})
+}
+
+// A port that the gateway grants lets everybody in. What the client sends leaves by it; if the NAT is symmetric only what goes to
+// the first destination does (RFC 6081 §3.2).
+func TestPortMap(t *testing.T) {
+	for _, symmetric := range []bool{false, true} {
+		t.Run(fmt.Sprintf("symmetric %v", symmetric), func(t *testing.T) {
+			natsim.Test(t, 1, func(t *testing.T, in *natsim.Internet) {
+				cfg := natsim.PortRestricted()
+				if symmetric {
+					cfg = natsim.Symmetric()
+				}
+				nat, out := in.NAT(cfg), newOutside(in)
+				inside := listen(in, nat.Host(), 5000)
+				granted := netip.AddrPortFrom(nat.Addr(), 5000)
+				ctx, cancel := context.WithCancel(t.Context())
+				ended := make(chan struct{})
+				go func() {
+					defer close(ended)
+					nat.PortMap(ctx, netip.Addr{}, inside.addr(), func(external netip.AddrPort, _ string) {
+						if external != granted {
+							t.Errorf("granted %v, want %v", external, granted)
+						}
+					})
+				}()
+				time.Sleep(time.Second)
+				refused := granted
+				nat.PortMap(ctx, netip.Addr{}, listen(in, nat.Host(), 5000).addr(), func(external netip.AddrPort, _ string) { refused = external })
+				if refused.IsValid() {
+					t.Errorf("granted %v to another client", refused)
+				}
+				out.b2.reach(t, granted)
+				if src := inside.reach(t, out.a1.addr()); src != granted {
+					t.Errorf("the first destination sees %v, want %v", src, granted)
+				}
+				if src := inside.reach(t, out.b1.addr()); (src == granted) == symmetric {
+					t.Errorf("the second destination sees %v, granted is %v", src, granted)
+				}
+				cancel()
+				<-ended
+				out.b2.fail(t, granted, "no mapping")
+			})
+		})
+	}
+}
+
+// A NAT with several addresses has another one for each mapping, and nothing but the mapping's own address leads in.
+func TestAddressSymmetric(t *testing.T) {
+	natsim.Test(t, 1, func(t *testing.T, in *natsim.Internet) {
+		inside, out := listen(in, in.NAT(natsim.AddressSymmetric()).Host(), 5000), newOutside(in)
+		a, b := inside.reach(t, out.a1.addr()), inside.reach(t, out.b1.addr())
+		if a.Addr() == b.Addr() || a.Port() == b.Port() {
+			t.Errorf("two destinations see %v and %v", a, b)
+		}
+		out.a1.reach(t, a)
+		out.a1.fail(t, b, "filtered")
+		out.a1.fail(t, netip.AddrPortFrom(b.Addr(), a.Port()), "no mapping")
+	})
+}
+
+// A symmetric NAT lets a remote endpoint in by the mapping for that endpoint only.
+func TestSymmetricFilter(t *testing.T) {
+	natsim.Test(t, 1, func(t *testing.T, in *natsim.Internet) {
+		inside, out := listen(in, in.NAT(natsim.Symmetric()).Host(), 5000), newOutside(in)
+		a, b := inside.reach(t, out.a1.addr()), inside.reach(t, out.b1.addr())
+		out.a1.reach(t, a)
+		out.a1.fail(t, b, "filtered")
+		out.b1.reach(t, b)
 	})
 }

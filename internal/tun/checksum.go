@@ -9,6 +9,13 @@ import (
 // no difference to the sum of words that are all in the same one (RFC 1071 §2(B)). If the length of b is odd, nothing may
 // be added after it.
 func sum(b []byte, acc uint64) uint64 {
+	head, rest := sumVectors(b)
+	acc, carry := bits.Add64(acc, head, 0)
+	return sumWords(rest, acc+carry)
+}
+
+// sumWords is sum with the instructions that every processor has.
+func sumWords(b []byte, acc uint64) uint64 {
 	var carry uint64
 	for len(b) >= 64 {
 		acc, carry = bits.Add64(acc, binary.NativeEndian.Uint64(b[0:]), 0)

@@ -21,5 +21,5 @@ func Open(name string, mode offload.Mode) (Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Wrap(dev), nil
+	return wrap(dev), nil
 }

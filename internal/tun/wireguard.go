@@ -21,8 +21,8 @@ type wrapped struct {
 	copies sync.Pool // of *[][]byte: packets with headroom
 }
 
-// Wrap makes a Device of one that has the interface of wireguard's. Super-packets, if any, are its own business.
-func Wrap(dev tun.Device) Device {
+// wrap makes a Device of one that has the interface of wireguard's. Super-packets, if any, are its own business.
+func wrap(dev tun.Device) Device {
 	w := &wrapped{dev: dev, bufs: make([][]byte, dev.BatchSize()), sizes: make([]int, dev.BatchSize())}
 	for i := range w.bufs {
 		w.bufs[i] = make([]byte, headroom+maxPacket)

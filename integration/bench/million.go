@@ -1,0 +1,312 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/teredo-suite/teredo/integration/lab"
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+const (
+	fewPeers = 10
+	// sweepRate is how many clients are heard of in a second, so that the relay holds their paths for valid.
+	sweepRate = 150_000.0
+	// sweepAfter is well below the age at which a relay tries a path anew (20 s).
+	sweepAfter = 6 * time.Second
+	attempts   = 5 // measurements of each throughput
+)
+
+// million measures a relay that has very many live peers at once.
+func (b *bench) million() (err error) {
+	s, err := newScene(b.bin, ours)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	p, err := b.populate(s)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+
+	progress("  %d peers", fewPeers)
+	if err := p.introduce(0, fewPeers); err != nil {
+		return err
+	}
+	before, err := p.memory()
+	if err != nil {
+		return err
+	}
+	if err := p.measure(fewKey, fewPeers); err != nil {
+		return err
+	}
+	progress("  %d peers", b.crowd)
+	if err := p.introduce(fewPeers, b.crowd); err != nil {
+		return err
+	}
+	var status struct{ Peers int }
+	if err := s.status("relay", "relay", &status); err != nil {
+		return err
+	}
+	if status.Peers < b.crowd {
+		return fmt.Errorf("the relay knows %d clients of %d", status.Peers, b.crowd)
+	}
+	if err := p.measure("crowd many", b.crowd); err != nil {
+		return err
+	}
+	after, err := p.memory()
+	b.add("crowd memory", ours, float64(after-before)/float64(b.crowd-fewPeers))
+	return err
+}
+
+// population is a relay, a crowd of its clients with their server, and the native host.
+type population struct {
+	*bench
+	*scene
+	relay  *lab.Process
+	crowd  *crowd
+	server *socket   // the server of all clients
+	ports  []*socket // of the clients
+	host   *socket   // of the native host
+	in     *mailbox
+	out    *letters
+	built  [burstMost][]byte // what out points to
+}
+
+// serverOfCrowd is an address of the crowd that no client has: the range has more addresses than clients use.
+const serverOfCrowd = "198.19.255.255"
+
+func (b *bench) populate(s *scene) (p *population, err error) {
+	p = &population{bench: b, scene: s, in: newMailbox(), out: newLetters()}
+	if p.relay, err = s.startRelay(); err != nil {
+		return nil, err
+	}
+	if p.crowd, err = s.addCrowd(); err != nil {
+		return nil, err
+	}
+	server := netip.AddrPortFrom(netip.MustParseAddr(serverOfCrowd), teredo.Port)
+	if p.server, err = openSocket(p.crowd.Host, server); err != nil {
+		return nil, err
+	}
+	for n := range clientPorts {
+		port, err := openSocket(p.crowd.Host, netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(firstPort+n)))
+		if err != nil {
+			return nil, err
+		}
+		p.ports = append(p.ports, port)
+	}
+	p.host, err = openSocket(s.Host("native"), netip.AddrPortFrom(s.native, 0))
+	return p, err
+}
+
+func (p *population) close() {
+	for _, s := range append(p.ports, p.server, p.host) {
+		// They go with the namespaces at the latest.
+		_ = s.close()
+	}
+}
+
+// client is the n-th client.
+func client(n int) netip.Addr {
+	return teredo.Address{Server: netip.MustParseAddr(serverOfCrowd), Mapped: mapped(n)}.Addr()
+}
+
+// introduce makes the relay know the clients from first to end. Those it knows already send now and then meanwhile, so
+// that their paths stay valid.
+func (p *population) introduce(first, end int) error {
+	const chunk = 100_000
+	for _, port := range p.ports {
+		for p.in.poll(port) > 0 { // what earlier measurements have left, which would take up the room
+		}
+	}
+	for ; first < end; first += chunk {
+		if err := p.sweep(first); err != nil {
+			return err
+		}
+		for n := first; n < min(first+chunk, end); {
+			count := min(burstMost, min(first+chunk, end)-n, onePort-n%onePort)
+			if err := p.meet(n, count); err != nil {
+				return fmt.Errorf("introduce client %d: %w", n, err)
+			}
+			n += count
+		}
+	}
+	return nil
+}
+
+// hello is what the native host sends at first contact.
+var hello = []byte("hello")
+
+// meet has the native host send to clients, which makes the relay look for them. It knows one when that receives what the
+// host has sent; the client answers with two packets. All have the same port.
+func (p *population) meet(first, count int) error {
+	strangers := make(map[netip.Addr]bool, count)
+	for i := range count {
+		strangers[client(first+i)] = true
+	}
+	began := time.Now()
+	for due := began; len(strangers) > 0; {
+		if now := time.Now(); now.After(due) {
+			if now.Sub(began) > patience {
+				return fmt.Errorf("%d of %d were not reached", len(strangers), count)
+			}
+			if err := p.greet(strangers); err != nil {
+				return err
+			}
+			due = now.Add(500 * time.Millisecond)
+		}
+		if err := p.answer(p.port(first), strangers); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// greet sends hello to clients.
+func (p *population) greet(strangers map[netip.Addr]bool) error {
+	i := 0
+	for to := range strangers {
+		p.out.put(i, netip.AddrPortFrom(to, 9), hello)
+		i++
+	}
+	return p.out.send(p.host, i)
+}
+
+// answer plays the clients for what has come: bubbles that their server passes on, and hello.
+func (p *population) answer(port *socket, strangers map[netip.Addr]bool) error {
+	out := 0
+	put := func(self netip.Addr, packet []byte) {
+		p.built[out] = packet
+		p.out.putFrom(out, teredo.Mapped(self).Addr().As4(), p.relayAddr(), packet)
+		out++
+	}
+	for i := range p.in.poll(p.server) {
+		bubble := p.in.payload(i)
+		self := teredo.Destination(bubble)
+		put(self, teredo.AppendBubble(p.built[out][:0], self, teredo.Source(bubble), 255))
+	}
+	if err := p.out.send(port, out); err != nil {
+		return err
+	}
+	out = 0
+	for i := range p.in.poll(port) {
+		packet := p.in.payload(i)
+		if self := teredo.Destination(packet); strangers[self] && bytes.HasSuffix(packet, hello) {
+			delete(strangers, self)
+			put(self, p.data(p.built[out][:0], self))
+		}
+	}
+	return errors.Join(p.out.send(port, out), p.out.send(port, out)) // twice
+}
+
+// port is the socket of the n-th client, which it shares with many.
+func (p *population) port(n int) *socket { return p.ports[mapped(n).Port()-firstPort] }
+
+func (p *population) relayAddr() netip.AddrPort {
+	return netip.AddrPortFrom(netip.MustParseAddr(lab.RelayAddr), 3545)
+}
+
+// data appends a packet of a client to the native host, which ignores it: an echo reply that it has not asked for.
+func (p *population) data(b []byte, self netip.Addr) []byte {
+	var request [64]byte
+	return teredo.AppendEchoReply(b, self, teredo.AppendEchoRequest(request[:0], p.native, self, 1, 1, nil))
+}
+
+// sweep has each client send a packet.
+func (p *population) sweep(clients int) error {
+	start := time.Now()
+	for n := 0; n < clients; {
+		if due := int(time.Since(start).Seconds() * sweepRate); n > due {
+			nap(200 * time.Microsecond)
+			continue
+		}
+		count := min(burstMost, clients-n, onePort-n%onePort)
+		for i := range count {
+			p.built[i] = p.data(p.built[i][:0], client(n+i))
+			p.out.putFrom(i, crowdAddr(n+i), p.relayAddr(), p.built[i])
+		}
+		if err := p.out.send(p.port(n), count); err != nil {
+			return err
+		}
+		n += count
+	}
+	return nil
+}
+
+// measure finds how many packets in a second reach the clients when more are sent than the relay can forward.
+func (p *population) measure(key string, clients int) error {
+	swept := time.Time{}
+	for range attempts {
+		if time.Since(swept) > sweepAfter {
+			if err := p.sweep(clients); err != nil {
+				return err
+			}
+			swept = time.Now()
+		}
+		rate, err := p.overload(clients)
+		if err != nil {
+			return err
+		}
+		p.add(key, ours, rate)
+	}
+	return nil
+}
+
+// overload sends to clients here and there for a while, as fast as it can, and returns how many packets arrived in a
+// second.
+func (p *population) overload(clients int) (float64, error) {
+	const stride = 7919 // prime, so that every client has its turn, and none two in a row
+	payload := make([]byte, 512)
+	before, err := p.arrived()
+	if err != nil {
+		return 0, err
+	}
+	start := time.Now()
+	for n := 0; time.Since(start) < p.trial; {
+		for i := range burstMost {
+			n = (n + stride) % clients
+			p.out.put(i, netip.AddrPortFrom(client(n), 9), payload)
+		}
+		if err := p.out.send(p.host, burstMost); err != nil {
+			return 0, err
+		}
+	}
+	after, err := p.arrived()
+	rate := float64(after-before) / time.Since(start).Seconds()
+	time.Sleep(settle)
+	return rate, err
+}
+
+// arrived is how many packets have come to the crowd.
+func (p *population) arrived() (packets int, err error) {
+	var devices []byte
+	err = p.crowd.Do(func() (err error) {
+		devices, err = os.ReadFile("/proc/thread-self/net/dev")
+		return err
+	})
+	_, counters, _ := strings.Cut(string(devices), "uplink:")
+	fields := strings.Fields(counters)
+	if err == nil && len(fields) > 1 {
+		return strconv.Atoi(fields[1])
+	}
+	return 0, errors.Join(err, errors.New("no counters of the crowd's uplink"))
+}
+
+// memory is the relay's resident memory in bytes.
+func (p *population) memory() (int, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.relay.Pid()))
+	if err != nil {
+		return 0, err
+	}
+	_, after, _ := strings.Cut(string(status), "VmRSS:")
+	kilobytes, _, _ := strings.Cut(strings.TrimSpace(after), " ")
+	n, err := strconv.Atoi(kilobytes)
+	return n << 10, err
+}

@@ -1,0 +1,155 @@
+package conformance
+
+import (
+	"go/ast"
+	"os"
+	"path"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/teredo-suite/teredo/internal/drop"
+)
+
+// docs/operating.md explains each reason for a drop that status can show, and no other.
+func TestDropReasons(t *testing.T) {
+	_, table, _ := strings.Cut(read(t, "docs/operating.md"), "\n## Drop reasons\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	var explained, want []string
+	for _, line := range strings.Split(table, "\n") {
+		cells := strings.Split(line, "|")
+		if len(cells) < 4 || cells[1] == " reason " || strings.HasPrefix(cells[1], "---") {
+			continue
+		}
+		for label := range strings.SplitSeq(cells[1], ",") {
+			explained = append(explained, strings.TrimSpace(label))
+		}
+	}
+	for r := drop.None + 1; r.String() != "unknown"; r++ {
+		want = append(want, r.String())
+	}
+	slices.Sort(explained)
+	slices.Sort(want)
+	if diff := cmp.Diff(want, explained); diff != "" {
+		t.Errorf("docs/operating.md (-code +documentation):\n%s", diff)
+	}
+}
+
+// docs/architecture.md names each package, but for the tools of the tests in integration/.
+func TestArchitectureNamesPackages(t *testing.T) {
+	text := read(t, "docs/architecture.md")
+	var seen []string
+	for _, s := range readSources(t) {
+		if slices.Contains(seen, s.folder) || s.in("integration") {
+			continue
+		}
+		seen = append(seen, s.folder)
+		if !regexp.MustCompile(`\b` + s.folder + `\b`).MatchString(text) {
+			t.Errorf("docs/architecture.md does not name %s", s.folder)
+		}
+	}
+}
+
+// flagPattern finds flags in a documentation's code.
+var flagPattern = regexp.MustCompile(`(?:^|[\s([])--([a-z][a-z0-9-]*)`)
+
+// Flags that documentation names, one of the programs has; a flag of another program stands here.
+func TestFlagsInDocumentation(t *testing.T) {
+	known := []string{"help", "now"} // now: of systemctl
+	for _, s := range readSources(t) {
+		if s.in("cmd", "internal/cli") {
+			known = append(known, s.flags()...)
+		}
+	}
+	for _, name := range find(t, ".md") {
+		for _, code := range codePattern.FindAllString(read(t, name), -1) {
+			for _, match := range flagPattern.FindAllStringSubmatch(strings.Trim(code, "`"), -1) {
+				flag := strings.TrimPrefix(match[1], "no-")
+				if !slices.Contains(known, flag) && !slices.Contains(known, match[1]) {
+					t.Errorf("%s: no program has the flag --%s", name, match[1])
+				}
+			}
+		}
+	}
+}
+
+// codePattern finds blocks and spans of code.
+var codePattern = regexp.MustCompile("(?s)```.*?```|`[^`\n]+`")
+
+// flags returns the names of flags that the structs of a file define for kong, each of which must have a help text.
+func (s source) flags() (names []string) {
+	ast.Inspect(s.syntax, func(n ast.Node) bool {
+		field, ok := n.(*ast.Field)
+		if !ok || field.Tag == nil {
+			return true
+		}
+		text, _ := strconv.Unquote(field.Tag.Value) // the parser has checked it
+		tag := reflect.StructTag(text)
+		if _, ok := tag.Lookup("help"); !ok {
+			return true
+		}
+		for _, name := range field.Names {
+			if given := tag.Get("name"); given != "" {
+				names = append(names, given)
+			} else {
+				names = append(names, kebab(name.Name))
+			}
+		}
+		return true
+	})
+	return names
+}
+
+// kebab makes a flag's name of a field's name, as kong does: LogLevel is log-level, JSON is json.
+func kebab(name string) string {
+	return strings.ToLower(regexp.MustCompile(`([a-z0-9])([A-Z])`).ReplaceAllString(name, "$1-$2"))
+}
+
+// Every flag has a help text that says what it does.
+func TestFlagsHaveHelp(t *testing.T) {
+	for _, s := range readSources(t) {
+		if !s.in("cmd", "internal/cli") {
+			continue
+		}
+		ast.Inspect(s.syntax, func(n ast.Node) bool {
+			field, ok := n.(*ast.Field)
+			if !ok || field.Tag == nil || len(field.Names) == 0 {
+				return true
+			}
+			text, _ := strconv.Unquote(field.Tag.Value)
+			tag := reflect.StructTag(text)
+			_, isCommand := tag.Lookup("cmd")
+			for _, key := range []string{"placeholder", "default", "negatable", "required"} {
+				if _, isFlag := tag.Lookup(key); isFlag && !isCommand && tag.Get("help") == "" {
+					t.Errorf("%v: flag %s has no help text", s.at(field), field.Names[0].Name)
+				}
+			}
+			return true
+		})
+	}
+}
+
+// Links in documentation lead to files that are there.
+func TestLinks(t *testing.T) {
+	link := regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
+	for _, name := range find(t, ".md") {
+		for _, match := range link.FindAllStringSubmatch(read(t, name), -1) {
+			if _, err := os.Stat(filepath.Join(root, path.Dir(name), match[1])); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+}
+
+// CHANGELOG.md says what each version brings.
+func TestChangelog(t *testing.T) {
+	if !strings.Contains(read(t, "CHANGELOG.md"), "\n## ") {
+		t.Error("CHANGELOG.md tells of no version")
+	}
+}

@@ -1,0 +1,101 @@
+package conformance
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// row is a row of docs/conformance.md.
+type row struct {
+	requirement
+	line    int    // in the file
+	heading string // that it stands under
+	says    string // what we do
+	tests   []citation
+}
+
+// citation names a test, with its package as a folder of the module, and a text that the name of a subtest contains, if one
+// is meant: "internal/udp.TestFragments", "server.TestRefusals/S-RX-03".
+type citation struct {
+	pkg, test, sub string
+}
+
+func (c citation) String() string {
+	if c.sub == "" {
+		return c.pkg + "." + c.test
+	}
+	return c.pkg + "." + c.test + "/" + c.sub
+}
+
+// Marks that begin what a row says when no test is to be had.
+const (
+	deviation     = "**Deviation.**"
+	notApplicable = "**Not applicable.**"
+	notBuilt      = "**Not built yet.**"
+)
+
+// extensions is the heading under which requirements may be left for later.
+const extensions = "RFC 6081 extensions"
+
+// excused reports whether the row may do without a test.
+func (r row) excused() bool {
+	for _, mark := range []string{deviation, notApplicable} {
+		if reason, ok := strings.CutPrefix(r.says, mark); ok {
+			return len(reason) > 1
+		}
+	}
+	return r.heading == extensions && r.says == notBuilt
+}
+
+var (
+	cellPattern     = regexp.MustCompile("^`([^`]+)`(?:, `[^`]+`)*$")
+	citationPattern = regexp.MustCompile("`([^`]+)`")
+	testPattern     = regexp.MustCompile(`^([a-z0-9/_-]+)\.((?:Test|Fuzz)\w+)(?:/(.+))?$`)
+)
+
+// parseTable reads the rows of all tables of a document, and says what is wrong with their form.
+func parseTable(text string) (rows []row, faults []string) {
+	heading := ""
+	for number, line := range strings.Split(text, "\n") {
+		if h, ok := strings.CutPrefix(line, "## "); ok {
+			heading = h
+		}
+		if !strings.HasPrefix(line, "| ") || strings.HasPrefix(line, "| ID |") {
+			continue
+		}
+		r, err := parseRow(line)
+		if err != nil {
+			faults = append(faults, fmt.Sprintf("line %d: %v", number+1, err))
+			continue
+		}
+		r.line, r.heading = number+1, heading
+		rows = append(rows, r)
+	}
+	return rows, faults
+}
+
+func parseRow(line string) (r row, err error) {
+	cells := strings.Split(strings.TrimSuffix(strings.TrimPrefix(line, "|"), "|"), "|")
+	if len(cells) != 5 {
+		return r, fmt.Errorf("%d cells, want 5", len(cells))
+	}
+	for i := range cells {
+		cells[i] = strings.TrimSpace(cells[i])
+	}
+	r = row{requirement: requirement{cells[0], cells[1], cells[2]}, says: cells[3]}
+	if cells[4] == "" {
+		return r, nil
+	}
+	if !cellPattern.MatchString(cells[4]) {
+		return r, fmt.Errorf("%s: tests must be in backquotes, with a comma between them: %s", r.id, cells[4])
+	}
+	for _, span := range citationPattern.FindAllStringSubmatch(cells[4], -1) {
+		parts := testPattern.FindStringSubmatch(span[1])
+		if parts == nil {
+			return r, fmt.Errorf("%s: not of the form package.Test or package.Test/subtest: %s", r.id, span[1])
+		}
+		r.tests = append(r.tests, citation{parts[1], parts[2], parts[3]})
+	}
+	return r, nil
+}

@@ -1,0 +1,178 @@
+package portmap
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+)
+
+const (
+	// A mapping is renewed when half of its time is over. Those that last longer, or without end, count as ones of
+	// longestLease, as a gateway that restarts forgets them too; shorter ones as ones of shortestLease.
+	longestLease  = time.Hour
+	shortestLease = time.Minute
+	soonestRetry  = shortestLease / 2 // after a failure
+	latestRetry   = 10 * time.Minute  // after many
+	// clockCheck bounds sleeps: leases run out while the host sleeps, and timers stand still.
+	clockCheck = time.Minute
+)
+
+// Keeper keeps one port mapped. Make it with NewKeeper.
+type Keeper struct {
+	route     func(server netip.Addr) (gateway netip.Addr, ok bool)
+	log       *slog.Logger
+	ledger    *ledger
+	protocols []protocol
+	timeouts  timeouts
+	silent    bool // the log has been told that there is no mapping
+}
+
+// NewKeeper makes a keeper. Route finds the router toward an IPv4 address. In the file are the mappings that this run has
+// made and those that an earlier one could not remove.
+func NewKeeper(route func(server netip.Addr) (gateway netip.Addr, ok bool), file string, log *slog.Logger) *Keeper {
+	l, err := openLedger(file)
+	if err != nil {
+		log.Warn("cannot tell whether an earlier run has left a port mapping", "error", err)
+	}
+	return &Keeper{route: route, log: log, ledger: l, protocols: protocols(), timeouts: usualTimeouts()}
+}
+
+// holding is the mapping that we have.
+type holding struct {
+	service service // nil: there is none
+	mapping Mapping
+	until   time.Time     // its end
+	due     time.Time     // when to ask the gateway next
+	pause   time.Duration // until then, when there is no mapping
+}
+
+// Keep has the gateway toward the server map a UDP port to the local one until ctx ends, and removes the mapping then, for
+// which it takes little more than a second at most. It calls changed with the first result, about 3 s later at most, and
+// with every other one: the zero AddrPort when there is no mapping (X-UPNP-02, X-UPNP-03, X-UPNP-09).
+//
+// Mappings of earlier runs are removed first (X-UPNP-01). Only one Keep may run at a time.
+func (k *Keeper) Keep(ctx context.Context, server netip.Addr, local netip.AddrPort,
+	changed func(external netip.AddrPort, protocol string)) {
+	g := gateway{internal: local}
+	rand.Read(g.nonce[:]) // never fails
+	var h holding
+	for first := true; ; first = false {
+		was := h.mapping
+		k.step(ctx, server, g, &h)
+		if ctx.Err() == nil && (first || h.mapping.External != was.External || h.mapping.Protocol != was.Protocol) {
+			changed(h.mapping.External, h.mapping.Protocol)
+		}
+		if !sleep(ctx, h.due) {
+			break
+		}
+	}
+	if h.service == nil {
+		return
+	}
+	if r := h.service.record(); k.atHome(server, r) {
+		k.remove(context.WithoutCancel(ctx), h.service, r)
+	}
+}
+
+// atHome reports whether the host is still behind the gateway that has the mapping.
+func (k *Keeper) atHome(server netip.Addr, r record) bool {
+	addr, ok := k.route(server)
+	return ok && addr == r.Gateway
+}
+
+// step renews the mapping, or makes one.
+func (k *Keeper) step(ctx context.Context, server netip.Addr, g gateway, h *holding) {
+	if h.service != nil && k.atHome(server, h.service.record()) {
+		m, err := k.again(ctx, h.service)
+		if err == nil {
+			h.renew(m)
+			return
+		}
+		k.log.Debug("cannot renew the port mapping, looking for the gateway again", "error", err)
+	}
+	by, m, err := k.makeToward(ctx, server, g)
+	switch {
+	case err == nil:
+		h.service = by
+		h.renew(m)
+		k.silent = false
+		k.log.Info("the gateway maps a port to this host", "protocol", m.Protocol, "external", m.External)
+	case ctx.Err() == nil:
+		if h.service != nil && !k.ledger.has(h.service.record()) { // not silence: the gateway has refused it or given it up
+			*h = holding{}
+		}
+		h.failed()
+		k.report(err)
+	}
+}
+
+// again asks for a mapping that we have.
+func (k *Keeper) again(ctx context.Context, by service) (Mapping, error) {
+	ctx, cancel := context.WithTimeout(ctx, k.timeouts.attempt)
+	defer cancel()
+	return by.add(ctx)
+}
+
+// makeToward makes a mapping at what is the gateway now.
+func (k *Keeper) makeToward(ctx context.Context, server netip.Addr, g gateway) (by service, m Mapping, err error) {
+	var ok bool
+	if g.addr, ok = k.route(server); !ok {
+		return nil, Mapping{}, fmt.Errorf("no router leads to %v", server)
+	}
+	return k.make(ctx, g)
+}
+
+// renew notes the mapping that the gateway has just made or confirmed.
+func (h *holding) renew(m Mapping) {
+	lasts := m.Lease
+	if lasts == 0 {
+		lasts = longestLease
+	}
+	lasts = min(max(lasts, shortestLease), longestLease)
+	now := wallClock()
+	h.mapping, h.until, h.due, h.pause = m, now.Add(lasts), now.Add(lasts/2), 0
+}
+
+// failed notes that the gateway has not confirmed the mapping, which is believed in until its time is over, or made none.
+func (h *holding) failed() {
+	now := wallClock()
+	left := h.until.Sub(now)
+	if h.service == nil || left < soonestRetry {
+		pause := min(max(2*h.pause, soonestRetry), latestRetry)
+		*h = holding{due: now.Add(pause), pause: pause}
+		return
+	}
+	h.due = now.Add(max(left/2, soonestRetry))
+}
+
+// report tells why there is no mapping, loudly once.
+func (k *Keeper) report(err error) {
+	level := slog.LevelDebug
+	if !k.silent {
+		level = slog.LevelInfo
+	}
+	k.silent = true
+	k.log.Log(context.Background(), level, "the gateway maps no port", "reason", err)
+}
+
+// sleep waits until the wall clock shows a time, and reports false when ctx ended before. A clock that was set back must
+// not keep it waiting.
+func sleep(ctx context.Context, until time.Time) bool {
+	for {
+		left := until.Sub(wallClock())
+		if left <= 0 || left > longestLease {
+			return ctx.Err() == nil
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(min(left, clockCheck)):
+		}
+	}
+}
+
+// wallClock is the time without the monotonic reading, which stands still while the host sleeps.
+func wallClock() time.Time { return time.Now().Round(0) }

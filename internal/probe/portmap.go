@@ -1,0 +1,66 @@
+package probe
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+)
+
+// PortMapping is what has come of asking the gateway to map a port. The zero value means that nobody asked.
+type PortMapping struct {
+	Protocol string         // "upnp", "pcp" or "nat-pmp"; "none" when the gateway maps no port
+	External netip.AddrPort // at the gateway; invalid with "none"
+}
+
+// attempt is one attempt to have a port mapped, which goes on while the servers are asked.
+type attempt struct {
+	result PortMapping // once it has ended
+	ended  chan struct{}
+	cancel context.CancelFunc
+}
+
+// tryPortMap asks the gateway toward the first server for a port of its own, and gives it back as soon as there is an
+// answer. Where the local address is global there is no NAT, and nobody to ask.
+func tryPortMap(ctx context.Context, cfg *Config, targets []*target) *attempt {
+	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
+	a := &attempt{ended: make(chan struct{}), cancel: cancel}
+	var local netip.Addr
+	if cfg.PortMap != nil && len(targets) > 0 {
+		local = cfg.Local(targets[0].Primary)
+	}
+	if !local.IsValid() || cfg.Filter.Global(local) {
+		close(a.ended)
+		return a
+	}
+	go func() {
+		defer close(a.ended)
+		conn, err := cfg.Open()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		a.result = PortMapping{Protocol: None}
+		var once sync.Once
+		cfg.PortMap(ctx, targets[0].Primary, netip.AddrPortFrom(local, conn.LocalAddr().Port()), func(external netip.AddrPort, protocol string) {
+			once.Do(func() {
+				if external.IsValid() {
+					a.result = PortMapping{Protocol: protocol, External: external}
+				}
+				cancel()
+			})
+		})
+	}()
+	return a
+}
+
+// wait waits for the end, when the gateway has its port back.
+func (a *attempt) wait(progress func(string)) PortMapping {
+	defer a.cancel()
+	select {
+	case <-a.ended:
+	default:
+		progress("the gateway of the NAT")
+		<-a.ended
+	}
+	return a.result
+}

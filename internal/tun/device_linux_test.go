@@ -1,0 +1,280 @@
+package tun
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/teredo-suite/teredo/internal/offload"
+)
+
+const ifname = "tun-test"
+
+// host is a network namespace with a TUN interface.
+type host struct {
+	Device
+	t    *testing.T
+	addr netip.Addr
+	work chan func()
+}
+
+// newHost makes a host. Without the rights to, the test is skipped.
+func newHost(t *testing.T, addr string, mode offload.Mode) *host {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root for a network namespace")
+	}
+	h := &host{t: t, addr: netip.MustParseAddr(addr), work: make(chan func())}
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with the host
+		started <- unix.Unshare(unix.CLONE_NEWNET)
+		for f := range h.work {
+			f()
+		}
+	}()
+	if err := <-started; err != nil {
+		t.Skip("network namespaces are not available:", err)
+	}
+	var err error
+	h.do(func() {
+		if h.Device, err = Open(ifname, mode); err == nil {
+			err = h.configure()
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		h.Close()
+		close(h.work)
+	})
+	return h
+}
+
+// do runs f in the host's namespace.
+func (h *host) do(f func()) {
+	done := make(chan struct{})
+	h.work <- func() { f(); close(done) }
+	<-done
+}
+
+func (h *host) configure() error {
+	link, err := netlink.LinkByName(ifname)
+	if err != nil {
+		return err
+	}
+	address := &netlink.Addr{IPNet: netlink.NewIPNet(h.addr.AsSlice()), Flags: unix.IFA_F_NODAD}
+	address.Mask = net.CIDRMask(64, 128)
+	if err := errors.Join(netlink.LinkSetMTU(link, 1280), netlink.LinkSetUp(link), netlink.AddrAdd(link, address)); err != nil {
+		return err
+	}
+	for { // the kernel takes its time also without duplicate address detection
+		addrs, err := netlink.AddrList(link, netlink.FAMILY_V6)
+		if err != nil || !slices.ContainsFunc(addrs, func(a netlink.Addr) bool { return a.Flags&unix.IFA_F_TENTATIVE != 0 }) {
+			return err
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// connect carries packets between two hosts until the test ends.
+func connect(t *testing.T, a, b *host) {
+	var carriers sync.WaitGroup
+	for _, way := range [][2]*host{{a, b}, {b, a}} {
+		carriers.Go(func() {
+			ps, packets := make([]Packet, 128), make([][]byte, 0, 128)
+			for {
+				n, err := way[0].ReadBatch(ps)
+				if err != nil {
+					if !errors.Is(err, os.ErrClosed) {
+						t.Errorf("read: %v", err)
+					}
+					return
+				}
+				packets = packets[:0]
+				for _, p := range ps[:n] {
+					packets = append(packets, append(bytes.Clone(p.Head), p.Body...))
+				}
+				// IPv6 survives what is refused.
+				_, _ = way[1].WriteBatch(packets)
+			}
+		})
+	}
+	t.Cleanup(func() {
+		a.Close()
+		b.Close()
+		carriers.Wait()
+	})
+}
+
+// The kernel's TCP gets everything through, with and without super-packets at either end.
+func TestTCP(t *testing.T) {
+	for _, modes := range [][2]offload.Mode{{offload.On, offload.On}, {offload.On, offload.Off}, {offload.Off, offload.On}} {
+		t.Run(fmt.Sprint(modes), func(t *testing.T) {
+			a, b := newHost(t, "fd00::1", modes[0]), newHost(t, "fd00::2", modes[1])
+			if on := a.Offloads().TCP; on != (modes[0] == offload.On) {
+				t.Errorf("TCP offload is %v", on)
+			}
+			connect(t, a, b)
+			var listener net.Listener
+			var out net.Conn
+			var err error
+			b.do(func() { listener, err = net.Listen("tcp", netip.AddrPortFrom(b.addr, 0).String()) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer listener.Close()
+			a.do(func() { out, err = net.DialTimeout("tcp", listener.Addr().String(), 10*time.Second) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			transfer(t, out, listener)
+		})
+	}
+}
+
+// transfer sends random bytes through a connection, and compares.
+func transfer(t *testing.T, out net.Conn, listener net.Listener) {
+	t.Helper()
+	const size = 8 << 20
+	in, err := listener.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	sent, received := sha256.New(), sha256.New()
+	written := make(chan error)
+	go func() {
+		_, err := io.Copy(io.MultiWriter(out, sent), io.LimitReader(rand.NewChaCha8([32]byte{}), size))
+		written <- errors.Join(err, out.Close())
+	}()
+	n, err := io.Copy(received, in)
+	if err := errors.Join(err, <-written); err != nil || n != size {
+		t.Fatalf("%d bytes, %v", n, err)
+	}
+	if !bytes.Equal(sent.Sum(nil), received.Sum(nil)) {
+		t.Error("other bytes arrived than were sent")
+	}
+}
+
+// A UDP burst of the local stack falls into datagrams, and datagrams that are put together arrive one by one.
+func TestUDP(t *testing.T) {
+	a, b := newHost(t, "fd00::1", offload.Auto), newHost(t, "fd00::2", offload.Auto)
+	connect(t, a, b)
+	near, far := a.listen(), b.listen()
+	to := netip.AddrPortFrom(b.addr, far.LocalAddr().(*net.UDPAddr).AddrPort().Port())
+	want := random(newRand(1), 5*1000+300)
+	setSegmentSize(t, near, 1000)
+	if _, err := near.WriteToUDPAddrPort(want, to); err != nil {
+		t.Fatal(err)
+	}
+	var got []byte
+	for b := make([]byte, 2000); len(got) < len(want); {
+		n, err := far.Read(b)
+		if err != nil || n != min(1000, len(want)-len(got)) {
+			t.Fatalf("after %d bytes: a datagram of %d, %v", len(got), n, err)
+		}
+		got = append(got, b[:n]...)
+	}
+	if !bytes.Equal(got, want) {
+		t.Error("other bytes arrived than were sent")
+	}
+}
+
+// setSegmentSize lets the kernel cut what is sent into datagrams.
+func setSegmentSize(t *testing.T, c *net.UDPConn, size int) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refused error
+	if err := raw.Control(func(fd uintptr) {
+		refused = unix.SetsockoptInt(int(fd), unix.SOL_UDP, unix.UDP_SEGMENT, size)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if refused != nil {
+		t.Skip("this kernel has no UDP_SEGMENT:", refused)
+	}
+}
+
+func (h *host) listen() (c *net.UDPConn) {
+	h.t.Helper()
+	var err error
+	h.do(func() { c, err = net.ListenUDP("udp6", net.UDPAddrFromAddrPort(netip.AddrPortFrom(h.addr, 0))) })
+	if err == nil {
+		err = c.SetDeadline(time.Now().Add(10 * time.Second))
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// When the interface is removed, or the device closed, reading ends.
+func TestEnd(t *testing.T) {
+	for name, end := range map[string]func(*host) error{
+		"closed": func(h *host) error { return h.Close() },
+		"removed": func(h *host) (err error) {
+			h.do(func() {
+				var link netlink.Link
+				if link, err = netlink.LinkByName(ifname); err == nil {
+					err = netlink.LinkDel(link)
+				}
+			})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t, "fd00::1", offload.Auto)
+			ended := make(chan error)
+			go func() {
+				ps := make([]Packet, 4)
+				for {
+					if _, err := h.ReadBatch(ps); err != nil { // before that, the interface's own multicast
+						ended <- err
+						return
+					}
+				}
+			}()
+			if err := end(h); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-ended; !errors.Is(err, os.ErrClosed) {
+				t.Errorf("ReadBatch ends with %v, want os.ErrClosed", err)
+			}
+			if _, err := h.WriteBatch([][]byte{newFlow(protocolUDP, 1).packet(0, []byte{1})}); !errors.Is(err, os.ErrClosed) {
+				t.Errorf("WriteBatch ends with %v, want os.ErrClosed", err)
+			}
+		})
+	}
+}
+
+// A packet that the kernel refuses does not hold up the rest.
+func TestRefused(t *testing.T) {
+	for _, mode := range []offload.Mode{offload.Auto, offload.Off} {
+		h := newHost(t, "fd00::1", mode)
+		good := newFlow(protocolUDP, 1).packet(0, []byte{1})
+		n, err := h.WriteBatch([][]byte{good, {0xff}, bytes.Clone(good)})
+		if n != 2 || err == nil {
+			t.Errorf("%v: %d packets written, %v; want 2 and a refusal", mode, n, err)
+		}
+	}
+}

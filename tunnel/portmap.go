@@ -1,0 +1,177 @@
+package tunnel
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/teredo-suite/teredo/qualify"
+)
+
+// headStart is how long qualification waits for the gateway to map the service port. RFC 6081 §5.3.3 has that done first, as
+// some NATs let packets leave by a mapping only when it is older than their first one. A gateway that takes longer is not
+// waited for: its mapping is used when it comes.
+const headStart = 1500 * time.Millisecond
+
+// portMap is a port of the gateway that is asked for, and what has come of it. It belongs to the control goroutine.
+type portMap struct {
+	way      way
+	asking   bool           // the gateway has not answered yet
+	external netip.AddrPort // zero: there is no mapping
+	protocol string
+	outside  netip.Addr // the NAT's address as the server saw it last
+	startAt  time.Time  // when to qualify without an answer; zero: qualification does not wait
+}
+
+// way is between which addresses packets to the server leave. The zero way has no port mapped.
+type way struct {
+	server netip.Addr
+	local  netip.AddrPort
+}
+
+// waiting reports whether qualification waits for the gateway.
+func (p *portMap) waiting() bool { return !p.startAt.IsZero() }
+
+// String is for the status.
+func (p *portMap) String() string {
+	if !p.external.IsValid() {
+		return "none"
+	}
+	return p.protocol + " " + p.external.String()
+}
+
+// begin begins qualification on the present way, after the gateway has had its chance to map the service port.
+func (c *Client) begin(now time.Time) {
+	c.mapPort(way{c.servers.Primary, c.local})
+	p := &c.portMap
+	if !p.asking {
+		c.start(now)
+		return
+	}
+	if !p.waiting() {
+		p.startAt = now.Add(headStart)
+	}
+	c.follow(now)
+}
+
+// active is the qualification machine, nil when there is none and while it waits for the gateway.
+func (c *Client) active() *qualify.Machine {
+	if c.portMap.waiting() {
+		return nil
+	}
+	return c.qualifier
+}
+
+// start begins qualification at once.
+func (c *Client) start(now time.Time) {
+	c.portMap.startAt = time.Time{}
+	c.qualifier.Start(now, &c.out.UDP)
+	c.follow(now)
+}
+
+// mapPort has the gateway on a way map the service port, instead of the gateway that was asked for another local address. There
+// is no NAT before a global address, and so nobody to ask.
+func (c *Client) mapPort(w way) {
+	if filter := c.filter(); !w.local.IsValid() || filter.Global(w.local.Addr()) {
+		w = way{}
+	}
+	if c.cfg.PortMap == nil || w.local == c.portMap.way.local {
+		return
+	}
+	c.portMap.outside = netip.Addr{}
+	c.askGateway(w)
+}
+
+// askGateway asks for a mapping, also where there is one already.
+func (c *Client) askGateway(w way) {
+	p := &c.portMap
+	p.way, p.asking, p.external, p.protocol = w, w != way{}, netip.AddrPort{}, ""
+	if !p.asking {
+		p.startAt = time.Time{}
+	}
+	select {
+	case <-c.ways: // superseded
+	default:
+	}
+	c.ways <- w
+}
+
+// mapped takes what a gateway has answered, or that its mapping has changed. The server is asked how the NAT translates the
+// service port now.
+func (c *Client) mapped(now time.Time, w way, external netip.AddrPort, protocol string) {
+	p := &c.portMap
+	if w != p.way {
+		return
+	}
+	changed := external != p.external
+	p.asking, p.external, p.protocol = false, external, protocol
+	switch {
+	case c.qualifier == nil:
+	case p.waiting():
+		c.start(now)
+	case changed:
+		c.qualifier.Check(now, &c.out.UDP)
+		c.follow(now)
+	}
+}
+
+// tickPortMap ends a head start.
+func (c *Client) tickPortMap(now time.Time) {
+	if c.portMap.waiting() && !now.Before(c.portMap.startAt) {
+		c.start(now)
+	}
+}
+
+// followOutside asks for the mapping anew when the NAT has another address outside. The gateway has got one, or the host has
+// moved behind another gateway where it has the same local address.
+func (c *Client) followOutside(s qualify.Status) {
+	p := &c.portMap
+	outside := s.Mapped.Addr()
+	if s.State != qualify.Qualified || outside == p.outside {
+		return
+	}
+	if p.outside.IsValid() && !p.asking && p.way != (way{}) {
+		c.askGateway(p.way)
+	}
+	p.outside = outside
+}
+
+// upnpMapped is the UPnP-Mapped Address/Port of RFC 6081 §5.3.1, given the mapping that the server sees: zero when there is
+// none, and when it is the same, as then there is but one NAT (X-UPNP-06, X-HP-01).
+func (p *portMap) upnpMapped(seen netip.AddrPort) netip.AddrPort {
+	if p.external == seen {
+		return netip.AddrPort{}
+	}
+	return p.external
+}
+
+// keepPorts keeps the port of one way after the other mapped. Before the next it waits until the last is not mapped any more:
+// gateways refuse one port to two addresses.
+func (c *Client) keepPorts(ctx context.Context) error {
+	var keeper sync.WaitGroup
+	stop := func() {}
+	defer keeper.Wait()
+	defer func() { stop() }()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case w := <-c.ways:
+			stop()
+			keeper.Wait()
+			stop = func() {}
+			if w == (way{}) {
+				continue
+			}
+			keep, cancel := context.WithCancel(ctx)
+			stop = cancel
+			keeper.Go(func() {
+				c.cfg.PortMap(keep, w.server, w.local, func(external netip.AddrPort, protocol string) {
+					// Fails only when the client has stopped.
+					_ = c.call(keep, func(now time.Time) { c.mapped(now, w, external, protocol) })
+				})
+			})
+		}
+	}
+}
