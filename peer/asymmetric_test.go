@@ -27,7 +27,7 @@ func TestAsymmetricPath(t *testing.T) {
 	r.want(r.receive(peerMoved, bubble(other, own)), "data 5 own>other to other")
 }
 
-// X-UPNP-08: all of its conditions are needed. A path on our side of the NAT is not asymmetric.
+// X-UPNP-08, ST-X-02, A-36: all of its conditions are needed. A path on our side of the NAT is not asymmetric.
 func TestAsymmetricPathConditions(t *testing.T) {
 	learned := "data 1 own>other to 192.0.2.10:9999"
 	for name, c := range map[string]struct {

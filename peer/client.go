@@ -261,9 +261,10 @@ func (c *Client) direct(now Stamp, src key, from netip.AddrPort, via uint8, pack
 			p = c.add(src, now)
 		}
 	case c.isLocalAt(p, from, now): // case 5, C-RX-14
-	case data && p.isSecond(from, via):
+	case data && p.isSecond(from, via) && p.valid(now):
 		c.accept(p, packet, out)
 		return drop.None
+	case data && p.isSecond(from, via): // better than a path that is none any more
 	case data && src.native(): // case 6, C-RX-15
 		return c.holdForTest(now, src, from, packet, out)
 	case data && src.isTeredo() && (c.cfg.Extensions.SymmetricNAT || p.isAlternate(from)) && c.refusePeer(src.addr()) == drop.None:

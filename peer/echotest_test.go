@@ -88,7 +88,7 @@ func TestEchoTestConditions(t *testing.T) {
 	r.openPorts(f, 0)
 }
 
-// X-SEQ-03, X-SEQ-06, K-18, A-27: without both answers a second test begins after 1 s, and 2 s after that the indirect bubble leaves without a
+// X-SEQ-03, X-SEQ-06, X-SEQ-09, ST-X-04, K-18, A-27: without both answers a second test begins after 1 s, and 2 s after that the indirect bubble leaves without a
 // prediction. Answers to the first test do not count in the second, and ports of the two do not mix.
 func TestEchoTestTimesOut(t *testing.T) {
 	r, _, f := extendedRig(t, predicted, sequentialNAT)

@@ -38,7 +38,7 @@ func count(first uint16) func(netip.AddrPort) uint16 {
 	return func(netip.AddrPort) uint16 { first++; return first }
 }
 
-// §6.1: A behind a port-symmetric NAT, B behind an address-restricted one.
+// §6.1, X-SNS-03: A behind a port-symmetric NAT, B behind an address-restricted one.
 func TestExample61(t *testing.T) {
 	s := newStage(t)
 	s.servers()
@@ -98,7 +98,7 @@ func TestExample62(t *testing.T) {
 	}
 }
 
-// §6.3: both behind port-preserving symmetric NATs.
+// §6.3, X-PP-05: both behind port-preserving symmetric NATs.
 func TestExample63(t *testing.T) {
 	s := newStage(t)
 	s.servers()
@@ -127,7 +127,7 @@ func TestExample63(t *testing.T) {
 	)
 }
 
-// §6.4: A behind a sequential port-symmetric NAT, B behind a port-restricted one.
+// §6.4, X-SEQ-02, X-PP-16: A behind a sequential port-symmetric NAT, B behind a port-restricted one.
 func TestExample64(t *testing.T) {
 	s := newStage(t)
 	s.servers()
@@ -154,7 +154,7 @@ func TestExample64(t *testing.T) {
 	}
 }
 
-// §6.5: A and B behind UPnP-enabled NATs of their own, and both behind one that does not hairpin.
+// §6.5, X-HP-05: A and B behind UPnP-enabled NATs of their own, and both behind one that does not hairpin.
 func TestExample65(t *testing.T) {
 	s := newStage(t)
 	s.servers()
@@ -178,7 +178,7 @@ func TestExample65(t *testing.T) {
 	)
 }
 
-// §6.6: A and B have had a path, and no data for more than 30 s.
+// §6.6, X-SLR-03, K-16: A and B have had a path, and no data for more than 30 s.
 func TestExample66(t *testing.T) {
 	s := newStage(t)
 	s.servers()

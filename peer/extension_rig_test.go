@@ -174,9 +174,8 @@ func alternates(a ...netip.AddrPort) []byte { return teredo.AppendAlternateAddre
 func discovery(kind uint8) []byte           { return teredo.AppendNeighborDiscoveryTrailer(nil, kind) }
 func indirect(trailers ...[]byte) []byte    { return via(peerServer, with(trailers...)) }
 func toPeer(what string, at string) string  { return what + " own>other to " + at }
-func advertised(lines []string) (ok bool) {
-	return len(lines) == 1 && strings.HasSuffix(lines[0], ", advertises")
-}
+
+// unreachable is what becomes of a packet for the peer that finds no path.
 func unreachable(number int) (lines []string) {
 	return []string{fmt.Sprintf("deliver unreachable server>own, data %d own>other", number), "drop 1 no-path"}
 }

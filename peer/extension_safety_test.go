@@ -82,7 +82,7 @@ func TestSpoofedIndirectBubbles(t *testing.T) {
 	}
 }
 
-// Random ports are bounded by what the caller opens, and those of peers with a path are not taken away for new ones.
+// SEC-DOS-01, X-PP-15: random ports are bounded by what the caller opens, and those of peers with a path are not taken away for new ones.
 func TestRandomPortsBounded(t *testing.T) {
 	r, _, f := portRig(t, all)
 	r.receiveAt(1, peerPort, data(other, own, 1))
@@ -98,7 +98,7 @@ func TestRandomPortsBounded(t *testing.T) {
 	r.want(r.send(data(own, other, 2)), "data 2 own>other to 192.0.2.10:5000 from port 1")
 }
 
-// A bubble that would have to go to what is no global address does not leave, whichever extension asks for it.
+// C-TX-08, SEC-V4-03: a bubble that would have to go to what is no global address does not leave, whichever extension asks for it.
 func TestSpoofedMapping(t *testing.T) {
 	for _, bad := range []string{"10.0.0.9:4000", "127.0.0.1:4000", "224.0.0.1:4000", "255.255.255.255:4000", "0.0.0.0:4000", "192.0.2.9:0"} {
 		for name, nat := range nats {

@@ -12,7 +12,7 @@ import (
 // hairpinned is hairpinning with nothing else.
 var hairpinned = peer.Extensions{Hairpinning: true}
 
-// X-HP-02, X-HP-03: while there is no path, indirect bubbles tell our local address, and the gateway's mapping if there is one
+// X-HP-02, X-HP-03, W-TRL-04, ST-X-05: while there is no path, indirect bubbles tell our local address, and the gateway's mapping if there is one
 // besides, with a nonce.
 func TestAlternatesSent(t *testing.T) {
 	external := netip.MustParseAddrPort("192.168.1.2:4096")
@@ -34,7 +34,7 @@ func TestAlternatesSent(t *testing.T) {
 	r.want(r.receive(server, indirect(nonce(peerNonce))), pair[0]+", nonce aaaaaaaa", pair[1]+", nonce n1, alternates 10.0.0.1:4096")
 }
 
-// X-HP-04, X-HP-05, A-07: a peer without a path gets a direct bubble at each address that it tells, with its nonce, before the indirect
+// X-HP-04, X-HP-05, W-TRL-04, ST-X-05, A-07, A-35: a peer without a path gets a direct bubble at each address that it tells, with its nonce, before the indirect
 // one; a peer with a path gets one there only.
 func TestAlternatesReceived(t *testing.T) {
 	r, _, _ := extendedRig(t, hairpinned, restrictedNAT)
@@ -50,7 +50,7 @@ func TestAlternatesReceived(t *testing.T) {
 	r.want(r.send(data(own, other, 1)), "data 1 own>other to 10.0.0.7:4000")
 }
 
-// X-HP-06, X-HP-07: a list that breaks a rule has the whole bubble dropped, without a trace.
+// X-HP-06, X-HP-07, W-TRL-07: a list that breaks a rule has the whole bubble dropped, without a trace.
 func TestAlternatesMalformed(t *testing.T) {
 	entry := func(b ...byte) []byte { return append([]byte{3, byte(2 + len(b)), 0, 0}, b...) }
 	good := []byte{10, 0, 0, 7, 15, 160}

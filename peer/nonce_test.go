@@ -79,7 +79,7 @@ func TestBubbleTrailers(t *testing.T) {
 	}
 }
 
-// X-SNS-02: every indirect bubble has a nonce of its own, and the last one counts. X-SNS-04: direct bubbles have none before an
+// X-SNS-02, ST-X-01: every indirect bubble has a nonce of its own, and the last one counts. X-SNS-04: direct bubbles have none before an
 // indirect one has come. X-SNS-12: indirect bubbles are repeated until a direct one answers, then no more.
 func TestNonceSent(t *testing.T) {
 	r, _, _ := extendedRig(t, onlyNonces, restrictedNAT)
@@ -93,7 +93,7 @@ func TestNonceSent(t *testing.T) {
 	r.want(r.wait(10 * time.Second))
 }
 
-// X-SNS-03, X-SNS-05, X-SNS-06, A-50: direct bubbles carry the nonce of the peer's last indirect bubble, however old, and none when
+// X-SNS-03, X-SNS-05, X-SNS-06, ST-X-01, A-50: direct bubbles carry the nonce of the peer's last indirect bubble, however old, and none when
 // that had none.
 func TestNonceReceived(t *testing.T) {
 	r, _, _ := extendedRig(t, plain, restrictedNAT)
@@ -114,7 +114,7 @@ func TestNonceReceived(t *testing.T) {
 	r.want(r.receive(server, indirect(nonce([4]byte{}))), "bubble own>other to other") // zero is none
 }
 
-// X-SNS-07, X-SNS-08, X-SNS-09, A-09: which direct bubbles are accepted, and where data goes then.
+// X-SNS-07, X-SNS-08, X-SNS-09, C-RX-18, A-09: which direct bubbles are accepted, and where data goes then.
 func TestNonceProvesPath(t *testing.T) {
 	wrong := [4]byte{0xcc}
 	for name, c := range map[string]struct {
@@ -157,14 +157,14 @@ func TestNonceProvesPath(t *testing.T) {
 // X-SNS-11: before an indirect bubble was sent, no nonce proves anything, zero least of all. A nonce proves one path: that which
 // comes second has to do without, and so has one that comes when the entry is gone.
 func TestNonceCountsOnce(t *testing.T) {
-	r, c, _ := extendedRig(t, onlyNonces, restrictedNAT)
+	r, _, _ := extendedRig(t, onlyNonces, restrictedNAT)
 	for _, n := range [][4]byte{{}, peerNonce} {
 		r.want(r.receive(peerMoved, with(nonce(n))), "drop 1 unknown-peer") // no entry
 	}
 	r.receive(peerMapped, bubble(other, own)) // an entry for which no indirect bubble was sent
 	r.want(r.receive(peerMoved, with(nonce([4]byte{}))), "drop 1 unknown-peer")
 
-	r, c, _ = extendedRig(t, onlyNonces, restrictedNAT)
+	r, _, _ = extendedRig(t, onlyNonces, restrictedNAT)
 	r.send(data(own, other, 1))
 	n := r.lastNonce()
 	r.want(r.receive(peerMoved, with(nonce(n))), "data 1 own>other to 192.0.2.10:9999")
@@ -172,7 +172,7 @@ func TestNonceCountsOnce(t *testing.T) {
 	r.want(r.receive(peerMoved, with(nonce(n)))) // it may be repeated
 	r.want(r.send(data(own, other, 2)), "data 2 own>other to 192.0.2.10:9999")
 
-	r, c, _ = extendedRig(t, onlyNonces, restrictedNAT)
+	r, c, _ := extendedRig(t, onlyNonces, restrictedNAT)
 	r.send(data(own, other, 1))
 	n = r.lastNonce()
 	c.SetAddress(teredo.Address{Server: server.Addr(), Flags: 1, Mapped: ownMapped}.Addr())
@@ -218,7 +218,7 @@ func TestNonceIsNeverZero(t *testing.T) {
 	}
 }
 
-// X-SNS-12, C-RX-06: an untrusted peer's indirect bubble is answered by a direct and an indirect one, a trusted peer's by a direct
+// X-SNS-12, C-RX-06, C-BUB-03: an untrusted peer's indirect bubble is answered by a direct and an indirect one, a trusted peer's by a direct
 // one on its path. A new nonce is answered directly also within 2 s, a repeated one is not; four in 300 s are the limit.
 func TestAnswerToNonce(t *testing.T) {
 	r, _, _ := extendedRig(t, onlyNonces, restrictedNAT)
@@ -237,7 +237,7 @@ func TestAnswerToNonce(t *testing.T) {
 	}
 }
 
-// X-SNS-12: data from a place that is not known waits, if it comes from a global address, until the peer has proven to be there; a
+// X-SNS-12, C-RX-15: data from a place that is not known waits, if it comes from a global address, until the peer has proven to be there; a
 // peer that is somewhere else has not sent it.
 func TestDataBeforeNonce(t *testing.T) {
 	r, _, _ := extendedRig(t, onlyNonces, restrictedNAT)

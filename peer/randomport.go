@@ -130,6 +130,7 @@ func (c *Client) portTransition(p *Peer, from netip.AddrPort, via uint8, proven 
 // have heard of the port yet (§6.4 step 7).
 func (c *Client) greetFromPort(p *Peer, from netip.AddrPort, via uint8, now Stamp, out *Output) {
 	s := p.setup
+	p.received.Store(int64(now)) // an answer to earlier bubbles, not to the one that follows
 	if s == nil || len(s.held) == 0 || p.ext.nonceReceived == [4]byte{} || s.unanswered() == maxBubbles {
 		return
 	}

@@ -34,7 +34,7 @@ func portRig(t testing.TB, e peer.Extensions) (*rig, *peer.Client, *randomPorts)
 	return r, c, f
 }
 
-// X-PP-01, X-PP-02, X-PP-04, A-28: a random port is opened and told when the NAT is known to be symmetric and to keep ports, not before.
+// X-PP-01, X-PP-02, X-PP-04, ST-X-03, A-28: a random port is opened and told when the NAT is known to be symmetric and to keep ports, not before.
 func TestRandomPortConditions(t *testing.T) {
 	for name, c := range map[string]struct {
 		e   peer.Extensions
@@ -100,7 +100,7 @@ func TestPeerPortFromServicePort(t *testing.T) {
 	r.want(r.receive(server, indirect(nonce(peerNonce), port(5000))), "bubble own>other to other, nonce aaaaaaaa", "bubble own>other to peer-server, nonce n1")
 }
 
-// X-PP-07, X-PP-08, A-48: another random port of the peer is ignored while its path is valid, and taken when it was idle for 30 s; then
+// X-PP-07, X-PP-08, K-19, A-48: another random port of the peer is ignored while its path is valid, and taken when it was idle for 30 s; then
 // ours is given up. The same is no news. While there is no valid path a change is taken at once: a choice of ours, so that
 // a peer can correct its prediction.
 func TestPeerPortChanges(t *testing.T) {
@@ -159,7 +159,7 @@ func TestServicePortServes(t *testing.T) {
 	}
 }
 
-// X-PP-10, A-29: at the service port, trusted: a bubble on the same path is accepted; another that may be right is dropped while the path
+// X-PP-10, K-19, A-29: at the service port, trusted: a bubble on the same path is accepted; another that may be right is dropped while the path
 // is in use, and has the path given up after 30 s without any use, for an indirect bubble to find the new one.
 func TestServicePortMapping(t *testing.T) {
 	learn := func() *rig {
@@ -290,7 +290,7 @@ func TestPortRefresh(t *testing.T) {
 	r.openPorts(f, 0) // idle, and forgotten
 }
 
-// X-PP-14: no answer at all: 20 refreshes, then the peer is forgotten. Without an address nothing is sent.
+// X-PP-14, C-BUB-04: no answer at all: 20 refreshes, then the peer is forgotten. Without an address nothing is sent.
 func TestPortRefreshUnanswered(t *testing.T) {
 	r, c, f := portRig(t, ported)
 	lines := r.wait(time.Hour)
@@ -307,7 +307,7 @@ func TestPortRefreshUnanswered(t *testing.T) {
 	r.openPorts(f, 0)
 }
 
-// The Peer Refresh Timer begins with the first port, and Deadline knows it.
+// X-PP-01, X-PP-14: the Peer Refresh Timer begins with the first port, and Deadline knows it.
 func TestPortRefreshDeadline(t *testing.T) {
 	r, _, _ := portRig(t, ported)
 	r.wait(980 * time.Millisecond) // 1 s after it

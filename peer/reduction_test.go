@@ -24,7 +24,7 @@ func idleRig(t testing.TB, e peer.Extensions, at netip.AddrPort, ago time.Durati
 	return r
 }
 
-// X-SLR-01, X-SLR-02, X-SLR-04, A-32, K-16: data for an idle path waits while three solicitations go out, at 0, 2 and 4 s, then an indirect
+// X-SLR-01, X-SLR-02, X-SLR-04, ST-X-06, A-32, K-16: data for an idle path waits while three solicitations go out, at 0, 2 and 4 s, then an indirect
 // bubble. All count as bubbles, so there is one more pair.
 func TestSolicitation(t *testing.T) {
 	r := idleRig(t, reduced, peerMoved, 30*time.Second)
@@ -37,7 +37,7 @@ func TestSolicitation(t *testing.T) {
 	r.want(r.send(data(own, other, 4)), unreachable(4)...)
 }
 
-// X-SLR-01: 1 ns less than 30 s is not idle, and data that comes is as good as data that goes.
+// X-SLR-01, K-19: 1 ns less than 30 s is not idle, and data that comes is as good as data that goes.
 func TestSolicitationNotYet(t *testing.T) {
 	r := idleRig(t, reduced, peerMoved, 30*time.Second-1)
 	r.want(r.send(data(own, other, 2)), "data 2 own>other to 192.0.2.10:9999", "test own>other to 192.0.2.10:9999")

@@ -7,7 +7,7 @@ import (
 )
 
 // A flow in one direction never stalls: 20 s after the last reception the path is tried anew while packets go on, so that
-// the 30 s of K-07 do not run out. Each row is one kind of peer.
+// the 30 s of K-07 do not run out (X-COM-02). Each row is one kind of peer.
 func TestOneWayFlow(t *testing.T) {
 	for _, c := range []struct {
 		name   string

@@ -25,7 +25,7 @@ func TestSecondPath(t *testing.T) {
 	r.want(r.receive(peerMoved, r.reply()), "deliver data 2 other>own")
 }
 
-// The service port is better than the random port, in whatever order bubbles come from them. The random port counts on.
+// X-SNS-08: the service port is better than the random port, in whatever order bubbles come from them. The random port counts on.
 func TestSecondPathIsBetter(t *testing.T) {
 	r, _, _ := extendedRig(t, onlyNonces, restrictedNAT)
 	r.send(data(own, other, 1))
@@ -50,7 +50,7 @@ func TestSecondPathNeedsNonce(t *testing.T) {
 	r.want(r.wait(10 * time.Second))
 }
 
-// X-HP-04: data that comes from an alternate address before its bubble waits for that; from another private address it is dropped.
+// X-HP-04, X-HP-08, ST-X-05: data that comes from an alternate address before its bubble waits for that; from another private address it is dropped.
 func TestAlternateData(t *testing.T) {
 	r, _, _ := extendedRig(t, all, restrictedNAT)
 	r.receive(server, indirect(nonce(peerNonce), alternates(nearAt)))

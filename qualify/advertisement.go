@@ -19,6 +19,7 @@ var (
 	ErrClientID        = errors.New("its client identifier is not the one sent")
 	ErrUnsigned        = errors.New("the server does not do secure qualification; remove --secret-file if that is right")
 	ErrAuthValue       = errors.New("its authentication value is wrong: it is forged, or the server has another secret")
+	ErrKeyInvalid      = errors.New("the client's key is no longer valid")
 	ErrNoOrigin        = errors.New("it has no origin indication")
 	ErrDestination     = errors.New("its IPv6 destination is not the client's link-local address")
 	ErrPrefix          = errors.New("its prefix is not the server's Teredo prefix")
@@ -46,7 +47,12 @@ func (m *Machine) Inbound(now time.Time, from netip.AddrPort, p *teredo.Packet, 
 		m.refuse(from, err)
 		return err
 	}
-	m.keyInvalid = m.secure() && p.Auth.Confirmation != 0
+	if m.secure() && p.Auth.Confirmation != 0 { // C-SEC-04
+		m.refused = Refusal{From: from, Err: ErrKeyInvalid}
+		m.exchange = exchange{}
+		m.offline(now, fmt.Sprintf("the server says that the key of client %q is no longer valid: get a new one", m.cfg.ClientID))
+		return ErrKeyInvalid
+	}
 	m.answered(now, p.Origin, out)
 	return nil
 }

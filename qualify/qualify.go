@@ -86,11 +86,10 @@ type Machine struct {
 	rtt    time.Duration // of the last exchange that was answered at its first attempt
 	period time.Duration // the randomised refresh interval
 
-	failures   int // qualifications failed in a row
-	failure    string
-	refusal    Refusal // of this exchange
-	refused    Refusal // the latest of all
-	keyInvalid bool    // the server has said so in its latest advertisement (C-SEC-04)
+	failures int // qualifications failed in a row
+	failure  string
+	refusal  Refusal // of this exchange
+	refused  Refusal // the latest of all
 }
 
 // exchange is one router solicitation, sent up to N times, that waits for its advertisement.

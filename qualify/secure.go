@@ -20,7 +20,6 @@ func (m *Machine) SetSecret(now time.Time, clientID, secret []byte, out *teredo.
 		return err
 	}
 	m.cfg.ClientID, m.cfg.Secret = clientID, secret
-	m.keyInvalid = false
 	switch m.state {
 	case Initial:
 	case Qualified:
@@ -76,13 +75,4 @@ func (m *Machine) authenticate(p *teredo.Packet) error {
 		return ErrAuthValue
 	}
 	return nil
-}
-
-// warning passes on what the server has said of the key. Its advertisement counts all the same: the confirmation byte
-// says that a new key should be obtained (§5.2.2), and who is to be served is for the server to decide (C-SEC-04, A-25).
-func (m *Machine) warning() string {
-	if !m.keyInvalid {
-		return ""
-	}
-	return fmt.Sprintf("the server says that the key of client %q is no longer valid: get a new one", m.cfg.ClientID)
 }

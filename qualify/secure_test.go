@@ -57,7 +57,7 @@ func TestSecureSolicitationVector(t *testing.T) {
 func TestSecureQualification(t *testing.T) {
 	w := newWorld(t, secure)
 	w.qualify(mapped)
-	if s := w.status(); s.NAT != qualify.Restricted || s.Mapped != mapped || s.Warning != "" {
+	if s := w.status(); s.NAT != qualify.Restricted || s.Mapped != mapped {
 		t.Errorf("status %+v", s)
 	}
 	w.answer(w.single(w.tick()), moved) // C-MNT-02, C-MNT-04
@@ -194,36 +194,30 @@ func TestSecretLost(t *testing.T) {
 }
 
 // confirm answers with this confirmation byte.
-func (w *world) confirm(s solicitation, confirmation byte) []solicitation {
+func (w *world) confirm(s solicitation, confirmation byte) error {
 	w.t.Helper()
 	a := valid(s, mapped)
 	a.auth.Confirmation = confirmation
-	if err := w.deliver(a); err != nil {
-		w.t.Fatal(err)
-	}
-	return w.collect()
+	return w.deliver(a)
 }
 
+// C-SEC-04, A-25: an authentic answer that says that the key is no longer valid ends the service, and tells what to do.
 func TestConfirmation(t *testing.T) {
 	const want = `the server says that the key of client "client1" is no longer valid: get a new one`
+	refused := func(t *testing.T, w *world, s solicitation, confirmation byte) {
+		t.Helper()
+		if err := w.confirm(s, confirmation); err != qualify.ErrKeyInvalid {
+			t.Fatalf("error %v", err)
+		}
+		if s := w.expect(qualify.Offline); s.LastError != want || s.Refused.Err != qualify.ErrKeyInvalid || s.Address.IsValid() {
+			t.Errorf("status %+v", s)
+		}
+	}
 	for _, confirmation := range []byte{1, 255} {
 		w := newWorld(t, secure)
-		second := w.single(w.confirm(w.start(), confirmation)) // C-SEC-04, A-25
-		if got := w.expect(qualify.Starting).Warning; got != want {
-			t.Errorf("Warning = %q, want %q", got, want)
-		}
-		w.confirm(second, confirmation)
-		if s := w.expect(qualify.Qualified); s.Warning != want || s.LastError != "" {
-			t.Errorf("status %+v, want warning %q", s, want)
-		}
-		w.confirm(w.single(w.tick()), 0)
-		if got := w.expect(qualify.Qualified).Warning; got != "" {
-			t.Errorf("Warning = %q after a confirmation", got)
-		}
-		w.confirm(w.single(w.tick()), confirmation)
-		if got := w.expect(qualify.Qualified).Warning; got != want {
-			t.Errorf("Warning = %q in maintenance", got)
-		}
+		refused(t, w, w.start(), confirmation)
+		w.qualify(mapped)
+		refused(t, w, w.single(w.tick()), confirmation) // in maintenance
 	}
 	t.Run("from one who has not the secret", func(t *testing.T) {
 		w := newWorld(t, secure)
@@ -232,15 +226,12 @@ func TestConfirmation(t *testing.T) {
 		if err := w.deliver(a); err != qualify.ErrAuthValue {
 			t.Errorf("error %v", err)
 		}
-		if got := w.status().Warning; got != "" {
-			t.Errorf("Warning = %q", got)
-		}
+		w.expect(qualify.Starting)
 	})
 	t.Run("without a secret there is no key", func(t *testing.T) {
 		w := newWorld(t)
-		w.confirm(w.start(), 1)
-		if got := w.status().Warning; got != "" {
-			t.Errorf("Warning = %q", got)
+		if err := w.confirm(w.start(), 1); err != nil {
+			t.Errorf("error %v", err)
 		}
 	})
 }
@@ -257,10 +248,9 @@ func TestSetSecret(t *testing.T) {
 	t.Run("while qualified", func(t *testing.T) {
 		w := newWorld(t, secure)
 		w.qualify(mapped)
-		w.confirm(w.single(w.tick()), 1)
 		address := w.status().Address
 		s := w.single(set(w, "client2", "another secret"))
-		if s.to != port3544(server1) || w.expect(qualify.Qualified).Warning != "" {
+		if s.to != port3544(server1) || w.status().State != qualify.Qualified {
 			t.Errorf("asks %v, status %+v", s.to, w.status())
 		}
 		w.answer(s, mapped)

@@ -92,12 +92,12 @@ func TestSecureConversation(t *testing.T) {
 			c.server.SetSecrets(c.table("teredo-secret"))
 			c.m.Start(c.now, &c.out)
 			c.run(10 * time.Minute)
-			if s := c.expect(qualify.Qualified); s.Mapped != mapped || s.Warning != "" || s.Refused.Err != nil || len(c.drops) > 0 {
+			if s := c.expect(qualify.Qualified); s.Mapped != mapped || s.Refused.Err != nil || len(c.drops) > 0 {
 				t.Errorf("status %+v, the server dropped %v", s, c.drops)
 			}
 			c.now = keyExpiry
 			c.run(time.Minute)
-			if s := c.expect(qualify.Qualified); !strings.Contains(s.Warning, "get a new one") { // C-SEC-04, S-RS-06
+			if s := c.expect(qualify.Offline); !strings.Contains(s.LastError, "get a new one") { // C-SEC-04, S-RS-06
 				t.Errorf("status %+v after the key has expired", s)
 			}
 		})

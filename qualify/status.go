@@ -65,7 +65,6 @@ type Status struct {
 	Secondary netip.AddrPort // the server's other address, where the NAT was tested; invalid when there is none
 	Mapped    netip.AddrPort // as the primary server saw it last; invalid when not known
 	LastError string         // why it is not qualified, and what helps; empty when qualified
-	Warning   string         // what needs attention though it works: the server wants a new key; empty: nothing
 	Refused   Refusal        // the latest router advertisement that was refused
 	LastHeard time.Time      // last packet from the primary server; zero when there was none
 	RTT       time.Duration  // of the last exchange answered at its first attempt; 0 when there was none
@@ -76,7 +75,7 @@ type Status struct {
 func (m *Machine) Status(now time.Time) Status {
 	s := Status{
 		State: m.state, NAT: m.nat, Mapped: m.mapped, Secondary: m.secondary,
-		LastError: m.lastError(), Warning: m.warning(), Refused: m.refused,
+		LastError: m.lastError(), Refused: m.refused,
 		LastHeard: m.heard, RTT: m.rtt, Attempt: m.attempt(now),
 	}
 	if m.state == Qualified {

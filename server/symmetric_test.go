@@ -8,7 +8,7 @@ import (
 	"github.com/teredo-suite/teredo/teredo"
 )
 
-// the client of another server, behind a symmetric NAT, is seen at another port than its address says. Its indirect
+// S-RX-05, A-10: the client of another server, behind a symmetric NAT, is seen at another port than its address says. Its indirect
 // bubbles with a nonce are passed on to our clients, and nothing else of it is.
 func TestSymmetricNATAcrossServers(t *testing.T) {
 	moved := netip.AddrPortFrom(mappedA.Addr(), mappedA.Port()+1)

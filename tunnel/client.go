@@ -75,7 +75,6 @@ type Client struct {
 	discoveryAt netip.Addr     // local address at which local discovery is on
 	lookupError error
 	configError error
-	warning     string // logged last
 
 	determination determination
 	portMap       portMap
@@ -101,7 +100,7 @@ func NewClient(cfg ClientConfig) *Client {
 	c.ports.open = cfg.RandomPort
 	c.peers = peer.NewClient(now, peer.Config{
 		Capacity: clientPeers, Filter: c.filter(), Drops: drops, Rand: cfg.Rand,
-		Extensions: cfg.Extensions, Ports: peer.Ports{Open: c.openPort, Close: c.closePort},
+		Extensions: cfg.Extensions, Ports: peer.Ports{Open: c.openPort, Close: c.retirePort},
 	})
 	c.peers.SetSubnets(cfg.Network.Subnets)
 	c.table = c.peers.Table()
@@ -180,7 +179,6 @@ func (c *Client) follow(now time.Time) {
 	c.determine(now, s)
 	c.followOutside(s)
 	c.peers.SetNAT(c.knownNAT(s))
-	c.warn(s.Warning)
 	if s.State == c.state {
 		return
 	}

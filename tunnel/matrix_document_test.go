@@ -27,7 +27,8 @@ type cell struct {
 }
 
 // The matrix of RFC 6081 figure 1, measured. Every pair that the figure connects is connected, directly and by the extensions
-// that it names; the others connect as well or have their sender told. docs/nat-matrix.md is what was measured.
+// that it names (X-COM-01, X-SNS-09, X-UPNP-08, X-PP-12, X-SEQ-05); the others connect as well or have their sender told.
+// docs/nat-matrix.md is what was measured.
 func TestMatrix(t *testing.T) {
 	kinds, figure := natKinds(), figure1()
 	cells := make([][]cell, len(kinds))

@@ -58,7 +58,7 @@ func TestMatrixOneNAT(t *testing.T) {
 	}
 }
 
-// The example of RFC 6081 §6.5: behind a carrier's NAT without hairpinning are two more, and a client behind each. They meet at
+// X-HP-04, the example of RFC 6081 §6.5: behind a carrier's NAT without hairpinning are two more, and a client behind each. They meet at
 // the addresses that these NATs have given them on request; without those they cannot.
 func TestMatrixNestedNATs(t *testing.T) {
 	for _, carrier := range []natKind{natKinds()[0], natKinds()[2], natKinds()[5], natKinds()[7]} {

@@ -29,6 +29,7 @@ func TestMatrixProperties(t *testing.T) {
 		checkToldDestinations(t, records)
 		for _, c := range r.clients {
 			checkExtendedBubbles(t, records, c)
+			checkAlternates(t, records, c)
 		}
 	})
 }
@@ -157,7 +158,18 @@ func advertised(p natsim.Packet) (list []netip.AddrPort) {
 	}
 }
 
-// checkExtendedBubbles checks the limits of RFC 4380 §5.2.6 for a client with extensions. Of the bubbles from its service port,
+// checkAlternates checks that a client tells its alternate addresses in indirect bubbles only (W-TRL-04).
+func checkAlternates(t *testing.T, records []natsim.Record, c *natsim.Client) {
+	t.Helper()
+	for _, r := range records {
+		sent := r.Event == natsim.Sent && r.Hop == c.Host.Name() && !r.Packet.Native()
+		if sent && len(advertised(r.Packet)) > 0 && (r.Packet.Kind() != "bubble" || r.Packet.Dst.Port() != teredo.Port) {
+			t.Errorf("alternate addresses in what is no indirect bubble: %v", r)
+		}
+	}
+}
+
+// checkExtendedBubbles checks the limits of RFC 4380 §5.2.6 (C-BUB-03, C-BUB-04) for a client with extensions. Of the bubbles from its service port,
 // the direct ones that leave together count as one. Each goes with an indirect one at most, which an echo test may delay: those
 // are only counted. A new indirect bubble of the peer is answered at once, also within 2 s.
 func checkExtendedBubbles(t *testing.T, records []natsim.Record, c *natsim.Client) {
@@ -196,7 +208,7 @@ func checkExtendedBubbles(t *testing.T, records []natsim.Record, c *natsim.Clien
 	}
 }
 
-// A client that would need more random ports than it may have connects to as many peers as it has ports, and tells the senders
+// SEC-DOS-01: a client that would need more random ports than it may have connects to as many peers as it has ports, and tells the senders
 // to the others; later, when ports are closed, it connects to those.
 func TestMatrixManyPeers(t *testing.T) {
 	natsim.Test(t, 1, func(t *testing.T, in *natsim.Internet) {

@@ -14,6 +14,7 @@ const mostPorts = 32
 type ports struct {
 	open    func() (Conn, error) // opens a socket at a random port; nil: there is only the service port
 	conns   [1 + mostPorts]atomic.Pointer[Conn]
+	retired []uint8 // of the control goroutine: numbers of those to close when what it sends from them has left
 	readers sync.WaitGroup
 }
 
@@ -43,6 +44,18 @@ func (p *pump) openPort() (via uint8, port uint16, ok bool) {
 		return via, conn.LocalAddr().Port(), true
 	}
 	return 0, 0, false
+}
+
+// retirePort has carryOut close a random port, after what is yet to leave from it. Until then its number is taken, so that
+// nothing leaves from another port that gets it.
+func (p *pump) retirePort(via uint8) { p.ports.retired = append(p.ports.retired, via) }
+
+// closeRetired closes the ports that retirePort was told.
+func (p *pump) closeRetired() {
+	for _, via := range p.ports.retired {
+		p.closePort(via)
+	}
+	p.ports.retired = p.ports.retired[:0]
 }
 
 // closePort closes a random port.

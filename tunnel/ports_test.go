@@ -281,12 +281,12 @@ func TestShutdownClosesPorts(t *testing.T) {
 		ended := make(chan error)
 		go func() { ended <- p.run(ctx, portRules{p}) }()
 		time.Sleep(10 * time.Second)
-		if len(p.random) < 10 {
-			t.Errorf("%d ports were opened", len(p.random))
-		}
 		stop()
 		if err := <-ended; err != nil {
 			t.Error(err)
+		}
+		if len(p.random) < 10 {
+			t.Errorf("%d ports were opened", len(p.random))
 		}
 		for i, f := range append(p.random, p.service) {
 			if !f.isClosed() {

@@ -295,6 +295,7 @@ func (p *pump) carryOut() {
 		p.vias = append(p.vias, d.Via)
 	}
 	p.sendVia(p.messages, p.vias)
+	p.closeRetired()
 	p.packets = p.packets[:0]
 	for _, d := range p.out.TUN.Datagrams() {
 		p.packets = append(p.packets, d.Payload)

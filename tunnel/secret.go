@@ -30,11 +30,3 @@ func (c *Client) setSecret(now time.Time, clientID, secret []byte) error {
 	c.follow(now)
 	return nil
 }
-
-// warn logs what the server has said of the client's key, once.
-func (c *Client) warn(warning string) {
-	if warning != "" && warning != c.warning {
-		c.cfg.Log.Warn(warning, "server", c.servers.Primary)
-	}
-	c.warning = warning
-}

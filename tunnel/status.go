@@ -22,7 +22,6 @@ type ClientStatus struct {
 	PortPreserving  bool              `json:"port_preserving"`          // the mapped port is the local one
 	PortMapping     string            `json:"port_mapping"`             // at the gateway: protocol and external address, or none
 	LastError       string            `json:"last_error"`               // why it is not qualified, and what helps
-	Warning         string            `json:"warning,omitempty"`        // what needs attention though it works
 	LastRefused     string            `json:"last_refused,omitempty"`   // the latest router advertisement that was refused, and why
 	WaitingFor      string            `json:"waiting_for"`              // what it waits for now
 	RTTMillis       float64           `json:"server_rtt_ms"`            // of the last exchange with the server, 0: none
@@ -61,7 +60,7 @@ func (c *Client) status(now time.Time) ClientStatus {
 	s := ClientStatus{
 		State: q.State.String(), Address: q.Address, Local: c.conn.LocalAddr(), Mapped: q.Mapped, Server: c.servers.Primary,
 		NAT: q.NAT.String(), PortMapping: c.portMap.String(), LastError: q.LastError, WaitingFor: q.Attempt,
-		Warning: q.Warning, LastRefused: q.Refused.String(),
+		LastRefused:    q.Refused.String(),
 		RefreshSeconds: c.refreshInterval().Seconds(), RefreshState: c.determination.progress(),
 		RTTMillis: float64(q.RTT) / float64(time.Millisecond), HeardSeconds: -1,
 		Offloads: c.offloads(), Peers: c.peers.Len(), UptimeSeconds: now.Sub(c.started).Seconds(),

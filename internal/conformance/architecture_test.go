@@ -85,7 +85,7 @@ func TestImports(t *testing.T) {
 			case s.rules() && doesIO(p):
 				t.Errorf("%s imports %s: rules do no I/O", s.name, p)
 			case s.ships() && strings.HasPrefix(p, "math/rand"):
-				// W-ADDR-02, C-DCT-03: random bits that others must not guess come from crypto/rand.
+				// W-ADDR-02, C-DCT-03, X-SNS-10: random bits that others must not guess come from crypto/rand.
 				t.Errorf("%s imports %s: random numbers come from crypto/rand", s.name, p)
 			}
 		}

@@ -21,7 +21,7 @@ func testRecord(port uint16) record {
 	}
 }
 
-// X-UPNP-01: what one run notes, the next one reads.
+// X-UPNP-01, ST-X-02: what one run notes, the next one reads.
 func TestLedger(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "client.portmap")
 	l, err := openLedger(path)

@@ -75,7 +75,7 @@ func TestUPnP(t *testing.T) {
 	}
 }
 
-// Gateways that take no permanent mappings say so with various errors.
+// Gateways that take no permanent mappings say so with various errors (X-UPNP-02).
 func TestUPnPLease(t *testing.T) {
 	for _, code := range []int{402, 501, 725} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
