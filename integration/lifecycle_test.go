@@ -53,6 +53,9 @@ func TestStatusLifecycle(t *testing.T) {
 	if s.LastError != "" {
 		t.Errorf("last_error %q although qualified", s.LastError)
 	}
+	if addr, _ := w.teredoAddr("client1"); addr.String() != s.Address {
+		t.Errorf("after the restart: address %v on the interface, %q in the status", addr, s.Address)
+	}
 }
 
 // TestLateAddress starts a client on an address that its host gets only later, as happens at boot.

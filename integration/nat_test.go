@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,10 +17,12 @@ func TestNATs(t *testing.T) {
 		nat          lab.NAT
 		sameMapping  bool // two peers see the same mapping
 		fromStranger bool // a peer that the client has not sent to reaches it
+		samePort     bool // the first peer sees the client's own port
 	}{
-		{lab.PortRestricted, true, false},
-		{lab.FullCone, true, true},
-		{lab.Symmetric, false, false},
+		{lab.PortRestricted, true, false, true},
+		{lab.FullCone, true, true, true},
+		{lab.Symmetric, false, false, false},
+		{lab.PortPreservingSymmetric, false, false, true},
 	} {
 		t.Run(string(tt.nat), func(t *testing.T) {
 			t.Parallel()
@@ -30,6 +33,9 @@ func TestNATs(t *testing.T) {
 			relay := w.socket("relay", lab.RelayAddr+":3545")
 
 			mapped := send(t, client, server)
+			if got := strings.HasSuffix(mapped.String(), ":4000"); got != tt.samePort {
+				t.Errorf("mapping of port 4000: %v", mapped)
+			}
 			if got := reaches(t, relay, client, mapped); got != tt.fromStranger {
 				t.Errorf("a stranger reaches the client: %v, want %v", got, tt.fromStranger)
 			}

@@ -59,10 +59,10 @@ func (w *world) startRelay(who implementation) *lab.Process {
 	return p
 }
 
-// startClient starts a client, waits until it carries packets, and returns its Teredo address.
-func (w *world) startClient(host string, who implementation) (*lab.Process, netip.Addr) {
+// startClient starts a client, waits until it carries packets, and returns its Teredo address. Flags are for ours.
+func (w *world) startClient(host string, who implementation, flags ...string) (*lab.Process, netip.Addr) {
 	w.t.Helper()
-	argv := w.clientCommand(host)
+	argv := w.clientCommand(host, flags...)
 	if who == miredo {
 		argv = w.miredo("miredo", host,
 			"RelayType client", "InterfaceName "+tun, "ServerAddress "+lab.ServerAddr)

@@ -30,10 +30,16 @@ type world struct {
 // newWorld lays out a lab whose two NATs are of the same kind.
 func newWorld(t *testing.T, nat lab.NAT) *world {
 	t.Helper()
+	return newWorldBehind(t, nat, nat)
+}
+
+// newWorldBehind lays out a lab whose clients are behind NATs of two kinds.
+func newWorldBehind(t *testing.T, nat1, nat2 lab.NAT) *world {
+	t.Helper()
 	if reason := os.Getenv(skipReason); reason != "" {
 		t.Skip(reason)
 	}
-	l, err := lab.New(nat, nat)
+	l, err := lab.New(nat1, nat2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +73,7 @@ func (w *world) explain() {
 			w.t.Logf("%s:\n%s", p.Name, p.Tail(40))
 		}
 	}
-	for _, host := range []string{"client1", "client2"} {
+	for _, host := range []string{"client1", "client2", neighbour} {
 		if _, err := os.Stat(w.control(host)); err == nil {
 			w.t.Logf("status of %s: %s", host, w.query(host, "client", "status"))
 			w.t.Logf("peers of %s: %s", host, w.query(host, "client", "peers"))

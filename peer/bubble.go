@@ -55,6 +55,7 @@ func (c *Client) sendBubble(p *Peer, via uint8, to netip.AddrPort, out *Output) 
 		if x.nonceReceived != [4]byte{} {
 			b = teredo.AppendNonceTrailer(b, x.nonceReceived)
 		}
+		x.portUsed = x.portUsed || via != 0
 		if via != 0 && x.randomPort != 0 {
 			b = teredo.AppendRandomPortTrailer(b, x.randomPort)
 		}
@@ -71,7 +72,7 @@ func (c *Client) sendIndirect(p *Peer, now Stamp, out *Output) {
 		x := p.extend()
 		x.nonceSent = c.newNonce()
 		b = teredo.AppendNonceTrailer(b, x.nonceSent)
-		if c.cfg.Extensions.Hairpinning && !p.valid(now) && c.nat.Local.Addr().Is4() {
+		if c.cfg.Extensions.Hairpinning && c.nat.Local.Addr().Is4() {
 			b = c.appendAlternates(b)
 		}
 		if x.randomPort != 0 {
@@ -119,6 +120,10 @@ func (c *Client) indirectBubble(now Stamp, src key, trailing []byte, out *Output
 			x.setAlternates(said.alternates[:said.nalternate])
 		}
 	}
+	if c.sequential() && p.trusted() && !p.valid(now) {
+		p.path.Store(0)
+		c.resetPort(p) // our NAT may have forgotten the mapping that was predicted
+	}
 	at, ok := p.search().mayBubble(Stamp(p.sent.Load()), now)
 	if !ok || at > now && !fresh {
 		return drop.None
@@ -135,12 +140,12 @@ func (c *Client) indirectBubble(now Stamp, src key, trailing []byte, out *Output
 }
 
 // mayTry reports whether a bubble may go to an address that a peer says it has. Private ones are what hairpinning is for
-// (X-HP-07); our own, broadcast and the like are not (X-HP-09).
+// (X-HP-07); our own, broadcast and the like are not (X-HP-09). Those that are not unicast have had the bubble dropped.
 func (c *Client) mayTry(a netip.AddrPort) bool {
 	ip := a.Addr()
 	private := teredo.Filter{Permit: []netip.Prefix{netip.PrefixFrom(ip, 32)}, Broadcasts: c.cfg.Filter.Broadcasts}
 	return ip != c.nat.Local.Addr() && a != c.mapped && a != c.nat.External && private.Global(ip) &&
-		!ip.IsLoopback() && a.Port() != 0 && a.Port() != teredo.Port
+		a.Port() != teredo.Port
 }
 
 // directBubble handles a bubble of a Teredo peer that came directly (RFC 4380 §5.2.3, RFC 6081 §5.2.4.4, §5.3.4.1, §5.4.4.5,
@@ -211,8 +216,12 @@ func (c *Client) solicit(p *Peer, now Stamp, out *Output) bool {
 	if x.solicited < solicitations {
 		return true
 	}
-	p.path.Store(0)            // as if nothing had been established
-	s.sent = transmissions - 2 // two pairs of bubbles are left
+	// As if nothing had been established: behind a symmetric NAT it takes two pairs of bubbles and an answer to find the path
+	// anew, for which there would be no room beside three solicitations (§5.7.2).
+	p.path.Store(0)
+	s.nbubbles = 0
+	s.countBubble(now)
+	s.sent = transmissions - 2 // two pairs are left
 	c.resetPort(p)
 	if c.refusePeer(p.addr()) != drop.None {
 		return true // known on the subnet only

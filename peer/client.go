@@ -283,8 +283,7 @@ func (c *Client) direct(now Stamp, src key, from netip.AddrPort, via uint8, pack
 // address says. Once the service port serves, a random port is not needed.
 func (c *Client) learn(p *Peer, from netip.AddrPort, via uint8, now Stamp, out *Output) {
 	if x := p.ext; x != nil {
-		x.receivedPrimary = x.receivedPrimary || via == 0
-		x.receivedRandom = via != 0
+		x.receivedPrimary, x.receivedRandom = via == 0, via != 0
 		x.echo = echoTest{} // X-SEQ-07
 		if via == 0 {
 			c.closePort(p)

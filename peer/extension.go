@@ -54,10 +54,11 @@ type extension struct {
 
 	via             uint8  // our random port for the peer; zero: none is open
 	localPort       uint16 // its number
+	portUsed        bool   // something has left from it, for which the NAT has made a mapping
 	randomPort      uint16 // its predicted external number, as advertised; zero: not known
 	peerRandomPort  uint16 // the peer's, as advertised
-	receivedPrimary bool   // a direct bubble came at the service port
-	receivedRandom  bool   // a direct bubble came at the random port
+	receivedPrimary bool   // the peer was last heard at the service port
+	receivedRandom  bool   // or at the random port
 	refreshes       uint8  // direct bubbles since data was last sent (§5.4.2.1)
 	dataSent        uint64 // count of data packets at the last refresh
 

@@ -34,7 +34,7 @@ var (
 	upnpNAT       = peer.NAT{Local: ownLocal, Symmetric: true, PortMapping: true}
 )
 
-// randomPorts hands out random ports: number 40001 with via 1, and so on, each via again when it was closed.
+// randomPorts hands out random ports: number 40001 with via 1, and so on, each once.
 type randomPorts struct {
 	testing.TB
 	open   map[uint8]bool
@@ -48,10 +48,10 @@ func (f *randomPorts) ports() peer.Ports {
 			if len(f.open) >= f.most {
 				return 0, 0, false
 			}
-			for via = 1; f.open[via]; via++ {
+			f.opened++
+			for via = uint8(f.opened); via == 0 || f.open[via]; via++ {
 			}
 			f.open[via] = true
-			f.opened++
 			return via, uint16(40000 + f.opened), true
 		},
 		Close: func(via uint8) {

@@ -135,6 +135,20 @@ func TestSearchForLocalPeer(t *testing.T) {
 		"6s deliver unreachable server>own, data 1 own>"+nearby.String(), "6s drop 1 no-path") // four in 300 s, with the greeting
 }
 
+// A direct bubble that answers an indirect one goes to the mapping in the address, also when the path is the local one, unless
+// bubbles carry nonces.
+func TestDirectBubbleToLocalPeer(t *testing.T) {
+	r, c := lanRig(t)
+	r.discovered(c, nearAt, announcement(nearby))
+	r.wait(time.Second)
+	r.receive(nearAt, bubble(nearby, own))
+	r.wait(3 * time.Second)
+	got := r.receive(server, via(peerServer, bubble(nearby, own)))
+	if want := "bubble own>" + nearby.String() + " to 192.0.2.1:5000"; len(got) != 3 || got[0] != want {
+		t.Errorf("%q, want first %q", got, want)
+	}
+}
+
 // C-TX-08: for a local peer its own endpoint may be non-global, but nothing else that its address says.
 func TestLocalPeerWithNonGlobalAddress(t *testing.T) {
 	r, c := lanRig(t)

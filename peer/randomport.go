@@ -65,7 +65,7 @@ func (c *Client) openPort(p *Peer, now Stamp) bool {
 	if len(c.ports) == 0 {
 		c.nextRefresh = now + portRefreshEvery
 	}
-	x.via, x.localPort = via, port
+	x.via, x.localPort, x.portUsed = via, port, false
 	c.ports[via] = p
 	return true
 }
@@ -98,8 +98,8 @@ func (c *Client) heedRandomPort(p *Peer, port uint16, now Stamp) {
 	if port == 0 || port == x.peerRandomPort || !c.cfg.Extensions.PortPreserving || x.peerRandomPort != 0 && p.valid(now) {
 		return
 	}
-	if x.peerRandomPort != 0 && c.preserving() {
-		c.resetPort(p)
+	if x.peerRandomPort != 0 && c.preserving() && x.portUsed {
+		c.resetPort(p) // a port that was opened since then and is still unused will do, or both sides would never settle on two
 	}
 	x.peerRandomPort = port
 }

@@ -93,6 +93,10 @@ func TestPeerPortFromServicePort(t *testing.T) {
 		r.want(r.receive(server, indirect(nonce(peerNonce), trailer)), "bubble own>other to other, nonce aaaaaaaa",
 			"bubble own>other to peer-server, nonce n1", "bubble own>other to 192.0.2.10:5000, nonce aaaaaaaa")
 		r.openPorts(f, 0)
+		r.wait(time.Second)
+		r.receive(peerPort, with(nonce(r.lastNonce())))
+		r.wait(2 * time.Second)
+		r.want(r.receive(server, indirect(nonce(peerNonce2), trailer)), "bubble own>other to 192.0.2.10:5000, nonce bbbbbbbb")
 	}
 	r, _, _ := extendedRig(t, onlyNonces, restrictedNAT)
 	r.want(r.receive(server, indirect(nonce(peerNonce), port(5000))), "bubble own>other to other, nonce aaaaaaaa", "bubble own>other to peer-server, nonce n1")
@@ -104,7 +108,7 @@ func TestPeerPortFromServicePort(t *testing.T) {
 // ours is given up. The same is no news. While there is no valid path a change is taken at once: a choice of ours, so that
 // a peer can correct its prediction.
 func TestPeerPortChanges(t *testing.T) {
-	const told = "bubble own>other to 192.0.2.10:6000 from port 1, nonce bbbbbbbb, port "
+	const told = "bubble own>other to 192.0.2.10:6000 from port 2, nonce bbbbbbbb, port "
 	r, _, f := portRig(t, ported)
 	r.wait(29 * time.Second)
 	r.want(r.receive(server, indirect(nonce(peerNonce2), port(6000))), "bubble own>other to 192.0.2.10:5000 from port 1, nonce bbbbbbbb, port 40001")
@@ -192,6 +196,31 @@ func TestServicePortTakesOver(t *testing.T) {
 	r.want(r.receiveAt(1, peerPort, data(other, own, 3)), "drop 1 unknown-peer")
 }
 
+// X-PP-11: so it does when the service port had served before, and the random port since.
+func TestServicePortTakesOverAgain(t *testing.T) {
+	r, _, f := extendedRig(t, ported, preservingNAT)
+	r.receive(peerMapped, bubble(other, own))
+	r.wait(40 * time.Second)
+	r.receive(server, indirect(nonce(peerNonce), port(5000)))
+	r.receiveAt(1, peerPort, with(nonce(r.lastNonce())))
+	r.want(r.send(data(own, other, 1)), "data 1 own>other to 192.0.2.10:5000 from port 1")
+	r.want(r.receive(peerMapped, bubble(other, own)))
+	r.openPorts(f, 0)
+	r.want(r.send(data(own, other, 2)), "data 2 own>other to other")
+}
+
+// X-SLR-02, X-PP-04: when an idle path through a random port does not answer, it is given up with the port.
+func TestSolicitationFromPort(t *testing.T) {
+	r, _, f := portRig(t, plain)
+	r.wait(29 * time.Second)
+	r.receiveAt(1, peerPort, bubble(other, own))
+	r.wait(33 * time.Second) // refreshed 2 s ago
+	const solicitation = "bubble own>other to 192.0.2.10:5000 from port 1, nonce aaaaaaaa, solicits"
+	r.want(r.send(data(own, other, 2)), solicitation)
+	r.want(r.wait(5*time.Second), "2s "+solicitation, "4s "+solicitation, "4s bubble own>other to peer-server, nonce n2, port 40002")
+	r.openPorts(f, 1)
+}
+
 // X-PP-12, X-PP-15: a bubble at the random port with the nonce makes the path: data goes by it, both ways, and bubbles too.
 func TestRandomPortPath(t *testing.T) {
 	r, _, f := portRig(t, ported)
@@ -237,11 +266,12 @@ func TestRandomPortMapping(t *testing.T) {
 	r.want(r.receiveAt(1, peerPort, bubble(other, own)))
 	r.wait(3 * time.Second)
 	r.want(r.receiveAt(1, peerMapped, bubble(other, own)), "bubble own>other to other, nonce aaaaaaaa",
-		"bubble own>other to 192.0.2.10:5000 from port 1, nonce aaaaaaaa, port 40002",
+		"bubble own>other to 192.0.2.10:5000 from port 2, nonce aaaaaaaa, port 40002",
 		"bubble own>other to peer-server, nonce n2, port 40002")
 	r.openPorts(f, 1)
-	r.want(r.receiveAt(1, peerPort, with(nonce(r.lastNonce()))))
-	r.want(r.send(data(own, other, 2)), "data 2 own>other to 192.0.2.10:5000 from port 1")
+	r.want(r.receiveAt(1, peerPort, with(nonce(r.lastNonce()))), "drop 1 unknown-peer") // too late
+	r.want(r.receiveAt(2, peerPort, with(nonce(r.lastNonce()))))
+	r.want(r.send(data(own, other, 2)), "data 2 own>other to 192.0.2.10:5000 from port 2")
 }
 
 // X-PP-13, X-SLR-03: a solicitation that has the path given up has no answer, for there is no path to answer by.

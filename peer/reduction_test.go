@@ -25,7 +25,7 @@ func idleRig(t testing.TB, e peer.Extensions, at netip.AddrPort, ago time.Durati
 }
 
 // X-SLR-01, X-SLR-02, X-SLR-04, ST-X-06, A-32, K-16: data for an idle path waits while three solicitations go out, at 0, 2 and 4 s, then an indirect
-// bubble. All count as bubbles, so there is one more pair.
+// bubble, as if nothing had been established: it is the first that counts, and two pairs follow.
 func TestSolicitation(t *testing.T) {
 	r := idleRig(t, reduced, peerMoved, 30*time.Second)
 	const solicitation = "bubble own>other to 192.0.2.10:9999, solicits"
@@ -33,8 +33,11 @@ func TestSolicitation(t *testing.T) {
 	r.want(r.send(data(own, other, 3)))
 	r.want(r.wait(30*time.Second), "2s "+solicitation, "4s "+solicitation, "4s bubble own>other to peer-server, nonce n2",
 		"6s bubble own>other to other", "6s bubble own>other to peer-server, nonce n3",
-		"8s "+unreachable(2)[0], "8s "+unreachable(3)[0], "8s drop 2 no-path")
-	r.want(r.send(data(own, other, 4)), unreachable(4)...)
+		"8s bubble own>other to other", "8s bubble own>other to peer-server, nonce n4",
+		"10s "+unreachable(2)[0], "10s "+unreachable(3)[0], "10s drop 2 no-path")
+	r.want(r.send(data(own, other, 4)), "bubble own>other to other", "bubble own>other to peer-server, nonce n5")
+	r.want(r.wait(10*time.Second), "2s "+unreachable(4)[0], "2s "+unreachable(4)[1])
+	r.want(r.send(data(own, other, 5)), unreachable(5)...)
 }
 
 // X-SLR-01, K-19: 1 ns less than 30 s is not idle, and data that comes is as good as data that goes.
@@ -64,8 +67,17 @@ func TestSolicitationAnswered(t *testing.T) {
 			})
 		}
 	}
+	// The next time there are three solicitations again.
+	r := idleRig(t, reduced, peerMapped, time.Minute)
+	for n := range uint32(3) {
+		const solicitation = "bubble own>other to other, solicits"
+		r.want(r.send(data(own, other, n)), solicitation)
+		r.want(r.wait(3*time.Second), "2s "+solicitation)
+		r.receive(peerMapped, bubble(other, own))
+		r.wait(time.Minute)
+	}
 	// When only the indirect bubble got through, its answer has the nonce.
-	r := idleRig(t, reduced, peerMoved, time.Minute)
+	r = idleRig(t, reduced, peerMoved, time.Minute)
 	r.send(data(own, other, 2))
 	r.wait(5 * time.Second)
 	again := netip.MustParseAddrPort("192.0.2.10:9001")

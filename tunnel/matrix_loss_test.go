@@ -88,18 +88,21 @@ func (p *pairing) exchange(within time.Duration) {
 }
 
 // After a silence every pair connects again: a short one, through which the NATs keep their mappings, and long ones, after which
-// they, or we, have forgotten everything (X-SLR-01).
+// the NATs, or the clients, have forgotten everything (X-SLR-01, X-SLR-02).
 func TestMatrixSilence(t *testing.T) {
 	eachConnected(t, func(t *testing.T, from, to natKind, smooth outcome) {
-		for _, silence := range []time.Duration{45 * time.Second, 4 * time.Minute, 6 * time.Minute, 20 * time.Minute} {
-			t.Run(silence.String(), func(t *testing.T) {
-				natsim.Test(t, 1, func(t *testing.T, in *natsim.Internet) {
-					p := pair(in, from, to, allExtensions(), 1)
-					p.connect()
-					time.Sleep(silence)
-					p.exchange(connectWithin)
+		for _, lifetime := range []time.Duration{time.Minute, 5 * time.Minute} {
+			for _, silence := range []time.Duration{45 * time.Second, 90 * time.Second, 4 * time.Minute, 6 * time.Minute, 12 * time.Minute, 20 * time.Minute} {
+				from.cfg.Lifetime, to.cfg.Lifetime = lifetime, lifetime
+				t.Run(fmt.Sprintf("%v, NATs forget after %v", silence, lifetime), func(t *testing.T) {
+					natsim.Test(t, 1, func(t *testing.T, in *natsim.Internet) {
+						p := pair(in, from, to, allExtensions(), 1)
+						p.connect()
+						time.Sleep(silence)
+						p.exchange(connectWithin)
+					})
 				})
-			})
+			}
 		}
 	})
 }

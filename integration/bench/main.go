@@ -26,7 +26,7 @@ func main() {
 
 func run() (int, error) {
 	quick := flag.Bool("quick", false, "take less than two minutes; the figures are rough")
-	only := flag.String("only", "", "measure one group: path, server or crowd")
+	only := flag.String("only", "", "measure one group: rtt, tcp, udp, server or crowd")
 	out := flag.String("out", "bench", "folder for results.json and results.svg")
 	flag.Parse()
 	if !lab.Isolated() {
@@ -46,11 +46,11 @@ func run() (int, error) {
 	if *quick {
 		p = short
 	}
-	b := &bench{bin: filepath.Dir(self), plan: p, results: newResults(p, *quick)}
+	b := &bench{bin: filepath.Dir(self), only: *only, plan: p, results: newResults(p, *quick)}
 	if err := b.check(); err != nil {
 		return 0, err
 	}
-	if err := b.measure(*only); err != nil {
+	if err := b.measure(); err != nil {
 		return 0, err
 	}
 	if err := b.results.print(os.Stdout); err != nil {

@@ -25,6 +25,10 @@ const (
 
 // million measures a relay that has very many live peers at once.
 func (b *bench) million() (err error) {
+	if !b.wants("crowd") {
+		return nil
+	}
+	progress("a relay with many peers")
 	s, err := newScene(b.bin, ours)
 	if err != nil {
 		return err

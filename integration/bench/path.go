@@ -13,6 +13,9 @@ const eight = 8
 
 // path measures what packets pass through: client and relay.
 func (b *bench) path(who implementation) (err error) {
+	if !b.wants("rtt") && !b.wants("tcp") && !b.wants("udp") {
+		return nil
+	}
 	s, err := newScene(b.bin, who)
 	if err != nil {
 		return err
@@ -23,14 +26,17 @@ func (b *bench) path(who implementation) (err error) {
 		return err
 	}
 	for _, step := range []struct {
-		what string
-		run  func() error
+		group, what string
+		run         func() error
 	}{
-		{"round-trip times", t.roundTrips},
-		{"TCP with the native host", t.withNative},
-		{"TCP with other clients", t.withClients},
-		{"packet rates", t.packetRates},
+		{"rtt", "round-trip times", t.roundTrips},
+		{"tcp", "TCP with the native host", t.withNative},
+		{"tcp", "TCP with other clients", t.withClients},
+		{"udp", "packet rates", t.packetRates},
 	} {
+		if !b.wants(step.group) {
+			continue
+		}
 		progress("  %s", step.what)
 		if err := step.run(); err != nil {
 			return fmt.Errorf("%s: %w", step.what, err)

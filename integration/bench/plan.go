@@ -41,7 +41,8 @@ const (
 
 // bench is one run.
 type bench struct {
-	bin string
+	bin  string
+	only string // the one group to measure; empty: all of them
 	plan
 	*results
 }
@@ -59,32 +60,20 @@ func (b *bench) check() error {
 	return nil
 }
 
-// measure fills the results. Only, if not empty, names the one group to measure.
-func (b *bench) measure(only string) error {
+// measure fills the results.
+func (b *bench) measure() error {
 	for round := range b.rounds {
 		for _, who := range []implementation{ours, miredo} {
 			progress("round %d of %d: %s", round+1, b.rounds, who)
-			for _, group := range []struct {
-				name string
-				run  func(implementation) error
-			}{{"path", b.path}, {"server", b.server}} {
-				if only != "" && only != group.name {
-					continue
-				}
-				if err := group.run(who); err != nil {
-					return fmt.Errorf("measure %s, %s: %w", group.name, who, err)
-				}
+			if err := errors.Join(b.path(who), b.server(who)); err != nil {
+				return fmt.Errorf("measure %s: %w", who, err)
 			}
 		}
 	}
-	if only != "" && only != "crowd" {
-		return nil
-	}
-	progress("a relay with many peers")
-	if err := b.million(); err != nil {
-		return fmt.Errorf("measure a relay with many peers: %w", err)
-	}
-	return nil
+	return b.million()
 }
+
+// wants reports whether a group of quantities is to be measured.
+func (b *bench) wants(group string) bool { return b.only == "" || b.only == group }
 
 func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }

@@ -83,21 +83,17 @@ func (r *results) rows() (rows []row) {
 			Ours: s[ours].summary(), Miredo: s[miredo].summary(),
 		}
 		own, other := s[ours].median(), s[miredo].median()
-		if own == 0 {
-			rows = append(rows, line)
-			continue
-		}
-		switch q.goal {
-		case oursOverMiredo:
+		switch compared := own > 0 && other > 0; {
+		case q.goal == oursOverMiredo && compared:
 			line.Ratio, line.better = own/other, own/other
-		case miredoOverOurs:
+		case q.goal == miredoOverOurs && compared:
 			line.Ratio, line.better = other/own, other/own
-		case oursAtMost:
+		case q.goal == oursAtMost && compared:
 			line.Ratio, line.better = own/other, other/own
-		case overFew:
+		case q.goal == overFew:
 			line.Ratio = own / r.samples[fewKey][ours].median()
 		}
-		if q.goal != none {
+		if line.Ratio > 0 || q.goal == value {
 			line.Target, line.Met = q.judge(line.Ratio, own)
 		}
 		rows = append(rows, line)

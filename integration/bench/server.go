@@ -16,6 +16,9 @@ const window = 1024
 // server measures router advertisements: how many in a second, and how many in a second of the server's processor time.
 // They go to one client behind its NAT, and to many clients in turn.
 func (b *bench) server(who implementation) (err error) {
+	if !b.wants("server") {
+		return nil
+	}
 	progress("  router advertisements")
 	s, err := newScene(b.bin, who)
 	if err != nil {
