@@ -40,7 +40,7 @@ func Listen(local netip.AddrPort, o Options) (*Conn, error) {
 	if err != nil {
 		return nil, explain(local, os.NewSyscallError("socket", err))
 	}
-	if err = bind(fd, local, o.Shared); err != nil {
+	if err = bind(fd, local); err != nil {
 		// The socket was not used.
 		_ = unix.Close(fd)
 		return nil, explain(local, err)
@@ -48,12 +48,7 @@ func Listen(local netip.AddrPort, o Options) (*Conn, error) {
 	return newConn(fd, o)
 }
 
-func bind(fd int, local netip.AddrPort, shared bool) error {
-	if shared {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
-			return os.NewSyscallError("setsockopt", err)
-		}
-	}
+func bind(fd int, local netip.AddrPort) error {
 	return os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrInet4{Addr: local.Addr().As4(), Port: int(local.Port())}))
 }
 

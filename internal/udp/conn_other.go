@@ -25,7 +25,7 @@ func Listen(local netip.AddrPort, o Options) (*Conn, error) {
 	if err := checkLocal(local.Addr()); err != nil {
 		return nil, err
 	}
-	if o.GSO == offload.On || o.GRO == offload.On || o.Shared {
+	if o.GSO == offload.On || o.GRO == offload.On {
 		return nil, errors.New("this system has no UDP offload; use --udp-gso and --udp-gro with auto or off")
 	}
 	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(local))

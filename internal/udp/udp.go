@@ -32,9 +32,6 @@ func (m *Message) size() int { return m.N + len(m.Tail) }
 type Options struct {
 	GSO offload.Mode // send bursts as one unit (UDP_SEGMENT)
 	GRO offload.Mode // receive bursts as one unit (UDP_GRO)
-	// Shared lets other sockets of this user have the same address and port. The kernel spreads remotes over them
-	// (SO_REUSEPORT).
-	Shared bool
 }
 
 // Offloads are the offloads that a socket uses now.

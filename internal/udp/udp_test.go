@@ -160,20 +160,6 @@ func TestLargest(t *testing.T) {
 	expect(t, rx, tx.LocalAddr(), 4, ms)
 }
 
-// Several sockets may share an address if all of them say so.
-func TestShared(t *testing.T) {
-	first := openWith(t, Options{Shared: true})
-	second, err := Listen(first.LocalAddr(), Options{Shared: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer second.Close()
-	if third, err := Listen(first.LocalAddr(), Options{}); err == nil {
-		third.Close()
-		t.Error("a socket that does not share has the same address")
-	}
-}
-
 func TestInvalidRemote(t *testing.T) {
 	tx, rx := open(t), open(t)
 	good := messages(rx.LocalAddr(), 4, 64)
