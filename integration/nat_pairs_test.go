@@ -56,7 +56,7 @@ func TestNATPairs(t *testing.T) {
 }
 
 // TestSymmetricNATNative lets a client behind a symmetric NAT and a native host find each other through our relay, which
-// knows the client's packets by a source that nobody can guess.
+// knows the client's packets by a source that nobody can guess (A-11, R-RX-02).
 func TestSymmetricNATNative(t *testing.T) {
 	t.Parallel()
 	for _, nat := range []lab.NAT{lab.Symmetric, lab.PortPreservingSymmetric} {

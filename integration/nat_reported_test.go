@@ -47,3 +47,19 @@ func TestNATReported(t *testing.T) {
 		})
 	}
 }
+
+// TestHairpinningReported checks whether our client sees that the NAT turns round what is sent to its own mapping.
+func TestHairpinningReported(t *testing.T) {
+	t.Parallel()
+	for hairpins, want := range map[bool]string{false: "no", true: "yes"} {
+		t.Run(want, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, lab.PortRestricted)
+			w.record()
+			w.addNeighbour(hairpins)
+			w.startServer(ours)
+			w.startClient("client1", ours)
+			w.untilStatus(startTimeout, "client1", "hairpinning "+want, func(s clientStatus) bool { return s.Hairpinning == want })
+		})
+	}
+}

@@ -155,13 +155,14 @@ func (w *world) query(host, role, what string) string {
 
 // clientStatus is what tests read of a client's status.
 type clientStatus struct {
-	State     string `json:"state"`
-	Address   string `json:"address"`
-	Local     string `json:"local"`
-	Mapped    string `json:"mapped"`
-	Server    string `json:"server"`
-	NAT       string `json:"nat"`
-	LastError string `json:"last_error"`
+	State       string `json:"state"`
+	Address     string `json:"address"`
+	Local       string `json:"local"`
+	Mapped      string `json:"mapped"`
+	Server      string `json:"server"`
+	NAT         string `json:"nat"`
+	Hairpinning string `json:"hairpinning"`
+	LastError   string `json:"last_error"`
 }
 
 // status reads the status of our client on a host.

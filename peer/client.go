@@ -239,8 +239,9 @@ func (c *Client) inbound(now Stamp, from netip.AddrPort, via uint8, pkt *teredo.
 	return c.direct(now, src, from, via, pkt.IPv6, out)
 }
 
-// knows reports whether from is the path to a peer, or where it said to be on our subnet. Only local peers and those found
-// by hairpinning have a path with a non-global address, and keep it when they cease to announce themselves.
+// knows reports whether from is the path of a peer, or where it said to be on our subnet. A path that has a non-global address
+// was found by local discovery, at an alternate address, or by a bubble with the nonce of our last indirect one, which proves
+// any source, also without the hairpinning extension. It stays when the peer ceases to announce itself.
 func (c *Client) knows(p *Peer, from netip.AddrPort, via uint8, now Stamp) bool {
 	return p != nil && (p.isAt(from, via) || c.isLocalAt(p, from, now))
 }

@@ -121,6 +121,7 @@ func (m *Machine) lossAdvice() string {
 // symmetric ends qualification behind a NAT whose mappings depend on the destination: without the extension for such NATs
 // the service cannot be used (C-QUAL-08).
 func (m *Machine) symmetric(now time.Time, second netip.AddrPort, out *teredo.Outbox) {
+	m.noteSequence(second)
 	if m.cfg.SymmetricNAT {
 		m.qualified(now, m.mapped, Symmetric, out)
 		return

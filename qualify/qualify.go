@@ -1,6 +1,6 @@
 // Package qualify is what a Teredo client asks its server: the qualification procedure of RFC 4380 §5.2.1, secure where
 // both share a secret (§5.2.2), and the maintenance procedure of §5.2.5, as changed by RFC 5991 §3.2 (no cone phase) and
-// RFC 6081 §5.1.1 (refresh interval); and the determination of the refresh interval (§5.2.7).
+// RFC 6081 §5.1.1 (refresh interval); the determination of the refresh interval (§5.2.7); and a test for hairpinning.
 //
 // Machine is without I/O and without a clock. The caller passes the time and what arrived, sends the datagrams that
 // the machine leaves in the Outbox, and calls Tick when Deadline has come. One call does one step: it leaves at most one
@@ -16,7 +16,6 @@
 package qualify
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -73,13 +72,14 @@ type Machine struct {
 	secondary netip.AddrPort // invalid when there is none to ask
 	guessed   bool           // the secondary is the address after the primary, not a configured one
 
-	state    State
-	nat      NAT
-	mapped   netip.AddrPort // as learned since qualification last began
-	address  teredo.Address // the last address built; kept while offline, so that the same mapping gets the same address
-	cone     bool           // the cone bit of solicitations, and of the address once qualified (C-QUAL-12, C-MNT-02)
-	exchange exchange
-	wake     time.Time // when Tick has something to do; meaningless while Initial
+	state      State
+	nat        NAT
+	sequential Verdict        // of the last symmetric NAT
+	mapped     netip.AddrPort // as learned since qualification last began
+	address    teredo.Address // the last address built; kept while offline, so that the same mapping gets the same address
+	cone       bool           // the cone bit of solicitations, and of the address once qualified (C-QUAL-12, C-MNT-02)
+	exchange   exchange
+	wake       time.Time // when Tick has something to do; meaningless while Initial
 
 	heard  time.Time     // last packet from the primary server (C-RX-03)
 	asked  time.Time     // last solicitation to it
@@ -118,9 +118,7 @@ func New(cfg Config) (*Machine, error) {
 	if cfg.Local == nil {
 		cfg.Local = func() netip.AddrPort { return netip.AddrPort{} }
 	}
-	if cfg.Rand == nil {
-		cfg.Rand = func(b []byte) { rand.Read(b) } // never fails
-	}
+	cfg.Rand = orCrypto(cfg.Rand)
 	if err := checkServer(&cfg.Filter, "server", cfg.Server); err != nil {
 		return nil, err
 	}

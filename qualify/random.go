@@ -1,11 +1,20 @@
 package qualify
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"time"
 
 	"github.com/teredo-suite/teredo/teredo"
 )
+
+// orCrypto is crypto/rand where no other source of random bytes is given.
+func orCrypto(fill func([]byte)) func([]byte) {
+	if fill == nil {
+		return func(b []byte) { rand.Read(b) } // never fails
+	}
+	return fill
+}
 
 // flags draws the flags of a Teredo address: 12 random bits (RFC 5991 §3.1), and the cone bit.
 func (m *Machine) flags() uint16 {

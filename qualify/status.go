@@ -59,16 +59,17 @@ func (n NAT) String() string {
 
 // Status is what a person or a program may want to know about the machine.
 type Status struct {
-	State     State
-	NAT       NAT
-	Address   netip.Addr     // the Teredo address; the zero Addr unless qualified
-	Secondary netip.AddrPort // the server's other address, where the NAT was tested; invalid when there is none
-	Mapped    netip.AddrPort // as the primary server saw it last; invalid when not known
-	LastError string         // why it is not qualified, and what helps; empty when qualified
-	Refused   Refusal        // the latest router advertisement that was refused
-	LastHeard time.Time      // last packet from the primary server; zero when there was none
-	RTT       time.Duration  // of the last exchange answered at its first attempt; 0 when there was none
-	Attempt   string         // what it waits for; empty when it waits for nothing
+	State      State
+	NAT        NAT
+	Sequential Verdict        // the NAT gives out ports one after the other; not known unless it is symmetric
+	Address    netip.Addr     // the Teredo address; the zero Addr unless qualified
+	Secondary  netip.AddrPort // the server's other address, where the NAT was tested; invalid when there is none
+	Mapped     netip.AddrPort // as the primary server saw it last; invalid when not known
+	LastError  string         // why it is not qualified, and what helps; empty when qualified
+	Refused    Refusal        // the latest router advertisement that was refused
+	LastHeard  time.Time      // last packet from the primary server; zero when there was none
+	RTT        time.Duration  // of the last exchange answered at its first attempt; 0 when there was none
+	Attempt    string         // what it waits for; empty when it waits for nothing
 }
 
 // Status returns the status at the time now, which the countdown in Attempt needs.
@@ -80,6 +81,9 @@ func (m *Machine) Status(now time.Time) Status {
 	}
 	if m.state == Qualified {
 		s.Address = m.address.Addr()
+	}
+	if m.nat == Symmetric {
+		s.Sequential = m.sequential
 	}
 	return s
 }

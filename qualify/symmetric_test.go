@@ -52,3 +52,53 @@ func TestSymmetricNATStays(t *testing.T) {
 		t.Errorf("status %+v", s)
 	}
 }
+
+// The mappings that the server's addresses see tell whether the NAT counts its ports up, unless it has kept the local one
+// (RFC 6081 §2).
+func TestSequentialInStatus(t *testing.T) {
+	inside := local(netip.MustParseAddrPort("192.168.1.2:40000"))
+	at := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(mapped.Addr(), port) }
+	for name, test := range map[string]struct {
+		first, second netip.AddrPort
+		want          qualify.Verdict
+		change        []func(*qualify.Config)
+	}{
+		"next":                       {at(5000), at(5001), qualify.Yes, nil},
+		"with others in between":     {at(5000), at(5016), qualify.Yes, nil},
+		"downward":                   {at(5000), at(4998), qualify.Yes, nil},
+		"at another address":         {at(5000), netip.MustParseAddrPort("203.0.113.6:5001"), qualify.Yes, nil},
+		"too far":                    {at(5000), at(5017), qualify.No, nil},
+		"random":                     {at(5000), at(61000), qualify.No, nil},
+		"without the extension":      {at(5000), at(5001), qualify.Yes, []func(*qualify.Config){func(c *qualify.Config) { c.SymmetricNAT = false }}},
+		"the first one was kept":     {at(40000), at(40001), qualify.NotKnown, nil},
+		"one mapping":                {at(5000), at(5000), qualify.NotKnown, nil},
+		"one mapping, which is kept": {at(40000), at(40000), qualify.NotKnown, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, append([]func(*qualify.Config){symmetricNAT, inside}, test.change...)...)
+			second := w.single(w.answer(w.start(), test.first))
+			if s := w.status(); s.Sequential != qualify.NotKnown {
+				t.Errorf("%v after one answer", s.Sequential)
+			}
+			w.answer(second, test.second)
+			if s := w.status(); s.Sequential != test.want {
+				t.Errorf("%v, want %v", s.Sequential, test.want)
+			}
+		})
+	}
+}
+
+// A mapping from before may be much older than the other one, so it says nothing new. New ones do.
+func TestSequentialStays(t *testing.T) {
+	w := newWorld(t, symmetricNAT)
+	for _, test := range []struct {
+		first, second uint16
+		want          qualify.Verdict
+	}{{5000, 5001, qualify.Yes}, {5000, 7000, qualify.Yes}, {8000, 9000, qualify.No}} {
+		first := netip.AddrPortFrom(mapped.Addr(), test.first)
+		w.answer(w.single(w.answer(w.start(), first)), netip.AddrPortFrom(mapped.Addr(), test.second))
+		if s := w.expect(qualify.Qualified); s.Sequential != test.want {
+			t.Errorf("%+v: %v", test, s.Sequential)
+		}
+	}
+}

@@ -77,6 +77,7 @@ type Client struct {
 	configError error
 
 	determination determination
+	hairpin       *qualify.HairpinTest
 	portMap       portMap
 
 	// For seek.
@@ -95,6 +96,7 @@ func NewClient(cfg ClientConfig) *Client {
 	c := &Client{
 		pump: newPump(cfg.Device, cfg.Conn, drops), cfg: cfg, started: now,
 		network: cfg.Network, failed: make(chan struct{}, 1), networkChanged: make(chan struct{}, 1),
+		hairpin:  qualify.NewHairpinTest(cfg.Rand),
 		discover: make(chan netip.Addr, 1), secondary: make(chan Conn, 1), ways: make(chan way, 1),
 	}
 	c.ports.open = cfg.RandomPort
@@ -123,6 +125,9 @@ func (c *Client) inbound(now time.Time, from netip.AddrPort, via uint8, p *tered
 	}
 	if via == 0 && from == netip.AddrPortFrom(c.servers.Primary, teredo.Port) {
 		c.qualifier.Heard(now)
+	}
+	if via == 0 && c.hairpin.Inbound(p) {
+		return
 	}
 	if via != 0 || !teredo.IsICMPv6Type(p.IPv6, teredo.ICMPv6RouterAdvertisement) {
 		c.peers.InboundVia(now, from, via, p, &c.out)
@@ -160,6 +165,9 @@ func (c *Client) deadline() (at time.Time, ok bool) {
 	if t, set := c.determination.deadline(); set {
 		earlier(t)
 	}
+	if t, set := c.hairpin.Deadline(); set {
+		earlier(t)
+	}
 	if c.portMap.waiting() {
 		earlier(c.portMap.startAt)
 	}
@@ -177,6 +185,9 @@ func (c *Client) follow(now time.Time) {
 	}
 	c.setDiscovery(now, s.State)
 	c.determine(now, s)
+	if c.cfg.Extensions.Hairpinning {
+		c.hairpin.Follow(now, s, &c.out.UDP)
+	}
 	c.followOutside(s)
 	c.peers.SetNAT(c.knownNAT(s))
 	if s.State == c.state {

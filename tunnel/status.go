@@ -20,6 +20,8 @@ type ClientStatus struct {
 	Mapping         string            `json:"mapping"`                  // of the NAT: none, endpoint-independent, symmetric, unknown
 	Filtering       string            `json:"filtering"`                // endpoint-independent, which only the cone phase tells; unknown
 	PortPreserving  bool              `json:"port_preserving"`          // the mapped port is the local one
+	Sequential      string            `json:"sequential"`               // a symmetric NAT gives out ports one after the other: yes, no, unknown
+	Hairpinning     string            `json:"hairpinning"`              // the NAT turns round what is sent to its mappings from inside: yes, no, unknown
 	PortMapping     string            `json:"port_mapping"`             // at the gateway: protocol and external address, or none
 	LastError       string            `json:"last_error"`               // why it is not qualified, and what helps
 	LastRefused     string            `json:"last_refused,omitempty"`   // the latest router advertisement that was refused, and why
@@ -59,7 +61,8 @@ func (c *Client) status(now time.Time) ClientStatus {
 	q := c.qualification(now)
 	s := ClientStatus{
 		State: q.State.String(), Address: q.Address, Local: c.conn.LocalAddr(), Mapped: q.Mapped, Server: c.servers.Primary,
-		NAT: q.NAT.String(), PortMapping: c.portMap.String(), LastError: q.LastError, WaitingFor: q.Attempt,
+		NAT: q.NAT.String(), Sequential: q.Sequential.String(), Hairpinning: c.hairpin.Result(q.Address).String(),
+		PortMapping: c.portMap.String(), LastError: q.LastError, WaitingFor: q.Attempt,
 		LastRefused:    q.Refused.String(),
 		RefreshSeconds: c.refreshInterval().Seconds(), RefreshState: c.determination.progress(),
 		RTTMillis: float64(q.RTT) / float64(time.Millisecond), HeardSeconds: -1,

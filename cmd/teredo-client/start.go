@@ -223,7 +223,8 @@ func (c *client) status(ctx context.Context) (any, error) {
 	}
 	unknown := qualify.Unknown.String()
 	s := tunnel.ClientStatus{
-		State: qualify.Initial.String(), NAT: unknown, Mapping: unknown, Filtering: unknown, PortMapping: "none", HeardSeconds: -1,
+		State: qualify.Initial.String(), NAT: unknown, Mapping: unknown, Filtering: unknown,
+		Sequential: unknown, Hairpinning: unknown, PortMapping: "none", HeardSeconds: -1,
 	}
 	if err := c.waiting.Load(); err != nil {
 		s.LastError, s.WaitingFor = (*err).Error(), "the local address"

@@ -3,6 +3,8 @@ package probe
 import (
 	"net/netip"
 	"slices"
+
+	"github.com/teredo-suite/teredo/qualify"
 )
 
 // Values of the fields of NAT.
@@ -92,21 +94,16 @@ func preserves(mappings []Mapping) bool {
 	return 2*kept > len(seen)
 }
 
-// isSequential reports whether most mapped ports follow closely upon the one before. The NAT usually adds one or two (RFC 6081
-// §2), and other hosts' mappings come in between. Of three ports at least something is known.
+// isSequential reports whether most mapped ports follow closely upon the one before. Of three ports at least something is known.
 func isSequential(mappings []Mapping) (sequential, known bool) {
-	const closely = 16 // a random port is as close once in two thousand times
 	var made []netip.AddrPort
 	near := 0
 	for _, m := range mappings {
 		if slices.Contains(made, m.Mapped) {
 			continue
 		}
-		if len(made) > 0 {
-			step := int(m.Mapped.Port()) - int(made[len(made)-1].Port())
-			if -closely <= step && step <= closely {
-				near++
-			}
+		if len(made) > 0 && qualify.Sequential(made[len(made)-1], m.Mapped) {
+			near++
 		}
 		made = append(made, m.Mapped)
 	}
