@@ -15,7 +15,7 @@ import (
 func BenchmarkOutgoing(b *testing.B) {
 	benchmarkTable(b, func(t *peer.Table, packet []byte, addr [16]byte, at netip.AddrPort) bool {
 		copy(packet[24:], addr[:])
-		to, _, verdict := t.Outgoing(packet, 1)
+		to, _, verdict := t.Outgoing(packet, 1, 1)
 		return verdict == peer.Carry && to == at
 	})
 }
@@ -23,7 +23,32 @@ func BenchmarkOutgoing(b *testing.B) {
 func BenchmarkIncoming(b *testing.B) {
 	benchmarkTable(b, func(t *peer.Table, packet []byte, addr [16]byte, at netip.AddrPort) bool {
 		copy(packet[8:], addr[:])
-		return t.Incoming(packet, at, 0, 1) == peer.Carry
+		return incoming(t, packet, at, 0, 1) == peer.Carry
+	})
+}
+
+// BenchmarkOutgoingBatch is BenchmarkOutgoing with look-ups that are prepared 64 at a time.
+func BenchmarkOutgoingBatch(b *testing.B) {
+	packets := make([][]byte, 0, 64)
+	addresses, peers := make([][]byte, 0, cap(packets)), make([]netip.AddrPort, 0, cap(packets))
+	for range cap(packets) {
+		packets = append(packets, sized(own, own, 1, teredo.MTU))
+	}
+	benchmarkTable(b, func(t *peer.Table, _ []byte, addr [16]byte, at netip.AddrPort) bool {
+		packet := packets[len(addresses)]
+		copy(packet[24:], addr[:])
+		addresses, peers = append(addresses, packet[24:40]), append(peers, at)
+		if len(addresses) < cap(addresses) {
+			return true
+		}
+		t.Warm(addresses)
+		for i, packet := range packets {
+			if to, _, verdict := t.Outgoing(packet, 1, 1); verdict != peer.Carry || to != peers[i] {
+				return false
+			}
+		}
+		addresses, peers = addresses[:0], peers[:0]
+		return true
 	})
 }
 

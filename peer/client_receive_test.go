@@ -30,7 +30,7 @@ func TestClientReceivesOnlyWellFormed(t *testing.T) {
 		"origin cut":      {0, 0, 1, 2, 3},
 		"origin repeated": via(relay1, via(relay1, packet)),
 	} {
-		if v := r.m.Table().Incoming(bad, peerMapped, 0, 0); v != peer.Ask {
+		if v := incoming(r.m.Table(), bad, peerMapped, 0, 0); v != peer.Ask {
 			t.Errorf("%s: verdict %v", name, v)
 		}
 		r.want(r.receive(peerMapped, bad), "drop 1 malformed")

@@ -262,7 +262,7 @@ func TestClientAddressChange(t *testing.T) {
 	r.send(data(own, host, 1))
 
 	c.SetAddress(netip.Addr{})
-	if v := r.m.Table().Incoming(data(other, own, 1), peerMapped, 0, 0); v != peer.Ask {
+	if v := incoming(r.m.Table(), data(other, own, 1), peerMapped, 0, 0); v != peer.Ask {
 		t.Error("a packet is taken for the address that was withdrawn")
 	}
 	r.want(r.wait(10*time.Second), "2s deliver unreachable server>own, data 1 own>host", "2s drop 1 no-path")

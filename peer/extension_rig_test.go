@@ -93,7 +93,7 @@ func (r *rig) receiveAt(port uint8, from netip.AddrPort, payload []byte) []strin
 }
 
 func (r *rig) incomingAt(port uint8, from netip.AddrPort, payload []byte) {
-	if r.m.Table().Incoming(payload, from, port, r.m.Table().Stamp(r.now)) == peer.Carry {
+	if incoming(r.m.Table(), payload, from, port, r.m.Table().Stamp(r.now)) == peer.Carry {
 		r.out.TUN.Send(netip.AddrPort{}, append(r.out.TUN.Next(), payload...))
 		return
 	}

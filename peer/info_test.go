@@ -39,7 +39,7 @@ func TestPeersDescribed(t *testing.T) {
 		t.Errorf("the two latest are %v", got)
 	}
 	// A worker's clock may be a moment ahead: that is not "never".
-	r.m.Table().Incoming(data(other, own, 1), peerMapped, 0, r.m.Table().Stamp(r.now.Add(time.Millisecond)))
+	incoming(r.m.Table(), data(other, own, 1), peerMapped, 0, r.m.Table().Stamp(r.now.Add(time.Millisecond)))
 	if i := r.m.Peers(r.now, 10)[3]; i.HeardSeconds != 0 {
 		t.Errorf("heard %v s ago", i.HeardSeconds)
 	}

@@ -243,7 +243,7 @@ func (in *internet) native(packet []byte) {
 
 // outgoing is a packet of the client's own stack, or one that is routed to the relay.
 func (n *node) outgoing(packet []byte) {
-	to, _, verdict := n.m.Table().Outgoing(packet, n.m.Table().Stamp(n.time()))
+	to, _, verdict := n.m.Table().Outgoing(packet, 1, n.m.Table().Stamp(n.time()))
 	if verdict == peer.Ask {
 		n.m.Outbound(n.time(), packet, &n.out)
 	} else {
@@ -257,7 +257,7 @@ func (n *node) outgoing(packet []byte) {
 
 func (n *node) receive(from netip.AddrPort, payload []byte) {
 	n.heard(from, payload)
-	if n.m.Table().Incoming(payload, from, 0, n.m.Table().Stamp(n.time())) == peer.Carry {
+	if incoming(n.m.Table(), payload, from, 0, n.m.Table().Stamp(n.time())) == peer.Carry {
 		n.out.TUN.Send(netip.AddrPort{}, append(n.out.TUN.Next(), payload...))
 	} else {
 		var p teredo.Packet

@@ -232,7 +232,7 @@ func TestRandomPortPath(t *testing.T) {
 	r.want(r.receiveAt(1, peerPort, r.reply()))
 	r.openPorts(f, 1)
 	r.want(r.receive(peerPort, data(other, own, 5)), "test own>other to 192.0.2.10:5000 from port 1") // the right place, the wrong port
-	if v := r.m.Table().Incoming(data(other, own, 6), peerPort, 2, r.m.Table().Stamp(r.now)); v != peer.Ask {
+	if v := incoming(r.m.Table(), data(other, own, 6), peerPort, 2, r.m.Table().Stamp(r.now)); v != peer.Ask {
 		t.Errorf("a worker takes a packet at another port: %v", v)
 	}
 }

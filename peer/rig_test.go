@@ -110,7 +110,7 @@ func (r *rig) send(packet []byte) []string {
 }
 
 func (r *rig) outgoing(packet []byte) {
-	to, via, verdict := r.m.Table().Outgoing(packet, r.m.Table().Stamp(r.now))
+	to, via, verdict := r.m.Table().Outgoing(packet, 1, r.m.Table().Stamp(r.now))
 	if verdict == peer.Ask {
 		r.m.Outbound(r.now, packet, &r.out)
 		return
@@ -128,7 +128,7 @@ func (r *rig) receive(from netip.AddrPort, payload []byte) []string {
 }
 
 func (r *rig) incoming(from netip.AddrPort, payload []byte) {
-	if r.m.Table().Incoming(payload, from, 0, r.m.Table().Stamp(r.now)) == peer.Carry {
+	if incoming(r.m.Table(), payload, from, 0, r.m.Table().Stamp(r.now)) == peer.Carry {
 		r.out.TUN.Send(netip.AddrPort{}, append(r.out.TUN.Next(), payload...))
 		return
 	}
@@ -281,4 +281,12 @@ func native(n int) netip.Addr {
 	a := host.As16()
 	binary.BigEndian.PutUint32(a[8:], uint32(n))
 	return netip.AddrFrom16(a)
+}
+
+// incoming asks a table about a single payload as a worker does.
+func incoming(t *peer.Table, payload []byte, from netip.AddrPort, via uint8, now peer.Stamp) peer.Verdict {
+	if !t.Plain(payload) {
+		return peer.Ask
+	}
+	return t.Incoming(payload, from, via, 1, now)
 }

@@ -362,7 +362,7 @@ func (a *actor) take(from, to netip.AddrPort, payload []byte) bool {
 		a.mapped = p.Origin
 		return true
 	}
-	if a.c.Table().Incoming(payload, from, via, peer.Stamp(a.now)) == peer.Carry {
+	if incoming(a.c.Table(), payload, from, via, peer.Stamp(a.now)) == peer.Carry {
 		if reply := teredo.AppendEchoReply(nil, a.own, payload); len(reply) > 0 {
 			a.carry(reply)
 		}
@@ -387,7 +387,7 @@ func (a *actor) talk(to *actor) {
 
 // carry is what becomes of a packet of the client's stack.
 func (a *actor) carry(packet []byte) {
-	if to, via, v := a.c.Table().Outgoing(packet, peer.Stamp(a.now)); v != peer.Ask {
+	if to, via, v := a.c.Table().Outgoing(packet, 1, peer.Stamp(a.now)); v != peer.Ask {
 		a.send(via, to, packet)
 		return
 	}

@@ -142,7 +142,7 @@ const mixer = 0x9e3779b97f4a7c15
 
 // newTable makes a table with room for about capacity peers.
 func newTable(now time.Time, capacity int, relay bool, random func([]byte)) *Table {
-	size := bits.Len(uint(capacity - 1))
+	size := bits.Len(uint(capacity-1)) + 1
 	var seed [18]byte
 	random(seed[:])
 	t := &Table{
@@ -198,9 +198,33 @@ const (
 	Refresh                // carry it, and have the control goroutine refresh the path
 )
 
-// Outgoing says where an IPv6 packet from the TUN device goes. On Carry and Refresh the transmission is recorded, and the
-// packet is to go to the endpoint to from the local port via (RFC 4380 §5.2.4 case 1, §5.4.1 case 1).
-func (t *Table) Outgoing(packet []byte, now Stamp) (to netip.AddrPort, via uint8, v Verdict) {
+// Alike reports whether two IPv6 packets have the same source and destination.
+func Alike(a, b []byte) bool {
+	return len(a) >= teredo.HeaderLen && len(b) >= teredo.HeaderLen && string(a[8:teredo.HeaderLen]) == string(b[8:teredo.HeaderLen])
+}
+
+// Warm has the processor fetch the entries of addresses, of 16 bytes each, that are about to be looked up. With very many
+// peers each of them has to come from memory. No fetch here depends on another one, so the processor does many at a time.
+func (t *Table) Warm(addresses [][]byte) {
+	var first [64]*Peer
+	for len(addresses) > 0 {
+		n := min(len(addresses), len(first))
+		for i, a := range addresses[:n] {
+			first[i] = t.bucket(keyAt(a)).Load()
+		}
+		for _, p := range first[:n] {
+			if p != nil {
+				p.path.Load()
+			}
+		}
+		addresses = addresses[n:]
+	}
+}
+
+// Outgoing says where count IPv6 packets from the TUN device go that are all Alike, packet being one of them. On Carry and
+// Refresh their transmission is recorded, and they are to go to the endpoint to from the local port via (RFC 4380 §5.2.4
+// case 1, §5.4.1 case 1).
+func (t *Table) Outgoing(packet []byte, count int, now Stamp) (to netip.AddrPort, via uint8, v Verdict) {
 	if len(packet) < teredo.HeaderLen {
 		return netip.AddrPort{}, 0, Ask
 	}
@@ -217,24 +241,25 @@ func (t *Table) Outgoing(packet []byte, now Stamp) (to netip.AddrPort, via uint8
 		return netip.AddrPort{}, 0, Ask
 	}
 	p.sent.Store(int64(now))
-	p.sentPackets.Add(1)
+	p.sentPackets.Add(uint64(count))
 	if age >= refreshAfter && w&pathRefreshing == 0 && p.path.CompareAndSwap(w, w|pathRefreshing) {
 		return wordEndpoint(w), uint8(w >> pathVia), Refresh
 	}
 	return wordEndpoint(w), uint8(w >> pathVia), Carry
 }
 
-// Incoming says whether a UDP payload from an endpoint to the local port via is a plain IPv6 packet of a trusted peer at its
-// known path, to be delivered as it is. On Carry the reception is recorded (RFC 4380 §5.2.3 case 1, §5.4.2).
-func (t *Table) Incoming(payload []byte, from netip.AddrPort, via uint8, now Stamp) Verdict {
-	if len(payload) < teredo.HeaderLen || payload[0]>>4 != 6 ||
-		len(payload) != teredo.HeaderLen+int(binary.BigEndian.Uint16(payload[4:])) || payload[6] == nextHeaderNone {
-		return Ask
-	}
+// Plain reports whether a UDP payload is nothing but an IPv6 packet that may be delivered as it is, if its sender is
+// trusted. Anything else is for the control goroutine.
+func (t *Table) Plain(payload []byte) bool {
+	return len(payload) >= teredo.HeaderLen && payload[0]>>4 == 6 &&
+		len(payload) == teredo.HeaderLen+int(binary.BigEndian.Uint16(payload[4:])) && payload[6] != nextHeaderNone &&
+		!t.isTestReply(payload)
+}
+
+// Incoming says whether count payloads that are Plain and Alike, from an endpoint to the local port via, are packets of a
+// trusted peer at its known path, to be delivered. On Carry their reception is recorded (RFC 4380 §5.2.3 case 1, §5.4.2).
+func (t *Table) Incoming(payload []byte, from netip.AddrPort, via uint8, count int, now Stamp) Verdict {
 	if !t.mayDeliver(keyAt(payload[24:])) {
-		return Ask
-	}
-	if t.isTestReply(payload) {
 		return Ask
 	}
 	p := t.lookup(keyAt(payload[8:]))
@@ -249,7 +274,7 @@ func (t *Table) Incoming(payload []byte, from netip.AddrPort, via uint8, now Sta
 		p.path.CompareAndSwap(w, w&^pathRefreshing)
 	}
 	p.received.Store(int64(now))
-	p.receivedPackets.Add(1)
+	p.receivedPackets.Add(uint64(count))
 	return Carry
 }
 

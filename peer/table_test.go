@@ -282,7 +282,7 @@ func TestWorkersAndControl(t *testing.T) {
 			random := rand.New(rand.NewPCG(w, 7))
 			for !stop.Load() {
 				dst, at := client(random.IntN(clients)), peer.Stamp(now.Load())
-				to, _, verdict := c.Table().Outgoing(data(own, dst, 1), at)
+				to, _, verdict := c.Table().Outgoing(data(own, dst, 1), 1, at)
 				if verdict == peer.Ask {
 					asked.Add(1)
 				} else {
@@ -291,7 +291,7 @@ func TestWorkersAndControl(t *testing.T) {
 						t.Errorf("%v is said to be at %v", dst, to)
 					}
 				}
-				c.Table().Incoming(data(dst, own, 1), teredo.Mapped(dst), 0, at)
+				incoming(c.Table(), data(dst, own, 1), teredo.Mapped(dst), 0, at)
 			}
 		})
 	}

@@ -16,8 +16,8 @@ func (h *Handler) advertise(local int, from netip.AddrPort, p *teredo.Packet, b 
 	if err != nil {
 		return dropped(Solicitation, drop.Solicitation)
 	}
-	if reason := h.checkTo(from); reason != drop.None {
-		return dropped(Solicitation, reason)
+	if h.owns(from.Addr()) {
+		return dropped(Solicitation, drop.Loop)
 	}
 	key, ok := h.authenticate(p)
 	if !ok {
@@ -30,13 +30,11 @@ func (h *Handler) advertise(local int, from netip.AddrPort, p *teredo.Packet, b 
 		}
 		via = 1 - local
 	}
-	var room [advertisementLen]byte
-	ra := teredo.AppendRouterAdvertisement(room[:0], h.public, src) // the primary address, also at the secondary (S-RS-08)
 	if p.HasAuth {
-		b = appendAuth(b, key, from, p, ra)
+		b = h.appendAuth(b, key, from, p, src)
 	}
 	b = teredo.AppendOrigin(b, from)
-	b = append(b, ra...)
+	b = h.advertisement.Append(b, src)
 	return Verdict{Action: Send, Kind: Solicitation, Via: via, To: from, Payload: b}
 }
 
@@ -54,12 +52,13 @@ func (h *Handler) authenticate(p *teredo.Packet) (*key, bool) {
 // appendAuth appends the authentication of the advertisement that answers a solicitation with one. The nonce proves to the
 // client that we saw its solicitation (S-RS-07). Without a key we share no secret with it, and identifier and value stay
 // empty; with one it learns that the answer is ours, and whether the key is still valid (S-RS-06).
-func appendAuth(b []byte, key *key, from netip.AddrPort, p *teredo.Packet, ra []byte) []byte {
+func (h *Handler) appendAuth(b []byte, key *key, from netip.AddrPort, p *teredo.Packet, solicitor netip.Addr) []byte {
 	if key == nil {
 		return teredo.AppendAuth(b, teredo.Auth{Nonce: p.Auth.Nonce})
 	}
 	auth := teredo.Auth{ClientID: p.Auth.ClientID, Nonce: p.Auth.Nonce, Confirmation: key.confirmation()}
-	value := key.value(auth.Nonce, auth.Confirmation, from, ra)
+	var room [advertisementLen]byte
+	value := key.value(auth.Nonce, auth.Confirmation, from, h.advertisement.Append(room[:0], solicitor))
 	auth.Value = value[:]
 	return teredo.AppendAuth(b, auth)
 }
@@ -71,8 +70,8 @@ func (h *Handler) answerEcho(kind Kind, local int, from netip.AddrPort, p *tered
 	if err != nil || echo.Type != teredo.ICMPv6EchoRequest {
 		return dropped(kind, drop.Destination)
 	}
-	if reason := h.checkTo(from); reason != drop.None {
-		return dropped(kind, reason)
+	if h.owns(from.Addr()) {
+		return dropped(kind, drop.Loop)
 	}
 	b = teredo.AppendEchoReply(b, h.linkLocal, p.IPv6)
 	return Verdict{Action: Send, Kind: EchoToServer, Via: local, To: from, Payload: b}

@@ -61,9 +61,11 @@ type Handler struct {
 	linkLocal  netip.Addr    // the server's own, made of public (W-LL-02)
 	own        [4]netip.Addr // bound and public addresses; those not configured are zero
 	allRouters netip.Addr
-	second     bool // there is a secondary address
-	strict     bool // see Config.StrictSource
-	secrets    atomic.Pointer[Secrets]
+	// advertisement announces public, also at the secondary address (S-RS-08).
+	advertisement teredo.AdvertisementTemplate
+	second        bool // there is a secondary address
+	strict        bool // see Config.StrictSource
+	secrets       atomic.Pointer[Secrets]
 }
 
 // NewHandler makes a Handler. The error is that of Config.Check.
@@ -79,6 +81,8 @@ func NewHandler(cfg Config) (*Handler, error) {
 		allRouters: teredo.AllRouters(),
 		second:     cfg.Secondary.IsValid(),
 		strict:     cfg.StrictSource,
+
+		advertisement: teredo.NewAdvertisementTemplate(cfg.public()),
 	}
 	h.secrets.Store(cfg.Secrets)
 	return h, nil

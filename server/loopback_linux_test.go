@@ -33,11 +33,11 @@ func startLoopback(t *testing.T) loopback {
 		Secondary: netip.MustParseAddr("127.0.0.2"),
 		Filter:    teredo.Filter{Permit: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 	}
-	conns, err := listen(cfg, 0)
+	groups, err := listen(cfg, 0, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newServer(cfg, newHandler(t, cfg), conns, func() (nativeSender, error) { return noNative{}, nil }, slog.New(slog.DiscardHandler))
+	s := newServer(cfg, newHandler(t, cfg), groups, func() (nativeSender, error) { return noNative{}, nil }, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- s.Run(ctx) }()
@@ -47,7 +47,7 @@ func startLoopback(t *testing.T) loopback {
 			t.Errorf("Run() = %v", err)
 		}
 	})
-	return loopback{s, conns[Primary].(*udp.Conn).LocalAddr(), conns[Secondary].(*udp.Conn).LocalAddr()}
+	return loopback{s, groups[0][Primary].(*udp.Conn).LocalAddr(), groups[0][Secondary].(*udp.Conn).LocalAddr()}
 }
 
 // endpoint is the socket of a client or relay. What it sends is marked ECN-capable, which

@@ -272,7 +272,7 @@ func BenchmarkHandleSecure(b *testing.B) {
 }
 
 func TestStatusOfSecureServer(t *testing.T) {
-	s := newServer(labConfig(), newHandler(t, labConfig()), make([]conn, 2), nil, nil)
+	s := newServer(labConfig(), newHandler(t, labConfig()), [][]conn{make([]conn, 2)}, nil, nil)
 	if n := s.Status().SecureClients; n != 0 {
 		t.Errorf("%d clients with a secret, and secrets are not configured", n)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -21,7 +22,7 @@ import (
 type Server struct {
 	cfg      Config
 	handler  *Handler
-	conns    []conn // by address: Primary, Secondary
+	groups   [][]conn // for each worker: its sockets by address, Primary and Secondary
 	openRaw  func() (nativeSender, error)
 	log      *slog.Logger
 	started  time.Time
@@ -49,45 +50,57 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	conns, err := listen(cfg, teredo.Port)
+	groups, err := listen(cfg, teredo.Port, runtime.NumCPU())
 	if err != nil {
 		return nil, err
 	}
-	return newServer(cfg, handler, conns, openRaw, log), nil
+	return newServer(cfg, handler, groups, openRaw, log), nil
 }
 
-func newServer(cfg Config, h *Handler, conns []conn, openRaw func() (nativeSender, error), log *slog.Logger) *Server {
-	s := &Server{cfg: cfg, handler: h, conns: conns, openRaw: openRaw, log: log, started: time.Now()}
-	s.close = sync.OnceValue(func() error { return closeAll(conns) })
+func newServer(cfg Config, h *Handler, groups [][]conn, openRaw func() (nativeSender, error), log *slog.Logger) *Server {
+	s := &Server{cfg: cfg, handler: h, groups: groups, openRaw: openRaw, log: log, started: time.Now()}
+	s.close = sync.OnceValue(func() error { return closeAll(slices.Concat(groups...)) })
 	return s
 }
 
-func listen(cfg Config, port uint16) ([]conn, error) {
+// listen opens size groups of sockets, over which the kernel spreads the clients.
+func listen(cfg Config, port uint16, size int) (groups [][]conn, err error) {
 	// Datagrams of different clients don't make bursts.
 	options := udp.Options{GRO: offload.Off}
-	primary, err := udp.Listen(netip.AddrPortFrom(cfg.Primary, port), options)
-	if err != nil {
-		return nil, fmt.Errorf("listen at the primary address: %w", err)
+	for _, a := range []struct {
+		name string
+		addr netip.Addr
+	}{{"primary", cfg.Primary}, {"secondary", cfg.Secondary}} {
+		if !a.addr.IsValid() {
+			continue
+		}
+		group, err := udp.ListenGroup(netip.AddrPortFrom(a.addr, port), size, options)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("listen at the %s address: %w", a.name, err), closeAll(slices.Concat(groups...)))
+		}
+		if groups == nil {
+			groups = make([][]conn, len(group))
+		}
+		for i, c := range group {
+			groups[i] = append(groups[i], c)
+		}
 	}
-	if !cfg.Secondary.IsValid() {
-		return []conn{primary}, nil
-	}
-	secondary, err := udp.Listen(netip.AddrPortFrom(cfg.Secondary, port), options)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("listen at the secondary address: %w", err), primary.Close())
-	}
-	return []conn{primary, secondary}, nil
+	return groups, nil
 }
 
 // Run serves until ctx is done or Close is called, and returns with everything closed. Trouble with single packets, in
 // either direction, never ends it.
 func (s *Server) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { s.Close() })()
-	natives := s.openNatives()
+	natives := s.openNatives(len(slices.Concat(s.groups...)))
 	var workers sync.WaitGroup
-	for local := range s.conns {
-		w := newWorker(s, local, natives[local])
-		workers.Go(func() { w.run(ctx) })
+	n := 0
+	for _, conns := range s.groups {
+		for local := range conns {
+			w := newWorker(s, conns, local, natives[n])
+			n++
+			workers.Go(func() { w.run(ctx) })
+		}
 	}
 	workers.Wait()
 	return errors.Join(s.Close(), closeAll(natives))
@@ -99,9 +112,9 @@ func (s *Server) SetSecrets(secrets *Secrets) { s.handler.SetSecrets(secrets) }
 // Close ends Run and closes the UDP sockets. Calls after the first do nothing and return the same.
 func (s *Server) Close() error { return s.close() }
 
-// openNatives opens a raw socket for each worker. Without them the server still serves Teredo clients among each other.
-func (s *Server) openNatives() []nativeSender {
-	natives := make([]nativeSender, len(s.conns))
+// openNatives opens n raw sockets, one for each worker. Without them the server still serves Teredo clients among each other.
+func (s *Server) openNatives(n int) []nativeSender {
+	natives := make([]nativeSender, n)
 	for i := range natives {
 		raw, err := s.openRaw()
 		if err != nil {

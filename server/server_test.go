@@ -115,7 +115,7 @@ func start(t *testing.T, native bool) *bench {
 		return b.natives[len(b.natives)-1], nil
 	}
 	log := slog.New(slog.NewTextHandler(&b.log, nil))
-	b.Server = newServer(labConfig(), newHandler(t, labConfig()), []conn{b.primary, b.secondary}, openRaw, log)
+	b.Server = newServer(labConfig(), newHandler(t, labConfig()), [][]conn{{b.primary, b.secondary}}, openRaw, log)
 	ctx, cancel := context.WithCancel(t.Context())
 	b.stop = cancel
 	go func() { b.done <- b.Run(ctx) }()
@@ -282,8 +282,8 @@ func TestRawSocketsAllOrNone(t *testing.T) {
 		}
 		return first, nil
 	}
-	s := newServer(labConfig(), newHandler(t, labConfig()), make([]conn, 2), openRaw, slog.New(slog.DiscardHandler))
-	natives := s.openNatives()
+	s := newServer(labConfig(), newHandler(t, labConfig()), [][]conn{make([]conn, 2)}, openRaw, slog.New(slog.DiscardHandler))
+	natives := s.openNatives(2)
 	want := []nativeSender{noNative{}, noNative{}}
 	if !slices.Equal(natives, want) || first.closes != 1 || s.Status().Native {
 		t.Errorf("natives %v, the first was closed %d times", natives, first.closes)
@@ -326,7 +326,7 @@ func TestListenErrors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := listen(tt.cfg, taken.LocalAddr().Port())
+			_, err := listen(tt.cfg, taken.LocalAddr().Port(), 2)
 			if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.text) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("listen() = %v, want %v in one sentence with %q", err, tt.want, tt.text)
 			}
@@ -336,8 +336,8 @@ func TestListenErrors(t *testing.T) {
 
 func TestWorkerAllocatesNothing(t *testing.T) {
 	sink := discard{}
-	s := newServer(labConfig(), newHandler(t, labConfig()), []conn{sink, sink}, nil, slog.New(slog.DiscardHandler))
-	w := newWorker(s, Primary, sink)
+	s := newServer(labConfig(), newHandler(t, labConfig()), [][]conn{{sink, sink}}, nil, slog.New(slog.DiscardHandler))
+	w := newWorker(s, s.groups[0], Primary, sink)
 	n := 0
 	for _, in := range paths() {
 		w.in[n].N = copy(w.in[n].Buf, in.payload)

@@ -18,18 +18,19 @@ const (
 	receivePause = 100 * time.Millisecond
 )
 
-// worker moves the datagrams that arrive at one address. It owns its buffers: nothing is allocated per datagram.
+// worker moves the datagrams that arrive at one socket. It owns its buffers: nothing is allocated per datagram.
 type worker struct {
 	*Server
-	local  int
+	conns  []conn // sockets by address
+	local  int    // the address of the one to receive from
 	native nativeSender
 	in     []udp.Message
 	built  [][]byte         // one buffer for each message in
 	out    [2][]udp.Message // by the address they leave from; their payloads are in built
 }
 
-func newWorker(s *Server, local int, native nativeSender) *worker {
-	w := &worker{Server: s, local: local, native: native}
+func newWorker(s *Server, conns []conn, local int, native nativeSender) *worker {
+	w := &worker{Server: s, conns: conns, local: local, native: native}
 	w.in = make([]udp.Message, batch)
 	w.built = make([][]byte, batch)
 	for i := range batch {

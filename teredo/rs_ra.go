@@ -77,6 +77,29 @@ func AppendRouterAdvertisement(b []byte, server, dst netip.Addr) []byte {
 	return b
 }
 
+// AdvertisementTemplate makes the router advertisements of one server, as AppendRouterAdvertisement does, from one that is
+// ready but for its destination.
+type AdvertisementTemplate struct {
+	packet []byte // to the unspecified address
+	sum    uint16 // of all that its checksum covers
+}
+
+// NewAdvertisementTemplate returns the template of the server with this IPv4 address.
+func NewAdvertisementTemplate(server netip.Addr) AdvertisementTemplate {
+	packet := AppendRouterAdvertisement(nil, server, netip.IPv6Unspecified())
+	return AdvertisementTemplate{packet, ^binary.BigEndian.Uint16(packet[checksumAt:])}
+}
+
+// Append appends the router advertisement to dst.
+func (t *AdvertisementTemplate) Append(b []byte, dst netip.Addr) []byte {
+	start := len(b)
+	b = append(b, t.packet...)
+	to := dst.As16()
+	copy(b[start+24:], to[:])
+	binary.BigEndian.PutUint16(b[start+checksumAt:], ^onesComplementSum(to[:], uint64(t.sum)))
+	return b
+}
+
 // ParseRouterAdvertisement reads a router advertisement that is valid by RFC 4861 §6.1.2 and has exactly one
 // prefix, a /64 of the Teredo service prefix (RFC 4380 §5.2.1). Flags, lifetimes and other options are ignored
 // (W-RA-03). That it answers a solicitation of ours is the caller's to check: Destination, and the server in Prefix.

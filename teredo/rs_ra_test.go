@@ -1,7 +1,10 @@
 package teredo_test
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 
@@ -178,6 +181,21 @@ func TestParseAdvertisement(t *testing.T) {
 		}
 		if !errors.Is(err, c.want) || ra != want {
 			t.Errorf("%s: got %+v, %v; want %+v, %v", c.name, ra, err, want, c.want)
+		}
+	}
+}
+
+// A template makes what AppendRouterAdvertisement makes, whatever the checksum comes to.
+func TestAdvertisementTemplate(t *testing.T) {
+	template := teredo.NewAdvertisementTemplate(serverV4)
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 100_000 {
+		var dst [16]byte
+		binary.BigEndian.PutUint64(dst[random.IntN(9):], random.Uint64())
+		to := netip.AddrFrom16(dst)
+		got, want := template.Append([]byte{1}, to), teredo.AppendRouterAdvertisement([]byte{1}, serverV4, to)
+		if !bytes.Equal(got, want) {
+			t.Fatalf("to %v: %x, want %x", to, got, want)
 		}
 	}
 }

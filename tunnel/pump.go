@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -126,6 +125,7 @@ func (p *pump) run(ctx context.Context, r rules, also ...func(context.Context) e
 func (p *pump) uplink(ctx context.Context) error {
 	packets := make([]tun.Packet, batch)
 	messages, vias := make([]udp.Message, 0, batch), make([]uint8, 0, batch)
+	flows := newFlows()
 	for {
 		n, err := p.dev.ReadBatch(packets)
 		switch {
@@ -140,32 +140,24 @@ func (p *pump) uplink(ctx context.Context) error {
 			return fmt.Errorf("read from the TUN interface: %w", err)
 		}
 		now := p.table.Stamp(time.Now())
+		flows.outgoing(p.table, packets[:n])
 		messages, vias = messages[:0], vias[:0]
-		asked := false
-		for _, packet := range packets[:n] {
-			to, via, verdict := p.table.Outgoing(packet.Head, now)
-			switch verdict {
-			case peer.Ask:
-				p.ask(outbound, netip.AddrPort{}, 0, packet.Head, packet.Body)
-				asked = true
-				continue
-			case peer.Refresh:
-				p.ask(refresh, netip.AddrPort{}, 0, packet.Head, nil)
-				asked = true
+		for _, f := range flows.all {
+			alike := packets[f.first : f.first+f.count]
+			to, via, verdict := p.table.Outgoing(alike[0].Head, f.count, now)
+			if verdict == peer.Refresh {
+				p.ask(refresh, netip.AddrPort{}, 0, alike[0].Head, nil)
 			}
-			messages = append(messages, udp.Message{Buf: packet.Head, N: len(packet.Head), Tail: packet.Body, Remote: to})
-			vias = append(vias, via)
+			for _, packet := range alike {
+				if verdict == peer.Ask {
+					p.ask(outbound, netip.AddrPort{}, 0, packet.Head, packet.Body)
+					continue
+				}
+				messages = append(messages, udp.Message{Buf: packet.Head, N: len(packet.Head), Tail: packet.Body, Remote: to})
+				vias = append(vias, via)
+			}
 		}
 		p.sendVia(messages, vias)
-		letAnswer(asked)
-	}
-}
-
-// letAnswer gives way to the control goroutine when it was asked something. Otherwise it might have to wait until the
-// runtime notices that this worker waits in the kernel, and takes its processor away: up to 20 ms.
-func letAnswer(asked bool) {
-	if asked {
-		runtime.Gosched()
 	}
 }
 
@@ -185,6 +177,7 @@ func (p *pump) send(via uint8, messages []udp.Message) {
 func (p *pump) receive(conn Conn, via uint8, size int) error {
 	packets := make([][]byte, 0, size)
 	messages := make([]udp.Message, size)
+	flows := newFlows()
 	for {
 		n, err := conn.ReadBatch(messages)
 		if errors.Is(err, net.ErrClosed) {
@@ -194,20 +187,22 @@ func (p *pump) receive(conn Conn, via uint8, size int) error {
 			return fmt.Errorf("receive from UDP: %w", err)
 		}
 		now := p.table.Stamp(time.Now())
+		flows.incoming(p.table, messages[:n])
 		packets = packets[:0]
-		asked := false
-		for i := range messages[:n] {
-			m := &messages[i]
-			payload := m.Buf[:m.N]
-			if p.table.Incoming(payload, m.Remote, via, now) == peer.Ask {
-				p.ask(inbound, m.Remote, via, payload, nil)
-				asked = true
-				continue
+		for _, f := range flows.all {
+			alike := messages[f.first : f.first+f.count]
+			m := &alike[0]
+			ask := f.ask || p.table.Incoming(m.Buf[:m.N], m.Remote, via, f.count, now) == peer.Ask
+			for i := range alike {
+				payload := alike[i].Buf[:alike[i].N]
+				if ask {
+					p.ask(inbound, m.Remote, via, payload, nil)
+				} else {
+					packets = append(packets, payload)
+				}
 			}
-			packets = append(packets, payload)
 		}
 		p.deliver(packets)
-		letAnswer(asked)
 	}
 }
 

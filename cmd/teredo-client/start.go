@@ -103,6 +103,9 @@ func start(ctx context.Context, r *run) error {
 	if err := netcfg.ClientUp(r.TUN, teredo.MTU); err != nil {
 		return err
 	}
+	if err := netcfg.LimitSegments(r.TUN, udp.MostSegments(teredo.MTU)); err != nil {
+		cfg.Log.Debug("super-packets may leave in two bursts", "error", err)
+	}
 	tasks, ctx := errgroup.WithContext(ctx)
 	changes, err := netcfg.Watch(ctx, r.TUN) // ends with any of the tasks
 	if err != nil {

@@ -31,7 +31,7 @@ func start(ctx context.Context, r *run) error {
 		return err
 	}
 	defer socket.Close()
-	cfg, err := r.open()
+	cfg, err := r.open(log)
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func start(ctx context.Context, r *run) error {
 }
 
 // open makes the UDP socket, the interface and the route.
-func (r *run) open() (tunnel.RelayConfig, error) {
+func (r *run) open(log *slog.Logger) (tunnel.RelayConfig, error) {
 	local := netip.IPv4Unspecified()
 	if r.Bind.IsValid() {
 		local = r.Bind.Addr
@@ -89,6 +89,11 @@ func (r *run) open() (tunnel.RelayConfig, error) {
 		device.Close()
 		conn.Close()
 		return tunnel.RelayConfig{}, err
+	}
+	if r.HostOnly {
+		if err := netcfg.LimitSegments(r.TUN, udp.MostSegments(teredo.MTU)); err != nil {
+			log.Debug("super-packets may leave in two bursts", "error", err)
+		}
 	}
 	return tunnel.RelayConfig{Device: device, Conn: conn, Capacity: capacity, PermitIPv4: r.PermitIPv4}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -35,6 +36,7 @@ type Program struct {
 // first SIGINT or SIGTERM; a second signal kills the process. A command's help text and detailed help may contain
 // ${name} for the program's name.
 func (p Program) Main(commands any) {
+	makeRoom()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	told := make(chan struct{})
 	context.AfterFunc(ctx, func() {
@@ -47,6 +49,16 @@ func (p Program) Main(commands any) {
 		<-told
 	}
 	os.Exit(code)
+}
+
+// makeRoom lets more goroutines run at once than there are processors, unless the user has said how many. Those that wait
+// in the kernel for packets count as running for a while. Without room for others the runtime would keep looking for a
+// place to take away, and a packet would wait until one is free.
+func makeRoom() {
+	const waiting = 4 // workers of a program that wait at once
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + waiting)
+	}
 }
 
 // run is Main without the process around it. It returns the exit code.

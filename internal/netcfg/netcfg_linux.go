@@ -51,6 +51,19 @@ func RelayUp(ifname string, mtu int, linkLocal netip.Addr) error {
 	return replaceRoute(link, teredoRoute(), netip.Addr{})
 }
 
+// LimitSegments has the kernel make super-packets of no more than most segments of the host's own TCP flows. It must not be
+// used where packets of other hosts are forwarded to the interface: larger super-packets of theirs would be cut up.
+func LimitSegments(ifname string, most int) error {
+	link, err := findLink(ifname)
+	if err != nil {
+		return err
+	}
+	if err := netlink.LinkSetGSOMaxSegs(link, most); err != nil {
+		return explain(fmt.Sprintf("limit the super-packets of interface %s to %d segments", ifname, most), err)
+	}
+	return nil
+}
+
 // SetAddress makes addr the Teredo address of the interface: addr/128 without duplicate address detection (the mapped
 // address and port in it are ours alone), the route 2001::/32, and a default route that any native one beats (C-CFG-04).
 // Both routes have addr as preferred source. Any other Teredo address of the interface is withdrawn.

@@ -304,6 +304,21 @@ func TestRefusedArguments(t *testing.T) {
 	}
 }
 
+func TestLimitSegments(t *testing.T) {
+	inNamespace(t)
+	newTUN(t)
+	const most = 51
+	must(t, LimitSegments(tunName, most))
+	link, err := netlink.LinkByName(tunName)
+	must(t, err)
+	if got := link.Attrs().GSOMaxSegs; got != most {
+		t.Errorf("super-packets have up to %d segments, want %d", got, most)
+	}
+	if err := LimitSegments("nosuch0", most); err == nil || !strings.Contains(err.Error(), "nosuch0") {
+		t.Errorf("without the interface: %v", err)
+	}
+}
+
 func TestWithoutPermission(t *testing.T) {
 	inNamespace(t)
 	newTUN(t)
@@ -312,10 +327,11 @@ func TestWithoutPermission(t *testing.T) {
 	dropCapabilities(t)
 
 	for name, err := range map[string]error{
-		"ClientUp":     ClientUp(tunName, teredo.MTU),
-		"RelayUp":      RelayUp(tunName, teredo.MTU, netip.MustParseAddr(relayLinkLocal)),
-		"SetAddress":   SetAddress(tunName, netip.MustParseAddr(addr1)),
-		"ClearAddress": ClearAddress(tunName, netip.MustParseAddr(addr1)),
+		"ClientUp":      ClientUp(tunName, teredo.MTU),
+		"RelayUp":       RelayUp(tunName, teredo.MTU, netip.MustParseAddr(relayLinkLocal)),
+		"SetAddress":    SetAddress(tunName, netip.MustParseAddr(addr1)),
+		"ClearAddress":  ClearAddress(tunName, netip.MustParseAddr(addr1)),
+		"LimitSegments": LimitSegments(tunName, 51),
 	} {
 		if err == nil || !strings.HasSuffix(err.Error(), "run as root or grant CAP_NET_ADMIN") {
 			t.Errorf("%s: error %v does not say what to do", name, err)

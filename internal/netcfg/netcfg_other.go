@@ -20,6 +20,9 @@ func ClientUp(ifname string, mtu int) error { return unsupported() }
 // RelayUp is not supported on this system.
 func RelayUp(ifname string, mtu int, linkLocal netip.Addr) error { return unsupported() }
 
+// LimitSegments is not supported on this system.
+func LimitSegments(ifname string, most int) error { return unsupported() }
+
 // SetAddress is not supported on this system.
 func SetAddress(ifname string, addr netip.Addr) error { return unsupported() }
 

@@ -22,7 +22,7 @@ const (
 
 // device is a TUN interface of Linux.
 type device struct {
-	file     *descriptor.Descriptor
+	file     *descriptor.Reader
 	vnet     bool // every packet has a virtio header
 	offloads Offloads
 
@@ -54,7 +54,7 @@ func open(name string, vnet bool) (Device, error) {
 	}
 	d := &device{vnet: vnet, arena: make([]byte, arenaSize)}
 	if err = d.configure(fd, name); err == nil {
-		d.file, err = descriptor.New(fd)
+		d.file, err = descriptor.NewReader(fd)
 	}
 	if err != nil {
 		// The interface is gone with fd.
@@ -111,9 +111,10 @@ func (d *device) ReadBatch(ps []Packet) (n int, err error) {
 	for {
 		n, err := d.fill(fd, ps[:min(len(ps), heads)])
 		if n > 0 || err != nil {
+			d.file.Arrived()
 			return n, err
 		}
-		if err := d.file.Wait(unix.POLLIN); err != nil {
+		if err := d.file.Await(); err != nil {
 			return 0, err
 		}
 	}

@@ -20,7 +20,7 @@ import (
 // Conn is an IPv4 UDP socket. One goroutine at a time may call ReadBatch;
 // the other methods may be called by any number of goroutines at once.
 type Conn struct {
-	file     *descriptor.Descriptor
+	file     *descriptor.Reader
 	local    netip.AddrPort
 	options  Options
 	receiver *receiver
@@ -33,14 +33,50 @@ type Conn struct {
 // Port 0 lets the kernel choose one. An error is one sentence that tells a
 // person what to do; errors.Is finds syscall.EADDRINUSE and its like in it.
 func Listen(local netip.AddrPort, o Options) (*Conn, error) {
+	conns, err := ListenGroup(local, 1, o)
+	if err != nil {
+		return nil, err
+	}
+	return conns[0], nil
+}
+
+// ListenGroup is Listen with several sockets on one address and port. The kernel spreads remotes over them (SO_REUSEPORT).
+//
+// The first socket does not offer to share the port until it has it, so it finds out whether another program has the port.
+// The others join it.
+func ListenGroup(local netip.AddrPort, size int, o Options) (conns []*Conn, err error) {
 	if err := checkLocal(local.Addr()); err != nil {
 		return nil, err
 	}
+	for len(conns) < size {
+		c, err := listen(local, len(conns) > 0, size > 1, o)
+		if err != nil {
+			for _, c := range conns {
+				c.Close()
+			}
+			return nil, err
+		}
+		conns, local = append(conns, c), c.local
+	}
+	return conns, nil
+}
+
+// listen opens a socket. It may join others, and then others may join it, if it is to share its port.
+func listen(local netip.AddrPort, join, shared bool, o Options) (*Conn, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, explain(local, os.NewSyscallError("socket", err))
 	}
-	if err = bind(fd, local); err != nil {
+	if join {
+		err = share(fd)
+	}
+	if err == nil {
+		err = os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrInet4{Addr: local.Addr().As4(), Port: int(local.Port())}))
+	}
+	if err == nil && shared && !join {
+		err = share(fd)
+	}
+	if err != nil {
 		// The socket was not used.
 		_ = unix.Close(fd)
 		return nil, explain(local, err)
@@ -48,15 +84,15 @@ func Listen(local netip.AddrPort, o Options) (*Conn, error) {
 	return newConn(fd, o)
 }
 
-func bind(fd int, local netip.AddrPort) error {
-	return os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrInet4{Addr: local.Addr().As4(), Port: int(local.Port())}))
+func share(fd int) error {
+	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1))
 }
 
 // newConn takes over a bound socket, also when it fails.
 func newConn(fd int, o Options) (c *Conn, err error) {
 	c = &Conn{options: o, receiver: newReceiver()}
 	if err = c.prepare(fd); err == nil {
-		c.file, err = descriptor.New(fd)
+		c.file, err = descriptor.NewReader(fd)
 	}
 	if err != nil {
 		// The socket was not used.

@@ -40,6 +40,12 @@ func Listen(local netip.AddrPort, o Options) (*Conn, error) {
 	}, nil
 }
 
+// ListenGroup is Listen: one socket has to do for all.
+func ListenGroup(local netip.AddrPort, size int, o Options) ([]*Conn, error) {
+	c, err := Listen(local, o)
+	return []*Conn{c}, err
+}
+
 // ReadBatch waits for a datagram and fills the first message with it. Its
 // bytes are the Conn's, and valid until the next call. After Close the error
 // is net.ErrClosed. Nothing is allocated.

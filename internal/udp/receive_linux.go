@@ -38,9 +38,10 @@ func (c *Conn) ReadBatch(ms []Message) (n int, err error) {
 	for {
 		switch errno := r.receive(fd); errno {
 		case 0:
+			c.file.Arrived()
 			return r.take(ms), nil
 		case unix.EAGAIN:
-			if err := c.file.Wait(unix.POLLIN); err != nil {
+			if err := c.file.Await(); err != nil {
 				return 0, closed(err)
 			}
 		default:

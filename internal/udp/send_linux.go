@@ -10,10 +10,8 @@ import (
 	"github.com/teredo-suite/teredo/internal/offload"
 )
 
-const (
-	maxMessages = 128 // messages of one sendmmsg
-	maxSegments = 64  // datagrams of one UDP_SEGMENT send, by every kernel's measure
-)
+// maxMessages is how many messages one sendmmsg may have.
+const maxMessages = 128
 
 // WriteBatch sends every message to its Remote, in order, and returns how
 // many were sent. A message the kernel refuses is skipped: err is the first

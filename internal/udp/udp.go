@@ -45,9 +45,13 @@ type Offloads struct {
 var ErrRemote = errors.New("remote is not an IPv4 address with a port")
 
 const (
-	maxPayload = 65535 - 20 - 8 // UDP payload of the largest IPv4 packet
-	bufferSize = 4 << 20        // wanted size of the kernel's buffers, each way
+	maxPayload  = 65535 - 20 - 8 // UDP payload of the largest IPv4 packet
+	maxSegments = 64             // datagrams of one UDP_SEGMENT send, by every kernel's measure
+	bufferSize  = 4 << 20        // wanted size of the kernel's buffers, each way
 )
+
+// MostSegments is how many datagrams with payloads of size bytes can leave as one unit.
+func MostSegments(size int) int { return min(maxSegments, maxPayload/size) }
 
 func sendable(remote netip.AddrPort) bool {
 	return remote.Addr().Is4() && remote.Port() != 0
