@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -70,6 +71,24 @@ func sockaddr(a netip.AddrPort) unix.Sockaddr {
 	return &unix.SockaddrInet6{Addr: a.Addr().As16(), Port: int(a.Port())}
 }
 
+// setName writes an address in the kernel's form, and returns its size. IPv4 needs less room than there is.
+func setName(name *unix.RawSockaddrInet6, a netip.AddrPort) (size uint32) {
+	if a.Addr().Is4() {
+		*(*unix.RawSockaddrInet4)(unsafe.Pointer(name)) = unix.RawSockaddrInet4{
+			Family: unix.AF_INET, Port: networkOrder(a.Port()), Addr: a.Addr().As4(),
+		}
+		return unix.SizeofSockaddrInet4
+	}
+	*name = unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: networkOrder(a.Port()), Addr: a.Addr().As16()}
+	return unix.SizeofSockaddrInet6
+}
+
+func networkOrder(port uint16) uint16 {
+	var b [2]byte
+	binary.BigEndian.PutUint16(b[:], port)
+	return binary.NativeEndian.Uint16(b[:])
+}
+
 func addrPort(name unix.Sockaddr) netip.AddrPort {
 	switch name := name.(type) {
 	case *unix.SockaddrInet4:
@@ -78,6 +97,21 @@ func addrPort(name unix.Sockaddr) netip.AddrPort {
 		return netip.AddrPortFrom(netip.AddrFrom16(name.Addr), uint16(name.Port))
 	}
 	return netip.AddrPort{}
+}
+
+// sendAll sends datagrams that have their destinations.
+func (s *socket) sendAll(headers []mmsghdr) error {
+	for len(headers) > 0 {
+		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(s.fd),
+			uintptr(unsafe.Pointer(&headers[0])), uintptr(len(headers)), 0, 0, 0)
+		if errno != 0 && errno != unix.EINTR {
+			return fmt.Errorf("send from %v: %w", s.local, errno)
+		}
+		if errno == 0 {
+			headers = headers[n:]
+		}
+	}
+	return nil
 }
 
 // blast sends datagrams of one size over a connected socket at a rate (per second) for a time. It returns how many were
@@ -120,8 +154,18 @@ func nap(d time.Duration) {
 	_ = unix.Nanosleep(&ts, nil)
 }
 
-// count counts datagrams until the socket is closed or stop is set.
-func (s *socket) count(received *atomic.Int64, stop *atomic.Bool) {
+// drain throws away what has come.
+func (s *socket) drain() {
+	var scrap [1]byte
+	for {
+		if _, _, err := unix.Recvfrom(s.fd, scrap[:], unix.MSG_DONTWAIT); err != nil {
+			return
+		}
+	}
+}
+
+// count counts datagrams until stop is set and none has come for a while.
+func (s *socket) count(stop *atomic.Bool) (received int) {
 	var scrap byte
 	iovec := unix.Iovec{Base: &scrap}
 	iovec.SetLen(1)
@@ -130,11 +174,14 @@ func (s *socket) count(received *atomic.Int64, stop *atomic.Bool) {
 		headers[i].Iov = &iovec
 		headers[i].SetIovlen(1)
 	}
-	for !stop.Load() {
+	for {
 		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(s.fd),
 			uintptr(unsafe.Pointer(&headers[0])), burstMost, unix.MSG_WAITFORONE, 0, 0)
-		if errno == 0 {
-			received.Add(int64(n))
+		switch {
+		case errno == 0:
+			received += int(n)
+		case errno != unix.EINTR && stop.Load():
+			return received
 		}
 	}
 }

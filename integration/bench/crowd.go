@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/binary"
-	"fmt"
 	"net/netip"
 	"unsafe"
 
@@ -86,17 +85,15 @@ func newLetters() *letters {
 
 // put makes the i-th datagram, over IPv6. The payload must stay as it is until it is sent.
 func (l *letters) put(i int, to netip.AddrPort, payload []byte) {
-	l.names[i] = unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: networkOrder(to.Port()), Addr: to.Addr().As16()}
-	l.headers[i].Namelen = unix.SizeofSockaddrInet6
+	l.headers[i].Namelen = setName(&l.names[i], to)
 	l.iovecs[i].Base = &payload[0]
 	l.iovecs[i].SetLen(len(payload))
 }
 
 // putFrom makes the i-th datagram, over IPv4 and from an address of the crowd.
 func (l *letters) putFrom(i int, from [4]byte, to netip.AddrPort, payload []byte) {
-	h, name := &l.headers[i], (*unix.RawSockaddrInet4)(unsafe.Pointer(&l.names[i]))
-	*name = unix.RawSockaddrInet4{Family: unix.AF_INET, Port: networkOrder(to.Port()), Addr: to.Addr().As4()}
-	h.Namelen = unix.SizeofSockaddrInet4
+	h := &l.headers[i]
+	h.Namelen = setName(&l.names[i], to)
 	l.controls[i].Spec_dst = from
 	h.Control = (*byte)(unsafe.Pointer(&l.controls[i]))
 	h.SetControllen(unix.CmsgSpace(unix.SizeofInet4Pktinfo))
@@ -104,26 +101,8 @@ func (l *letters) putFrom(i int, from [4]byte, to netip.AddrPort, payload []byte
 	l.iovecs[i].SetLen(len(payload))
 }
 
-func networkOrder(port uint16) uint16 {
-	var b [2]byte
-	binary.BigEndian.PutUint16(b[:], port)
-	return binary.NativeEndian.Uint16(b[:])
-}
-
 // send sends the first n datagrams.
-func (l *letters) send(s *socket, n int) error {
-	for done := 0; done < n; {
-		sent, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(s.fd),
-			uintptr(unsafe.Pointer(&l.headers[done])), uintptr(n-done), 0, 0, 0)
-		if errno != 0 && errno != unix.EINTR {
-			return fmt.Errorf("send: %w", errno)
-		}
-		if errno == 0 {
-			done += int(sent)
-		}
-	}
-	return nil
-}
+func (l *letters) send(s *socket, n int) error { return s.sendAll(l.headers[:n]) }
 
 // mailbox receives batches of datagrams.
 type mailbox struct {

@@ -20,52 +20,47 @@ const (
 	sweepRate = 150_000.0
 	// sweepAfter is well below the age at which a relay tries a path anew (20 s).
 	sweepAfter = 6 * time.Second
-	attempts   = 5 // measurements of each throughput
+	attempts   = 7                      // measurements of each throughput
+	settle     = 100 * time.Millisecond // for what is still under way when the sender has finished
 )
 
-// million measures a relay that has very many live peers at once.
+// million measures a relay that has very many live peers at once, in turns with one that has few, in a lab of its own.
 func (b *bench) million() (err error) {
 	if !b.wants("crowd") {
 		return nil
 	}
 	progress("a relay with many peers")
-	s, err := newScene(b.bin, ours)
+	var labs [2]*population
+	for i, clients := range []int{fewPeers, b.crowd} {
+		s, failed := newScene(b.bin, ours)
+		if failed != nil {
+			return failed
+		}
+		defer func() { err = errors.Join(err, s.Close()) }()
+		if labs[i], failed = b.populate(s, clients); failed != nil {
+			return failed
+		}
+		defer labs[i].close()
+	}
+	few, many := labs[0], labs[1]
+	if err := many.introduce(0, fewPeers); err != nil {
+		return err
+	}
+	before, err := many.memory()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	p, err := b.populate(s)
-	if err != nil {
+	if err := errors.Join(many.introduce(fewPeers, b.crowd), many.known(), few.introduce(0, fewPeers)); err != nil {
 		return err
 	}
-	defer p.close()
-
-	progress("  %d peers", fewPeers)
-	if err := p.introduce(0, fewPeers); err != nil {
-		return err
+	progress("  packets to %d and to %d of them", fewPeers, b.crowd)
+	for range attempts {
+		if err := errors.Join(few.measure("few"), many.measure("many")); err != nil {
+			return err
+		}
 	}
-	before, err := p.memory()
-	if err != nil {
-		return err
-	}
-	if err := p.measure(fewKey, fewPeers); err != nil {
-		return err
-	}
-	progress("  %d peers", b.crowd)
-	if err := p.introduce(fewPeers, b.crowd); err != nil {
-		return err
-	}
-	var status struct{ Peers int }
-	if err := s.status("relay", "relay", &status); err != nil {
-		return err
-	}
-	if status.Peers < b.crowd {
-		return fmt.Errorf("the relay knows %d clients of %d", status.Peers, b.crowd)
-	}
-	if err := p.measure("crowd many", b.crowd); err != nil {
-		return err
-	}
-	after, err := p.memory()
+	b.add("crowd control", ours, b.kept("crowd many")/b.kept("control many"))
+	after, err := many.memory()
 	b.add("crowd memory", ours, float64(after-before)/float64(b.crowd-fewPeers))
 	return err
 }
@@ -74,21 +69,27 @@ func (b *bench) million() (err error) {
 type population struct {
 	*bench
 	*scene
-	relay  *lab.Process
-	crowd  *crowd
-	server *socket   // the server of all clients
-	ports  []*socket // of the clients
-	host   *socket   // of the native host
-	in     *mailbox
-	out    *letters
-	built  [burstMost][]byte // what out points to
+	clients int
+	relay   *lab.Process
+	crowd   *crowd
+	server  *socket    // the server of all clients
+	ports   []*socket  // of the clients
+	host    *socket    // of the native host
+	load    *socket    // of the relay's host
+	plain   *forwarder // on the relay's host
+	in      *mailbox
+	out     *letters
+	built   [burstMost][]byte // what out points to
+	swept   time.Time         // when all clients had sent last
+
+	toRelay, toForwarder, toClients *round
 }
 
 // serverOfCrowd is an address of the crowd that no client has: the range has more addresses than clients use.
 const serverOfCrowd = "198.19.255.255"
 
-func (b *bench) populate(s *scene) (p *population, err error) {
-	p = &population{bench: b, scene: s, in: newMailbox(), out: newLetters()}
+func (b *bench) populate(s *scene, clients int) (p *population, err error) {
+	p = &population{bench: b, scene: s, clients: clients, in: newMailbox(), out: newLetters()}
 	if p.relay, err = s.startRelay(); err != nil {
 		return nil, err
 	}
@@ -106,12 +107,23 @@ func (b *bench) populate(s *scene) (p *population, err error) {
 		}
 		p.ports = append(p.ports, port)
 	}
-	p.host, err = openSocket(s.Host("native"), netip.AddrPortFrom(s.native, 0))
-	return p, err
+	if p.host, err = openSocket(s.Host("native"), netip.AddrPortFrom(s.native, 0)); err != nil {
+		return nil, err
+	}
+	if p.load, err = openSocket(s.Host("relay"), netip.AddrPortFrom(netip.MustParseAddr(relayIPv6), 0)); err != nil {
+		return nil, err
+	}
+	if p.plain, err = newForwarder(s.Host("relay")); err != nil {
+		return nil, err
+	}
+	p.toRelay = newRound(visits(clients, func(n int) netip.AddrPort { return netip.AddrPortFrom(client(n), 9) }), payloadSize)
+	p.toForwarder = newRound([]netip.AddrPort{p.plain.in.local}, payloadSize)
+	p.toClients = newRound(visits(clients, mapped), encapsulated)
+	return p, nil
 }
 
 func (p *population) close() {
-	for _, s := range append(p.ports, p.server, p.host) {
+	for _, s := range append(p.ports, p.server, p.host, p.load, p.plain.in, p.plain.out) {
 		// They go with the namespaces at the latest.
 		_ = s.close()
 	}
@@ -127,8 +139,7 @@ func client(n int) netip.Addr {
 func (p *population) introduce(first, end int) error {
 	const chunk = 100_000
 	for _, port := range p.ports {
-		for p.in.poll(port) > 0 { // what earlier measurements have left, which would take up the room
-		}
+		port.drain() // what earlier measurements have left, which would take up the room
 	}
 	for ; first < end; first += chunk {
 		if err := p.sweep(first); err != nil {
@@ -244,41 +255,59 @@ func (p *population) sweep(clients int) error {
 	return nil
 }
 
-// measure finds how many packets in a second reach the clients when more are sent than the relay can forward.
-func (p *population) measure(key string, clients int) error {
-	swept := time.Time{}
-	for range attempts {
-		if time.Since(swept) > sweepAfter {
-			if err := p.sweep(clients); err != nil {
-				return err
-			}
-			swept = time.Now()
-		}
-		rate, err := p.overload(clients)
-		if err != nil {
-			return err
-		}
-		p.add(key, ours, rate)
+// known checks that the relay has all clients in its list.
+func (p *population) known() error {
+	var status struct{ Peers int }
+	if err := p.status("relay", "relay", &status); err != nil {
+		return err
+	}
+	if status.Peers < p.clients {
+		return fmt.Errorf("the relay knows %d clients of %d", status.Peers, p.clients)
 	}
 	return nil
 }
 
-// overload sends to clients here and there for a while, as fast as it can, and returns how many packets arrived in a
-// second.
-func (p *population) overload(clients int) (float64, error) {
+// measure finds how many packets in a second reach the clients when more are sent than can be forwarded: by the relay, and
+// then by a forwarder that does nothing but forward. What that one loses when there are very many clients, the kernel takes
+// from every program.
+func (p *population) measure(which string) error {
+	if time.Since(p.swept) > sweepAfter {
+		if err := p.sweep(p.clients); err != nil {
+			return err
+		}
+		p.swept = time.Now()
+	}
+	rate, err := p.overload(p.toRelay)
+	if err != nil {
+		return err
+	}
+	p.add("crowd "+which, ours, rate)
+	stop := p.plain.start(p.toClients)
+	rate, err = p.overload(p.toForwarder)
+	p.add("control "+which, ours, rate)
+	return errors.Join(err, stop())
+}
+
+// visits are the endpoints of all clients in the order in which packets are sent to them.
+func visits(clients int, endpoint func(n int) netip.AddrPort) []netip.AddrPort {
 	const stride = 7919 // prime, so that every client has its turn, and none two in a row
-	payload := make([]byte, 512)
+	all := make([]netip.AddrPort, clients)
+	for i := range all {
+		all[i] = endpoint((i + 1) * stride % clients)
+	}
+	return all
+}
+
+// overload sends from the relay's host for a while, as fast as it can, and returns how many packets in a second arrived at
+// the clients. From any other host the way to the relay would take the sender as long as the relay's work takes that.
+func (p *population) overload(r *round) (float64, error) {
 	before, err := p.arrived()
 	if err != nil {
 		return 0, err
 	}
 	start := time.Now()
-	for n := 0; time.Since(start) < p.trial; {
-		for i := range burstMost {
-			n = (n + stride) % clients
-			p.out.put(i, netip.AddrPortFrom(client(n), 9), payload)
-		}
-		if err := p.out.send(p.host, burstMost); err != nil {
+	for time.Since(start) < p.trial {
+		if err := r.send(p.load, burstMost); err != nil {
 			return 0, err
 		}
 	}

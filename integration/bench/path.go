@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/teredo-suite/teredo/integration/lab"
 )
 
@@ -13,7 +15,7 @@ const eight = 8
 
 // path measures what packets pass through: client and relay.
 func (b *bench) path(who implementation) (err error) {
-	if !b.wants("rtt") && !b.wants("tcp") && !b.wants("udp") {
+	if !b.wants("tcp") && !b.wants("udp") {
 		return nil
 	}
 	s, err := newScene(b.bin, who)
@@ -21,15 +23,14 @@ func (b *bench) path(who implementation) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	t, err := b.prepare(s)
-	if err != nil {
+	t := &trip{bench: b, scene: s}
+	if err := t.prepare(); err != nil {
 		return err
 	}
 	for _, step := range []struct {
 		group, what string
 		run         func() error
 	}{
-		{"rtt", "round-trip times", t.roundTrips},
 		{"tcp", "TCP with the native host", t.withNative},
 		{"tcp", "TCP with other clients", t.withClients},
 		{"udp", "packet rates", t.packetRates},
@@ -55,58 +56,67 @@ type trip struct {
 	peers         []netip.Addr
 }
 
-// prepare starts everything and finds all paths.
-func (b *bench) prepare(s *scene) (*trip, error) {
-	t := &trip{bench: b, scene: s}
-	if _, err := s.startServer(); err != nil {
-		return nil, err
+// connect starts server, relay and client1, and finds the path to the native host.
+func (t *trip) connect() (err error) {
+	if _, err = t.startServer(); err != nil {
+		return err
 	}
-	var err error
-	if t.relay, err = s.startRelay(); err != nil {
-		return nil, err
+	if t.relay, err = t.startRelay(); err != nil {
+		return err
 	}
-	if t.client, t.address, err = s.startClient("client1"); err != nil {
-		return nil, err
+	if t.client, t.address, err = t.startClient("client1"); err != nil {
+		return err
 	}
-	if _, t.peer, err = s.startClient("client2"); err != nil {
-		return nil, err
-	}
-	if err := t.addPeers(); err != nil {
-		return nil, err
-	}
-	for _, host := range []string{"native", "client2"} {
-		if err := s.listen(host); err != nil {
-			return nil, err
-		}
-	}
-	for _, to := range append([]netip.Addr{s.native, t.peer}, t.peers...) {
-		if err := s.reach("client1", to); err != nil {
-			return nil, err
-		}
-	}
-	return t, nil
+	return t.reach("client1", t.native)
 }
 
-// addPeers puts eight more clients behind the NAT of client2.
-func (t *trip) addPeers() error {
-	for n := range eight {
-		host := fmt.Sprintf("peer%d", n+1)
-		subnet := 11 + n
-		_, err := t.AddHost("nat2", host, fmt.Sprintf("192.168.%d.1/24", subnet), fmt.Sprintf("192.168.%d.2/24", subnet))
-		if err != nil {
-			return err
-		}
-		_, addr, err := t.startClient(host)
-		if err != nil {
-			return err
-		}
-		t.peers = append(t.peers, addr)
+// prepare starts everything and finds all paths.
+func (t *trip) prepare() (err error) {
+	if err := t.connect(); err != nil {
+		return err
+	}
+	if _, t.peer, err = t.startClient("client2"); err != nil {
+		return err
+	}
+	if err := t.addPeers(); err != nil {
+		return err
+	}
+	for _, host := range []string{"native", "client2"} {
 		if err := t.listen(host); err != nil {
+			return err
+		}
+	}
+	for _, to := range append([]netip.Addr{t.peer}, t.peers...) {
+		if err := t.reach("client1", to); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// addPeers puts eight more clients behind the NAT of client2.
+func (t *trip) addPeers() error {
+	for n := range eight {
+		subnet := 11 + n
+		_, err := t.AddHost("nat2", peerName(n), fmt.Sprintf("192.168.%d.1/24", subnet), fmt.Sprintf("192.168.%d.2/24", subnet))
+		if err != nil {
+			return err
+		}
+	}
+	t.peers = make([]netip.Addr, eight)
+	var group errgroup.Group
+	for n := range eight {
+		group.Go(func() (err error) {
+			if _, t.peers[n], err = t.startClient(peerName(n)); err != nil {
+				return err
+			}
+			return t.listen(peerName(n))
+		})
+	}
+	return group.Wait()
+}
+
+func peerName(n int) string { return fmt.Sprintf("peer%d", n+1) }
 
 // withNative measures one TCP stream in each direction, and what client and relay need for it.
 func (t *trip) withNative() error {

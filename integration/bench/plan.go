@@ -15,18 +15,18 @@ type plan struct {
 	transfer time.Duration // of one TCP measurement
 	trial    time.Duration // of one packet rate
 	step     float64       // the search for a packet rate ends when its bounds are closer than this factor
-	pings    int
+	pings    int           // in each round, along each way
 	flood    time.Duration // of router solicitations
 	crowd    int           // most peers of the relay
 }
 
 var (
 	full = plan{
-		rounds: 5, transfer: 5 * time.Second, trial: time.Second, step: 1.05,
+		rounds: 5, transfer: 5 * time.Second, trial: 500 * time.Millisecond, step: 1.05,
 		pings: 3000, flood: 4 * time.Second, crowd: 1_000_000,
 	}
 	short = plan{
-		rounds: 1, transfer: 2 * time.Second, trial: 300 * time.Millisecond, step: 1.2,
+		rounds: 1, transfer: 2 * time.Second, trial: 200 * time.Millisecond, step: 1.2,
 		pings: 500, flood: time.Second, crowd: 100_000,
 	}
 )
@@ -62,6 +62,9 @@ func (b *bench) check() error {
 
 // measure fills the results.
 func (b *bench) measure() error {
+	if err := b.roundTrips(); err != nil {
+		return fmt.Errorf("measure round-trip times: %w", err)
+	}
 	for round := range b.rounds {
 		for _, who := range []implementation{ours, miredo} {
 			progress("round %d of %d: %s", round+1, b.rounds, who)

@@ -17,11 +17,9 @@ const (
 	oursOverMiredo      // at least the target
 	miredoOverOurs      // at least the target
 	oursAtMost          // ours over Miredo, at most the target
-	overFew             // ours over ours with few peers, at least the target
+	overFew             // over the same with few peers, at least the target
 	value               // ours itself, at most the target
 )
-
-const fewKey = "crowd few"
 
 // quantities are the rows of the table, in order.
 var quantities = []quantity{
@@ -46,13 +44,19 @@ var quantities = []quantity{
 	{"one rate", "router advertisements to one client, per second", "", none, 0},
 	{"many cpu", "router advertisements to many clients, per processor second", "", oursOverMiredo, 2},
 	{"many rate", "router advertisements to many clients, per second", "", none, 0},
-	{fewKey, "packets that a relay with 10 peers forwards", "packets/s", none, 0},
+	{"crowd few", "packets that a relay with 10 peers forwards", "packets/s", none, 0},
 	{"crowd many", "packets that a relay with CROWD peers forwards", "packets/s", overFew, 0.9},
+	{"control few", "packets that a forwarder without a table sends on to 10 endpoints", "packets/s", none, 0},
+	{"control many", "packets that a forwarder without a table sends on to CROWD endpoints", "packets/s", overFew, 0},
+	{"crowd control", "share that the relay keeps with CROWD peers, over the share that the forwarder keeps", "", none, 0},
 	{"crowd memory", "memory of a relay for each of CROWD peers", "bytes", value, 400},
 }
 
-// judge returns the target in words, and whether it is met.
+// judge returns the target in words, and whether it is met. There may be none.
 func (q quantity) judge(ratio, own float64) (target string, met bool) {
+	if q.target == 0 {
+		return "", false
+	}
 	switch q.goal {
 	case oursAtMost:
 		return fmt.Sprintf("≤ %g", q.target), ratio <= q.target

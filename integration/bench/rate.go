@@ -3,15 +3,15 @@ package main
 import (
 	"fmt"
 	"net/netip"
-	"sync"
 	"sync/atomic"
-	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
 	tolerated = 0.001 // share of datagrams that may be lost
-	startRate = 20_000.0
-	settle    = 100 * time.Millisecond // for what is still under way when the sender has finished
+	reached   = 0.95  // least share of a rate that the generator must reach
+	startRate = 40_000.0
 )
 
 // sizes are the UDP payloads of packet rates. The largest fills the MTU of 1280 bytes.
@@ -50,63 +50,26 @@ func (t *trip) packetRates() error {
 	return nil
 }
 
-// lossFree is the throughput of RFC 2544 §26.1, which RFC 8219 §7.1 takes over, by binary search: the highest rate at
-// which no more than the tolerated share of datagrams is lost. A rate gets a second chance, because the generator shares
-// the processors with what it measures.
+// lossFree is the throughput of RFC 2544 §26.1, which RFC 8219 §7.1 takes over: the highest rate at which no more than the
+// tolerated share of datagrams is lost. A rate that the generator does not reach, for want of processors, is too high.
 func (t *trip) lossFree(from, to *socket, size int) (float64, error) {
-	low, high := 0.0, 0.0
-	rate := startRate
-	for {
-		passed, managed, err := t.passes(from, to, size, rate)
-		if err != nil {
-			return 0, err
-		}
-		switch {
-		case passed && managed < 0.95*rate:
-			return managed, nil // the generator's limit
-		case passed:
-			low = rate
-		default:
-			high = rate
-		}
-		switch {
-		case high == 0:
-			rate = 2 * low
-		case high/max(low, 1) < t.step || high < 100:
-			return low, nil
-		default:
-			rate = (low + high) / 2
-		}
-	}
-}
-
-func (t *trip) passes(from, to *socket, size int, rate float64) (passed bool, managed float64, err error) {
-	for range 2 {
+	to.drain() // what kept the path valid while it sent
+	return highest(startRate, t.step, func(rate float64) (bool, error) {
 		loss, managed, err := t.try(from, to, size, rate)
-		if err != nil || loss <= tolerated {
-			return err == nil, managed, err
-		}
-	}
-	return false, 0, nil
+		return loss <= tolerated && managed >= reached*rate, err
+	})
 }
 
 // try sends at a rate and returns the share that was lost.
 func (t *trip) try(from, to *socket, size int, rate float64) (loss, managed float64, err error) {
 	// A packet the other way keeps the path valid.
-	if _, _, err := to.blast(1, 1000, time.Millisecond); err != nil {
-		return 0, 0, err
+	if _, err := unix.Write(to.fd, []byte{0}); err != nil {
+		return 0, 0, fmt.Errorf("send from %v: %w", to.local, err)
 	}
-	time.Sleep(settle)
-	var received atomic.Int64
 	var stop atomic.Bool
-	var receiver sync.WaitGroup
-	receiver.Go(func() { to.count(&received, &stop) })
+	received := make(chan int)
+	go func() { received <- to.count(&stop) }()
 	sent, managed, err := from.blast(size, rate, t.trial)
-	for before := int64(-1); before != received.Load(); {
-		before = received.Load()
-		time.Sleep(settle)
-	}
 	stop.Store(true)
-	receiver.Wait()
-	return 1 - float64(received.Load())/float64(max(sent, 1)), managed, err
+	return 1 - float64(<-received)/float64(max(sent, 1)), managed, err
 }

@@ -91,7 +91,7 @@ func (r *results) rows() (rows []row) {
 		case q.goal == oursAtMost && compared:
 			line.Ratio, line.better = own/other, other/own
 		case q.goal == overFew:
-			line.Ratio = own / r.samples[fewKey][ours].median()
+			line.Ratio = r.kept(q.key)
 		}
 		if line.Ratio > 0 || q.goal == value {
 			line.Target, line.Met = q.judge(line.Ratio, own)
@@ -99,6 +99,12 @@ func (r *results) rows() (rows []row) {
 		rows = append(rows, line)
 	}
 	return rows
+}
+
+// kept is the share of a rate with few peers that is left with many.
+func (r *results) kept(key string) float64 {
+	few := strings.TrimSuffix(key, "many") + "few"
+	return r.samples[key][ours].median() / r.samples[few][ours].median()
 }
 
 // grouped writes a number with commas.
