@@ -1,7 +1,13 @@
 package descriptor
 
 import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -9,41 +15,133 @@ import (
 // brisk is the time between arrivals below which more is taken to be under way.
 const brisk = 200 * time.Microsecond
 
-// Reader is a Descriptor that one goroutine at a time reads.
+// Reader is a Descriptor that one goroutine at a time reads. How it waits for input depends on how that comes.
 //
-// While input comes briskly it gives way to other threads once before it sleeps. Where whoever makes the input has the same
-// processor, there is more of it afterwards, and neither a sleep nor a wake-up was needed. Input that comes now and then
-// does not wait for other threads.
+// Input that comes now and then is waited for by the runtime's poller. A thread that slept in a system call of its own would
+// have to get a processor back from the runtime, whose monitor thread would have to watch it.
+//
+// The poller serves one goroutine after the other. So while input comes briskly, the goroutine has a thread of its own, and
+// gives way to other threads once before it sleeps: where whoever makes the input has the same processor, there is more of
+// it afterwards, and neither a sleep nor a wake-up was needed.
 type Reader struct {
 	*Descriptor
-	last   time.Time // when there was input
-	giveUp bool      // do not give way
+	try   func(fd int) bool
+	epoll int                // readable when the descriptor is, but not while it is brisk; and when that is closed
+	file  *os.File           // of epoll
+	conn  syscall.RawConn    // of epoll, with the runtime's poller
+	again func(uintptr) bool // what that calls
+
+	done  bool      // try came to something
+	last  time.Time // when there was input
+	brisk bool
 }
 
-// NewReader takes over fd as New does.
-func NewReader(fd int) (*Reader, error) {
+// NewReader takes over fd as New does. try reads fd without waiting, and reports whether that has come to anything: input or
+// an error.
+func NewReader(fd int, try func(fd int) bool) (*Reader, error) {
 	d, err := New(fd)
 	if err != nil {
 		return nil, err
 	}
-	return &Reader{Descriptor: d, giveUp: true}, nil
-}
-
-// Arrived is told that there was input.
-func (r *Reader) Arrived() {
-	now := time.Now()
-	r.giveUp = now.Sub(r.last) > brisk
-	r.last = now
-}
-
-// Await waits for input, between Acquire and Release, and may return before there is any. When Close is called it returns
-// os.ErrClosed.
-func (r *Reader) Await() error {
-	if r.giveUp {
-		return r.Wait(unix.POLLIN)
+	r := &Reader{Descriptor: d, try: try}
+	r.again = func(uintptr) bool {
+		r.done = r.try(r.fd)
+		return r.done || r.closed.Load()
 	}
-	r.giveUp = true // it must be waited for if it is not there then
+	if err := r.watch(); err != nil {
+		// Nothing was waited for yet.
+		_ = unix.Close(d.wake)
+		return nil, err
+	}
+	return r, nil
+}
+
+// watch makes the epoll instance. The runtime's poller watches that, and not the descriptor, which would wake it up for
+// whatever is sent and for every arrival while nobody waits.
+func (r *Reader) watch() error {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("epoll_create1", err)
+	}
+	err = errors.Join(
+		unix.SetNonblock(epoll, true),
+		unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, r.fd, &unix.EpollEvent{Events: unix.EPOLLIN}),
+		unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, r.wake, &unix.EpollEvent{Events: unix.EPOLLIN}),
+	)
+	r.epoll, r.file = epoll, os.NewFile(uintptr(epoll), "epoll")
+	if err == nil {
+		r.conn, err = r.file.SyscallConn()
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("watch a file descriptor: %w", err), r.file.Close())
+	}
+	return nil
+}
+
+// Read calls try, between Acquire and Release, and waits until it comes to something. When Close is called it returns
+// os.ErrClosed.
+func (r *Reader) Read() error {
+	err := r.await()
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	r.setBrisk(now.Sub(r.last) <= brisk)
+	r.last = now
+	return nil
+}
+
+func (r *Reader) await() error {
+	if !r.brisk {
+		return r.park()
+	}
+	if r.try(r.fd) {
+		return nil
+	}
 	// It has no way to fail.
 	_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+	for !r.try(r.fd) {
+		if err := r.Wait(unix.POLLIN); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// park lets the runtime's poller wait. No system call is one here, nor on the way of a packet, that the runtime takes part
+// in: it would wake up its monitor thread for that.
+func (r *Reader) park() error {
+	r.done = false
+	err := r.conn.Read(r.again)
+	if !r.done && r.closed.Load() {
+		return os.ErrClosed
+	}
+	return err
+}
+
+// setBrisk sets how to wait from now on.
+func (r *Reader) setBrisk(b bool) {
+	if r.brisk == b {
+		return
+	}
+	r.brisk = b
+	event := unix.EpollEvent{Events: unix.EPOLLIN}
+	if b {
+		event.Events = 0
+	}
+	// It has no way to fail: fd is in there.
+	_, _, _ = unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(r.epoll), unix.EPOLL_CTL_MOD, uintptr(r.fd), uintptr(unsafe.Pointer(&event)), 0, 0)
+	if b {
+		// The thread that this goroutine has may be the poller's, which another one has to be now.
+		runtime.Gosched()
+	}
+}
+
+// Close is that of Descriptor.
+func (r *Reader) Close() error {
+	err := r.Descriptor.Close()
+	if errors.Is(err, os.ErrClosed) {
+		return err
+	}
+	return errors.Join(err, r.file.Close())
 }

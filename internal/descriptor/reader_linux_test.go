@@ -9,81 +9,156 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reader is a Reader of a pipe that nobody writes to, acquired.
-func reader(t *testing.T) *Reader {
+// reader is a Reader of a pipe, acquired, a function that writes a byte to the pipe, and how many bytes were read.
+func reader(t *testing.T) (r *Reader, write func(), got *int) {
 	t.Helper()
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
 		t.Fatal(err)
 	}
-	r, err := NewReader(fds[0])
+	got = new(int)
+	r, err := NewReader(fds[0], func(fd int) bool {
+		var b [1]byte
+		n, err := unix.Read(fd, b[:])
+		*got += max(n, 0)
+		return err != unix.EAGAIN
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	acquire(t, r.Descriptor)
-	t.Cleanup(func() {
-		unix.Close(fds[1])
-		if !t.Failed() { // else it may still be acquired, and Close would wait
-			r.Close()
+	t.Cleanup(func() { unix.Close(fds[1]) })
+	return r, func() {
+		if _, err := unix.Write(fds[1], []byte{1}); err != nil {
+			t.Error(err)
 		}
-	})
-	return r
+	}, got
 }
 
-// sleeps reports whether Await sleeps: whether it sees that the Reader is closed meanwhile.
-func sleeps(t *testing.T, r *Reader) bool {
+// end releases and closes a reader.
+func end(t *testing.T, r *Reader) {
 	t.Helper()
-	closed := make(chan error)
-	awaited := make(chan error)
-	go func() { awaited <- r.Await() }()
-	select {
-	case err := <-awaited:
-		if err != nil {
-			t.Fatal(err)
-		}
-		return false
-	case <-time.After(50 * time.Millisecond):
-	}
-	go func() { closed <- r.Close() }()
-	if err := <-awaited; !errors.Is(err, os.ErrClosed) {
-		t.Errorf("Await returned %v, want os.ErrClosed", err)
-	}
 	r.Release()
-	if err := <-closed; err != nil {
+	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
-	return true
-}
-
-func TestReaderGivesWayOnce(t *testing.T) {
-	r := reader(t)
-	r.last = time.Now().Add(time.Hour) // however slow this test is
-	r.Arrived()
-	if sleeps(t, r) {
-		t.Fatal("it does not give way while input comes briskly")
+	if err := r.Close(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("closed again: %v", err)
 	}
-	if !sleeps(t, r) {
-		t.Error("it gives way again and again")
+	if _, err := r.Acquire(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("acquired after Close: %v", err)
 	}
 }
 
-func TestReaderSleeps(t *testing.T) {
-	for name, arrived := range map[string]bool{"at first": false, "after input that comes now and then": true} {
-		t.Run(name, func(t *testing.T) {
-			r := reader(t)
-			if arrived {
-				r.last = time.Now().Add(-time.Hour)
-				r.Arrived()
+// hurry has the next input count as brisk, however slow this test is, or not.
+func hurry(r *Reader, brisk bool) {
+	r.last = time.Now().Add(-time.Hour)
+	if brisk {
+		r.last = time.Now().Add(time.Hour)
+	}
+}
+
+// Input is read in either way of waiting, whether it is there before or comes later, and after each change between them.
+func TestReaderReads(t *testing.T) {
+	r, write, got := reader(t)
+	defer end(t, r)
+	n := 0
+	for _, brisk := range []bool{false, false, true, true, false, true, false, false, true} {
+		for _, early := range []bool{true, false, true} {
+			was := r.brisk
+			hurry(r, brisk)
+			if early {
+				write()
+			} else {
+				time.AfterFunc(2*time.Millisecond, write)
 			}
-			if !sleeps(t, r) {
-				t.Error("it gives way")
+			if err := r.Read(); err != nil {
+				t.Fatal(err)
+			}
+			if n++; *got != n {
+				t.Fatalf("read %d bytes of %d", *got, n)
+			}
+			if r.brisk != brisk {
+				t.Fatalf("brisk %v, was %v, want %v", r.brisk, was, brisk)
+			}
+		}
+	}
+}
+
+// Close ends a wait of either kind.
+func TestReaderCloses(t *testing.T) {
+	for name, brisk := range map[string]bool{"now and then": false, "brisk": true} {
+		t.Run(name, func(t *testing.T) {
+			r, write, _ := reader(t)
+			hurry(r, brisk)
+			write()
+			if err := r.Read(); err != nil {
+				t.Fatal(err)
+			}
+			waited := make(chan error, 1)
+			go func() {
+				waited <- r.Read()
+				r.Release()
+			}()
+			time.Sleep(20 * time.Millisecond)
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+			if err := <-waited; !errors.Is(err, os.ErrClosed) {
+				t.Errorf("the wait ended with %v", err)
 			}
 		})
 	}
 }
 
+// What arrives while nobody waits for it, and input comes briskly, does not wake up the runtime's poller.
+func TestReaderDisarms(t *testing.T) {
+	r, write, _ := reader(t)
+	defer end(t, r)
+	for _, brisk := range []bool{false, true, false} {
+		hurry(r, brisk)
+		write()
+		if err := r.Read(); err != nil {
+			t.Fatal(err)
+		}
+		write()
+		fds := []unix.PollFd{{Fd: int32(r.epoll), Events: unix.POLLIN}}
+		if n, err := unix.Poll(fds, 0); err != nil || (n == 1) != !brisk {
+			t.Errorf("brisk %v: %d events, %v", brisk, n, err)
+		}
+		if err := r.Read(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestReaderAllocatesNothing(t *testing.T) {
+	r, write, _ := reader(t)
+	defer end(t, r)
+	brisk := false
+	if n := testing.AllocsPerRun(100, func() {
+		brisk = !brisk
+		hurry(r, brisk)
+		write()
+		if err := r.Read(); err != nil {
+			t.Error(err)
+		}
+	}); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 func TestNewReaderFails(t *testing.T) {
-	if r, err := NewReader(-1); err == nil {
-		t.Errorf("got %v", r)
+	never := func(int) bool { return true }
+	if r, err := NewReader(-1, never); err == nil {
+		t.Errorf("a descriptor that is not open: %v", r)
+	}
+	file, err := os.Create(t.TempDir() + "/file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if r, err := NewReader(int(file.Fd()), never); err == nil {
+		t.Errorf("a file, which cannot be waited for: %v", r)
 	}
 }

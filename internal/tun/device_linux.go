@@ -30,6 +30,9 @@ type device struct {
 	arena []byte
 	heads [heads][maxHead]byte
 	split splitter
+	into  []Packet // of the call of ReadBatch
+	n     int      // packets in there
+	err   error
 
 	writing sync.Mutex
 	writer
@@ -54,7 +57,7 @@ func open(name string, vnet bool) (Device, error) {
 	}
 	d := &device{vnet: vnet, arena: make([]byte, arenaSize)}
 	if err = d.configure(fd, name); err == nil {
-		d.file, err = descriptor.NewReader(fd)
+		d.file, err = descriptor.NewReader(fd, d.fill)
 	}
 	if err != nil {
 		// The interface is gone with fd.
@@ -103,46 +106,36 @@ func (d *device) ReadBatch(ps []Packet) (n int, err error) {
 	if d.split.pending() {
 		return d.split.next(ps[:min(len(ps), heads)], d.heads[:]), nil
 	}
-	fd, err := d.file.Acquire()
-	if err != nil {
+	if _, err := d.file.Acquire(); err != nil {
 		return 0, err
 	}
 	defer d.file.Release()
-	for {
-		n, err := d.fill(fd, ps[:min(len(ps), heads)])
-		if n > 0 || err != nil {
-			d.file.Arrived()
-			return n, err
-		}
-		if err := d.file.Await(); err != nil {
-			return 0, err
-		}
+	d.into, d.n, d.err = ps[:min(len(ps), heads)], 0, nil
+	if err := d.file.Read(); err != nil {
+		return 0, err
 	}
+	return d.n, d.err
 }
 
-// fill reads what there is.
-func (d *device) fill(fd int, ps []Packet) (n int, err error) {
-	for used := 0; n < len(ps) && used <= len(d.arena)-maxUnit && !d.split.pending(); {
+// fill reads what there is, and reports whether there was anything, or an error.
+func (d *device) fill(fd int) bool {
+	for used := 0; d.n < len(d.into) && used <= len(d.arena)-maxUnit && !d.split.pending() && d.err == nil; {
 		unit := d.arena[used : used+maxUnit]
 		// Without the runtime's hooks of a system call that may take its time: this one does not wait.
 		size, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&unit[0])), maxUnit)
 		switch errno {
 		case 0:
+			used += int(size)
+			m, err := d.take(unit[:size], d.into[d.n:], d.heads[d.n:])
+			d.n, d.err = d.n+m, err
 		case unix.EINTR:
-			continue
 		case unix.EAGAIN:
-			return n, nil
+			return d.n > 0
 		default:
-			return n, failed("read", errno)
-		}
-		used += int(size)
-		m, err := d.take(unit[:size], ps[n:], d.heads[n:])
-		n += m
-		if err != nil {
-			return n, err
+			d.err = failed("read", errno)
 		}
 	}
-	return n, nil
+	return true
 }
 
 // take makes packets of what one read brought.

@@ -92,7 +92,7 @@ func share(fd int) error {
 func newConn(fd int, o Options) (c *Conn, err error) {
 	c = &Conn{options: o, receiver: newReceiver()}
 	if err = c.prepare(fd); err == nil {
-		c.file, err = descriptor.NewReader(fd)
+		c.file, err = descriptor.NewReader(fd, c.receiver.receive)
 	}
 	if err != nil {
 		// The socket was not used.

@@ -30,34 +30,28 @@ func (c *Conn) ReadBatch(ms []Message) (n int, err error) {
 	if n := r.take(ms); n > 0 {
 		return n, nil
 	}
-	fd, err := c.file.Acquire()
-	if err != nil {
+	if _, err := c.file.Acquire(); err != nil {
 		return 0, closed(err)
 	}
 	defer c.file.Release()
-	for {
-		switch errno := r.receive(fd); errno {
-		case 0:
-			c.file.Arrived()
-			return r.take(ms), nil
-		case unix.EAGAIN:
-			if err := c.file.Await(); err != nil {
-				return 0, closed(err)
-			}
-		default:
-			return 0, os.NewSyscallError("recvmmsg", errno)
-		}
+	if err := c.file.Read(); err != nil {
+		return 0, closed(err)
 	}
+	if r.errno != 0 {
+		return 0, os.NewSyscallError("recvmmsg", r.errno)
+	}
+	return r.take(ms), nil
 }
 
 // receiver holds what one recvmmsg brought until ReadBatch has handed it out.
 // Each slot takes one unit: a datagram, or several of equal size (the last may
 // be shorter) from one remote that the kernel coalesced.
 type receiver struct {
-	limit  int // slots for the next recvmmsg
-	filled int // slots that hold a unit
-	slot   int // the slot to take from
-	offset int // bytes of it that were taken
+	limit  int           // slots for the next recvmmsg
+	errno  syscall.Errno // of the last recvmmsg
+	filled int           // slots that hold a unit
+	slot   int           // the slot to take from
+	offset int           // bytes of it that were taken
 
 	headers  [slots]mmsghdr
 	names    [slots]unix.RawSockaddrInet4
@@ -87,8 +81,8 @@ func (r *receiver) reset(h *mmsghdr) {
 	h.SetControllen(unix.CmsgSpace(4))
 }
 
-// receive fills the slots with what is there; EAGAIN says that nothing is.
-func (r *receiver) receive(fd int) syscall.Errno {
+// receive fills the slots with what is there, and reports whether there was anything, or an error.
+func (r *receiver) receive(fd int) bool {
 	for i := range r.filled {
 		r.reset(&r.headers[i])
 	}
@@ -100,11 +94,11 @@ func (r *receiver) receive(fd int) syscall.Errno {
 		if retryable(errno) {
 			continue
 		}
-		if errno == 0 {
+		if r.errno = errno; errno == 0 {
 			r.filled = int(n)
 			r.adjust()
 		}
-		return errno
+		return errno != unix.EAGAIN
 	}
 }
 

@@ -60,8 +60,11 @@ func TestBurst(t *testing.T) {
 func receive(t *testing.T, c *Conn) {
 	t.Helper()
 	onSocket(t, c, func(fd int) error {
-		if errno := c.receiver.receive(fd); errno != 0 {
-			return errno
+		if !c.receiver.receive(fd) {
+			return unix.EAGAIN
+		}
+		if c.receiver.errno != 0 {
+			return c.receiver.errno
 		}
 		return nil
 	})
