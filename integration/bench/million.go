@@ -60,6 +60,9 @@ func (b *bench) million() (err error) {
 		}
 	}
 	b.add("crowd control", ours, b.kept("crowd many")/b.kept("control many"))
+	if b.quick {
+		return nil // the table has the same size for fewer peers, whose shares would be too large
+	}
 	after, err := many.memory()
 	b.add("crowd memory", ours, float64(after-before)/float64(b.crowd-fewPeers))
 	return err
