@@ -12,8 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// brisk is the time between arrivals below which more is taken to be under way.
-const brisk = 200 * time.Microsecond
+const (
+	// brisk is the time between arrivals below which more is taken to be under way.
+	brisk = 200 * time.Microsecond
+	// turn is how many arrivals in a row have to be at odds with the way of waiting until that changes.
+	turn = 8
+)
 
 // Reader is a Descriptor that one goroutine at a time reads. How it waits for input depends on how that comes.
 //
@@ -34,6 +38,7 @@ type Reader struct {
 	done  bool      // try came to something
 	last  time.Time // when there was input
 	brisk bool
+	odds  int // arrivals in a row that were at odds with brisk
 }
 
 // NewReader takes over fd as New does. try reads fd without waiting, and reports whether that has come to anything: input or
@@ -86,8 +91,13 @@ func (r *Reader) Read() error {
 		return err
 	}
 	now := time.Now()
-	r.setBrisk(now.Sub(r.last) <= brisk)
+	quick := now.Sub(r.last) <= brisk
 	r.last = now
+	if quick == r.brisk {
+		r.odds = 0
+	} else if r.odds++; r.odds == turn {
+		r.setBrisk(quick)
+	}
 	return nil
 }
 
@@ -121,10 +131,7 @@ func (r *Reader) park() error {
 
 // setBrisk sets how to wait from now on.
 func (r *Reader) setBrisk(b bool) {
-	if r.brisk == b {
-		return
-	}
-	r.brisk = b
+	r.brisk, r.odds = b, 0
 	event := unix.EpollEvent{Events: unix.EPOLLIN}
 	if b {
 		event.Events = 0

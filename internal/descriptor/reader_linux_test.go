@@ -50,36 +50,62 @@ func end(t *testing.T, r *Reader) {
 	}
 }
 
-// hurry has the next input count as brisk, however slow this test is, or not.
-func hurry(r *Reader, brisk bool) {
+// read reads input that counts as brisk, however slow this test is, or not.
+func read(t *testing.T, r *Reader, brisk bool) {
+	t.Helper()
 	r.last = time.Now().Add(-time.Hour)
 	if brisk {
 		r.last = time.Now().Add(time.Hour)
 	}
+	if err := r.Read(); err != nil {
+		t.Fatal(err)
+	}
 }
 
-// Input is read in either way of waiting, whether it is there before or comes later, and after each change between them.
+// become has a Reader change its way of waiting.
+func become(t *testing.T, r *Reader, write func(), brisk bool) {
+	t.Helper()
+	for n := 0; r.brisk != brisk; n++ {
+		if n == turn {
+			t.Fatalf("brisk is still %v after %d arrivals", r.brisk, n)
+		}
+		write()
+		read(t, r, brisk)
+	}
+}
+
+// Input is read in either way of waiting, and after each change between them, whether it is there before or comes later.
 func TestReaderReads(t *testing.T) {
 	r, write, got := reader(t)
 	defer end(t, r)
-	n := 0
-	for _, brisk := range []bool{false, false, true, true, false, true, false, false, true} {
-		for _, early := range []bool{true, false, true} {
-			was := r.brisk
-			hurry(r, brisk)
+	for _, brisk := range []bool{false, true, false, true} {
+		become(t, r, write, brisk)
+		for _, early := range []bool{true, false, true, false} {
+			before := *got
 			if early {
 				write()
 			} else {
 				time.AfterFunc(2*time.Millisecond, write)
 			}
-			if err := r.Read(); err != nil {
-				t.Fatal(err)
+			read(t, r, brisk)
+			if *got != before+1 {
+				t.Fatalf("brisk %v: read %d bytes, want 1", brisk, *got-before)
 			}
-			if n++; *got != n {
-				t.Fatalf("read %d bytes of %d", *got, n)
-			}
+		}
+	}
+}
+
+// A few arrivals that are at odds with the way of waiting don't change it.
+func TestReaderIsSteady(t *testing.T) {
+	r, write, _ := reader(t)
+	defer end(t, r)
+	for _, brisk := range []bool{false, true} {
+		become(t, r, write, brisk)
+		for n := range 5 * turn {
+			write()
+			read(t, r, brisk == (n%turn == 0))
 			if r.brisk != brisk {
-				t.Fatalf("brisk %v, was %v, want %v", r.brisk, was, brisk)
+				t.Fatalf("brisk %v after %d arrivals", r.brisk, n)
 			}
 		}
 	}
@@ -90,11 +116,7 @@ func TestReaderCloses(t *testing.T) {
 	for name, brisk := range map[string]bool{"now and then": false, "brisk": true} {
 		t.Run(name, func(t *testing.T) {
 			r, write, _ := reader(t)
-			hurry(r, brisk)
-			write()
-			if err := r.Read(); err != nil {
-				t.Fatal(err)
-			}
+			become(t, r, write, brisk)
 			waited := make(chan error, 1)
 			go func() {
 				waited <- r.Read()
@@ -116,35 +138,26 @@ func TestReaderDisarms(t *testing.T) {
 	r, write, _ := reader(t)
 	defer end(t, r)
 	for _, brisk := range []bool{false, true, false} {
-		hurry(r, brisk)
-		write()
-		if err := r.Read(); err != nil {
-			t.Fatal(err)
-		}
+		become(t, r, write, brisk)
 		write()
 		fds := []unix.PollFd{{Fd: int32(r.epoll), Events: unix.POLLIN}}
 		if n, err := unix.Poll(fds, 0); err != nil || (n == 1) != !brisk {
 			t.Errorf("brisk %v: %d events, %v", brisk, n, err)
 		}
-		if err := r.Read(); err != nil {
-			t.Fatal(err)
-		}
+		read(t, r, brisk)
 	}
 }
 
 func TestReaderAllocatesNothing(t *testing.T) {
 	r, write, _ := reader(t)
 	defer end(t, r)
-	brisk := false
-	if n := testing.AllocsPerRun(100, func() {
-		brisk = !brisk
-		hurry(r, brisk)
+	n := 0
+	if allocations := testing.AllocsPerRun(100, func() {
+		n++
 		write()
-		if err := r.Read(); err != nil {
-			t.Error(err)
-		}
-	}); n > 0 {
-		t.Errorf("%v allocations", n)
+		read(t, r, n/turn%2 == 0)
+	}); allocations > 0 {
+		t.Errorf("%v allocations", allocations)
 	}
 }
 
