@@ -67,7 +67,7 @@ bench: deps build ## measure ours and Miredo side by side, as root (about 20 min
 	@$(GOBUILD) -o bin/teredo-bench ./integration/bench
 	@bin/teredo-bench $(BENCHFLAGS)
 
-bench-quick: BENCHFLAGS := -quick
+bench-quick: BENCHFLAGS := -quick -out bench/quick
 bench-quick: bench ## the same with rough figures, in less than two minutes
 
 lint: check-go ## check format, vet and staticcheck
