@@ -18,9 +18,7 @@ func TestLocalAddressChange(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, lab.PortRestricted)
 	w.record()
-	w.startServer(ours)
-	w.startRelay(ours)
-	_, old := w.startClient("client1", ours)
+	old := w.startOurs()
 	w.ping("client1", netip.MustParseAddr(lab.NativeAddr))
 
 	const local = "192.168.1.99"
@@ -28,7 +26,7 @@ func TestLocalAddressChange(t *testing.T) {
 	w.run("client1", "ip", "address", "add", local+"/24", "dev", "uplink")
 	w.run("client1", "ip", "route", "add", "default", "via", lanGateway)
 	// The NAT sees another host, whose port is the same as that of a flow it knows.
-	w.wantMoved(old, local, lab.NAT1Addr)
+	w.wantMoved(noticeTimeout, old, local, lab.NAT1Addr)
 }
 
 // TestMovedDefaultRoute moves the default route of the client's host to another interface, behind another NAT.
@@ -36,9 +34,7 @@ func TestMovedDefaultRoute(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, lab.PortRestricted)
 	w.record()
-	w.startServer(ours)
-	w.startRelay(ours)
-	_, old := w.startClient("client1", ours)
+	old := w.startOurs()
 	w.ping("client1", netip.MustParseAddr(lab.NativeAddr))
 
 	const gateway, local = "192.168.3.1", "192.168.3.2"
@@ -46,14 +42,14 @@ func TestMovedDefaultRoute(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.run("client1", "ip", "route", "replace", "default", "via", gateway)
-	w.wantMoved(old, local, lab.NAT2Addr)
+	w.wantMoved(noticeTimeout, old, local, lab.NAT2Addr)
 }
 
 // wantMoved waits until client1 is qualified at a local address, behind a NAT with the mapped one, and checks that it has
 // a Teredo address in place of the old one that works.
-func (w *world) wantMoved(old netip.Addr, local, mapped string) {
+func (w *world) wantMoved(timeout time.Duration, old netip.Addr, local, mapped string) {
 	w.t.Helper()
-	s := w.untilStatus(noticeTimeout, "client1", "qualified at "+local, func(s clientStatus) bool {
+	s := w.untilStatus(timeout, "client1", "qualified at "+local+", as "+mapped, func(s clientStatus) bool {
 		return s.State == "qualified" && strings.HasPrefix(s.Local, local+":") && strings.HasPrefix(s.Mapped, mapped+":")
 	})
 	addr, _ := w.teredoAddr("client1")

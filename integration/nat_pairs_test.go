@@ -65,9 +65,7 @@ func TestSymmetricNATNative(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t, nat)
 				w.record()
-				w.startServer(ours)
-				w.startRelay(ours)
-				_, addr := w.startClient("client1", ours)
+				addr := w.startOurs()
 				native := netip.MustParseAddr(lab.NativeAddr)
 				if first == "native" {
 					w.firstContact("native", addr)

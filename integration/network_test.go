@@ -17,25 +17,14 @@ func TestMappingChange(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, lab.PortRestricted)
 	w.record()
-	w.startServer(ours)
-	w.startRelay(ours)
-	_, old := w.startClient("client1", ours)
+	old := w.startOurs()
 
 	const newMapped = "203.0.113.9"
 	w.run("nat1", "ip", "address", "delete", lab.NAT1Addr+"/25", "dev", "uplink")
 	w.run("nat1", "ip", "address", "add", newMapped+"/25", "dev", "uplink")
 	w.run("nat1", "ip", "route", "add", "default", "via", "203.0.113.126")
 
-	s := w.untilStatus(lossTimeout, "client1", "a new mapped address", func(s clientStatus) bool {
-		mapped, err := netip.ParseAddrPort(s.Mapped)
-		return err == nil && mapped.Addr().String() == newMapped && s.State == "qualified"
-	})
-	addr, _ := w.teredoAddr("client1")
-	if addr == old || addr.String() != s.Address {
-		t.Errorf("address %v, was %v; %q in the status", addr, old, s.Address)
-	}
-	w.ping("native", addr)
-	w.ping("client1", netip.MustParseAddr(lab.NativeAddr))
+	w.wantMoved(lossTimeout, old, client1Addr, newMapped)
 }
 
 // TestNetworkLoss takes the client's network away for longer than it stays qualified without, as a laptop's sleep does.
@@ -44,9 +33,7 @@ func TestNetworkLoss(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, lab.PortRestricted)
 	w.record()
-	w.startServer(ours)
-	w.startRelay(ours)
-	w.startClient("client1", ours)
+	w.startOurs()
 
 	w.run("client1", "ip", "link", "set", "uplink", "down")
 	w.untilStatus(lossTimeout, "client1", "no longer qualified, with a reason", func(s clientStatus) bool {

@@ -59,6 +59,15 @@ func (w *world) startRelay(who implementation) *lab.Process {
 	return p
 }
 
+// startOurs starts our server, our relay and our client on client1, and returns its Teredo address.
+func (w *world) startOurs() netip.Addr {
+	w.t.Helper()
+	w.startServer(ours)
+	w.startRelay(ours)
+	_, addr := w.startClient("client1", ours)
+	return addr
+}
+
 // startClient starts a client, waits until it carries packets, and returns its Teredo address. Flags are for ours.
 func (w *world) startClient(host string, who implementation, flags ...string) (*lab.Process, netip.Addr) {
 	w.t.Helper()

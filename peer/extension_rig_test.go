@@ -92,6 +92,7 @@ func (r *rig) receiveAt(port uint8, from netip.AddrPort, payload []byte) []strin
 	return r.report()
 }
 
+// incomingAt gives a UDP payload to a worker and, if that does not carry it, to the machine. Only clients have ports but 0.
 func (r *rig) incomingAt(port uint8, from netip.AddrPort, payload []byte) {
 	if incoming(r.m.Table(), payload, from, port, r.m.Table().Stamp(r.now)) == peer.Carry {
 		r.out.TUN.Send(netip.AddrPort{}, append(r.out.TUN.Next(), payload...))
@@ -100,6 +101,10 @@ func (r *rig) incomingAt(port uint8, from netip.AddrPort, payload []byte) {
 	var p teredo.Packet
 	if p.Parse(payload) != nil {
 		r.drops.Count(drop.Malformed)
+		return
+	}
+	if port == 0 {
+		r.m.Inbound(r.now, from, &p, &r.out)
 		return
 	}
 	r.m.(*peer.Client).InboundVia(r.now, from, port, &p, &r.out)

@@ -127,18 +127,7 @@ func (r *rig) receive(from netip.AddrPort, payload []byte) []string {
 	return r.report()
 }
 
-func (r *rig) incoming(from netip.AddrPort, payload []byte) {
-	if incoming(r.m.Table(), payload, from, 0, r.m.Table().Stamp(r.now)) == peer.Carry {
-		r.out.TUN.Send(netip.AddrPort{}, append(r.out.TUN.Next(), payload...))
-		return
-	}
-	var p teredo.Packet
-	if p.Parse(payload) != nil {
-		r.drops.Count(drop.Malformed)
-		return
-	}
-	r.m.Inbound(r.now, from, &p, &r.out)
-}
+func (r *rig) incoming(from netip.AddrPort, payload []byte) { r.incomingAt(0, from, payload) }
 
 // wait lets time pass, and reports what the machine did of its own accord, each line with the time since the wait began.
 func (r *rig) wait(d time.Duration) (lines []string) {

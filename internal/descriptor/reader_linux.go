@@ -83,11 +83,14 @@ func (r *Reader) watch() error {
 	return nil
 }
 
-// Read calls try, between Acquire and Release, and waits until it comes to something. When Close is called it returns
+// Read calls try and waits until it comes to something. After Close, or when that is called meanwhile, it returns
 // os.ErrClosed.
 func (r *Reader) Read() error {
-	err := r.await()
-	if err != nil {
+	if _, err := r.Acquire(); err != nil {
+		return err
+	}
+	defer r.Release()
+	if err := r.await(); err != nil {
 		return err
 	}
 	now := time.Now()

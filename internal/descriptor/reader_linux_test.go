@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reader is a Reader of a pipe, acquired, a function that writes a byte to the pipe, and how many bytes were read.
+// reader is a Reader of a pipe, a function that writes a byte to the pipe, and how many bytes were read.
 func reader(t *testing.T) (r *Reader, write func(), got *int) {
 	t.Helper()
 	var fds [2]int
@@ -26,7 +26,6 @@ func reader(t *testing.T) (r *Reader, write func(), got *int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	acquire(t, r.Descriptor)
 	t.Cleanup(func() { unix.Close(fds[1]) })
 	return r, func() {
 		if _, err := unix.Write(fds[1], []byte{1}); err != nil {
@@ -35,10 +34,9 @@ func reader(t *testing.T) (r *Reader, write func(), got *int) {
 	}, got
 }
 
-// end releases and closes a reader.
+// end closes a reader.
 func end(t *testing.T, r *Reader) {
 	t.Helper()
-	r.Release()
 	if err := r.Close(); err != nil {
 		t.Error(err)
 	}
@@ -47,6 +45,9 @@ func end(t *testing.T, r *Reader) {
 	}
 	if _, err := r.Acquire(); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("acquired after Close: %v", err)
+	}
+	if err := r.Read(); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("read after Close: %v", err)
 	}
 }
 
@@ -118,10 +119,7 @@ func TestReaderCloses(t *testing.T) {
 			r, write, _ := reader(t)
 			become(t, r, write, brisk)
 			waited := make(chan error, 1)
-			go func() {
-				waited <- r.Read()
-				r.Release()
-			}()
+			go func() { waited <- r.Read() }()
 			time.Sleep(20 * time.Millisecond)
 			if err := r.Close(); err != nil {
 				t.Error(err)

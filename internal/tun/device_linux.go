@@ -106,10 +106,6 @@ func (d *device) ReadBatch(ps []Packet) (n int, err error) {
 	if d.split.pending() {
 		return d.split.next(ps[:min(len(ps), heads)], d.heads[:]), nil
 	}
-	if _, err := d.file.Acquire(); err != nil {
-		return 0, err
-	}
-	defer d.file.Release()
 	d.into, d.n, d.err = ps[:min(len(ps), heads)], 0, nil
 	if err := d.file.Read(); err != nil {
 		return 0, err

@@ -30,10 +30,6 @@ func (c *Conn) ReadBatch(ms []Message) (n int, err error) {
 	if n := r.take(ms); n > 0 {
 		return n, nil
 	}
-	if _, err := c.file.Acquire(); err != nil {
-		return 0, closed(err)
-	}
-	defer c.file.Release()
 	if err := c.file.Read(); err != nil {
 		return 0, closed(err)
 	}
