@@ -28,7 +28,7 @@ TOOLS := ip:iproute2 nft:nftables miredo:miredo miredo-server:miredo-server tsha
 	iperf3:iperf3 curl:curl ping:iputils-ping sysctl:procps setcap:libcap2-bin miniupnpd:miniupnpd-nftables
 
 .DEFAULT_GOAL := build
-.PHONY: build test deps demo bench bench-quick lint fuzz install clean help check-go
+.PHONY: build test generate deps demo bench bench-quick lint fuzz install clean help check-go
 
 build: check-go ## build the programs into bin/
 	@echo "building bin/"
@@ -39,6 +39,10 @@ test: deps build lint ## run every check and test; as root also installs what th
 	@go test -count=1 -timeout 10m $$(go list ./... | grep -v '^$(MODULE)/integration$$')
 	@echo "testing with the real kernel and Miredo (takes a few minutes)"
 	@go test -count=1 -timeout 20m ./integration
+
+generate: ## compile the kernel's programs (internal/kernelpath); installs clang on Debian, as root
+	@command -v clang-16 >/dev/null || apt-get install -q -y --no-install-recommends clang-16 llvm-16 libbpf-dev linux-libc-dev
+	@C_INCLUDE_PATH=/usr/include/$$(uname -m)-linux-gnu go generate ./internal/kernelpath
 
 deps: ## install the Debian packages that the tests need, when commands are missing (as root)
 	@missing=; for tool in $(TOOLS); do \

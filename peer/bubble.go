@@ -50,7 +50,7 @@ func (c *Client) sendDirect(p *Peer, now Stamp, out *Output) {
 // sendBubble sends one direct bubble. It carries the nonce that the peer sent last (X-SNS-03) and, from a random port, the
 // number of that port.
 func (c *Client) sendBubble(p *Peer, via uint8, to netip.AddrPort, out *Output) {
-	b := teredo.AppendBubble(out.UDP.Next(), c.own, p.addr(), bubbleHopLimit)
+	b := teredo.AppendBubble(out.UDP.Next(), c.own, p.addr(), BubbleHopLimit)
 	if x := p.ext; x != nil {
 		if x.nonceReceived != [4]byte{} {
 			b = teredo.AppendNonceTrailer(b, x.nonceReceived)
@@ -67,7 +67,7 @@ func (c *Client) sendBubble(p *Peer, via uint8, to netip.AddrPort, out *Output) 
 // other addresses while there is no path (X-HP-02), and the random port if one is open (X-PP-04).
 func (c *Client) sendIndirect(p *Peer, now Stamp, out *Output) {
 	dst := p.addr()
-	b := teredo.AppendBubble(out.UDP.Next(), c.own, dst, bubbleHopLimit)
+	b := teredo.AppendBubble(out.UDP.Next(), c.own, dst, BubbleHopLimit)
 	if c.nonces() {
 		x := p.extend()
 		x.nonceSent = c.newNonce()
@@ -244,7 +244,7 @@ func (c *Client) advertise(p *Peer, now Stamp, out *Output) {
 }
 
 func (c *Client) sendDiscoveryOption(p *Peer, kind uint8, out *Output) {
-	b := teredo.AppendBubble(out.UDP.Next(), c.own, p.addr(), bubbleHopLimit)
+	b := teredo.AppendBubble(out.UDP.Next(), c.own, p.addr(), BubbleHopLimit)
 	if p.ext != nil && p.ext.nonceReceived != [4]byte{} {
 		b = teredo.AppendNonceTrailer(b, p.ext.nonceReceived)
 	}

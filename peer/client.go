@@ -8,8 +8,8 @@ import (
 	"github.com/teredo-suite/teredo/teredo"
 )
 
-// bubbleHopLimit is the hop limit of our bubbles and connectivity tests; the RFC leaves it open.
-const bubbleHopLimit = 255
+// BubbleHopLimit is the hop limit of our bubbles and connectivity tests; the RFC leaves it open.
+const BubbleHopLimit = 255
 
 // Client is the machine of a client's path rules: transmission (RFC 4380 §5.2.4), reception (§5.2.3), bubbles (§5.2.6)
 // and the direct IPv6 connectivity test (§5.2.9). One goroutine owns it.
@@ -328,7 +328,7 @@ func (c *Client) fromServer(now Stamp, src key, pkt *teredo.Packet, out *Output)
 		return drop.Loop
 	case bubble:
 		// C-RX-05: a relay, or a Miredo client, wants to hear from us directly; the source authenticates the answer.
-		out.UDP.Send(pkt.Origin, teredo.AppendBubble(out.UDP.Next(), c.own, src.addr(), bubbleHopLimit))
+		out.UDP.Send(pkt.Origin, teredo.AppendBubble(out.UDP.Next(), c.own, src.addr(), BubbleHopLimit))
 		return drop.None
 	case src.native() && teredo.NextHeader(pkt.IPv6) == nextHeaderICMPv6:
 		return c.holdForTest(now, src, pkt.Origin, pkt.IPv6, out) // C-RX-04

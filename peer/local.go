@@ -123,7 +123,7 @@ func (c *Client) isLocalAt(p *Peer, from netip.AddrPort, now Stamp) bool {
 // greet sends a bubble to the local endpoint of the peer.
 func (c *Client) greet(p *Peer, now Stamp, out *Output) {
 	p.sent.Store(int64(now))
-	out.UDP.Send(wordEndpoint(p.ext.local), teredo.AppendBubble(out.UDP.Next(), c.own, p.addr(), bubbleHopLimit))
+	out.UDP.Send(wordEndpoint(p.ext.local), teredo.AppendBubble(out.UDP.Next(), c.own, p.addr(), BubbleHopLimit))
 }
 
 // knockLocally tries to reach a local peer: a discovery bubble so that it knows our local endpoint, and then a bubble to its

@@ -126,9 +126,9 @@ func (r *Relay) knock(p *Peer, now Stamp, out *Output) {
 		p.sent.Store(int64(now))
 		src, dst := r.source(p.key), p.addr()
 		via := netip.AddrPortFrom(teredo.ServerOf(dst), teredo.Port)
-		out.UDP.Send(via, teredo.AppendBubble(out.UDP.Next(), src, dst, bubbleHopLimit))
+		out.UDP.Send(via, teredo.AppendBubble(out.UDP.Next(), src, dst, BubbleHopLimit))
 		if r.behindNAT {
-			out.UDP.Send(teredo.Mapped(dst), teredo.AppendBubble(out.UDP.Next(), src, dst, bubbleHopLimit))
+			out.UDP.Send(teredo.Mapped(dst), teredo.AppendBubble(out.UDP.Next(), src, dst, BubbleHopLimit))
 		}
 		r.wait(p, now+retryAfter)
 	}

@@ -22,6 +22,7 @@ const (
 type ClientConfig struct {
 	Device tun.Device
 	Conn   Conn
+	Kernel Kernel // carries packets of confirmed flows by itself; nil: nothing does
 	Log    *slog.Logger
 
 	// Servers are tried in this order, and the one that serves is kept as long as it does.
@@ -94,7 +95,7 @@ func NewClient(cfg ClientConfig) *Client {
 	now := time.Now()
 	drops := new(drop.Counters)
 	c := &Client{
-		pump: newPump(cfg.Device, cfg.Conn, drops), cfg: cfg, started: now,
+		pump: newPump(cfg.Device, cfg.Conn, cfg.Kernel, drops), cfg: cfg, started: now,
 		network: cfg.Network, failed: make(chan struct{}, 1), networkChanged: make(chan struct{}, 1),
 		hairpin:  qualify.NewHairpinTest(cfg.Rand),
 		discover: make(chan netip.Addr, 1), secondary: make(chan Conn, 1), ways: make(chan way, 1),
@@ -105,7 +106,7 @@ func NewClient(cfg ClientConfig) *Client {
 		Extensions: cfg.Extensions, Ports: peer.Ports{Open: c.openPort, Close: c.retirePort},
 	})
 	c.peers.SetSubnets(cfg.Network.Subnets)
-	c.table = c.peers.Table()
+	c.table, c.kernel.peers = c.peers.Table(), c.peers
 	return c
 }
 
@@ -227,6 +228,7 @@ func (c *Client) announce(s qualify.Status) {
 
 // configure gives the interface the address, and only then lets packets use it.
 func (c *Client) configure(now time.Time, address netip.Addr) {
+	c.takeAllBack()
 	c.peers.SetAddress(netip.Addr{})
 	c.configError = c.cfg.Configure(c.configured, address)
 	c.retry = time.Time{}

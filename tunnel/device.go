@@ -4,10 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
+	"net/netip"
 	"os"
 	"strings"
 	"syscall"
 
+	"github.com/teredo-suite/teredo/internal/kernelpath"
 	"github.com/teredo-suite/teredo/internal/offload"
 	"github.com/teredo-suite/teredo/internal/tun"
 )
@@ -41,4 +44,22 @@ func OpenDevice(name string, mode offload.Mode) (tun.Device, error) {
 		return nil, fmt.Errorf("cannot create the interface %s: /dev/net/tun is missing; load the module with 'modprobe tun', or give the container the device", name)
 	}
 	return nil, fmt.Errorf("create the interface %s: %w", name, err)
+}
+
+// OpenKernel has the kernel carry packets between the TUN device and the UDP port at the local address. It returns nil when the
+// kernel cannot and need not.
+func OpenKernel(name string, local netip.AddrPort, mode offload.Mode, log *slog.Logger) (Kernel, func() error, error) {
+	none := func() error { return nil }
+	if mode == offload.Off {
+		return nil, none, nil
+	}
+	path, err := kernelpath.Open(name, local, mostKernelFlows)
+	switch {
+	case err == nil:
+		return path, path.Close, nil
+	case mode == offload.On:
+		return nil, none, fmt.Errorf("%w; use --kernel-path=auto or off", err)
+	}
+	log.Info("packets are not carried by the kernel itself", "reason", err)
+	return nil, none, nil
 }

@@ -113,7 +113,7 @@ func newPortPump() *portPump {
 		device:  &fakeDevice{delivered: make(chan []byte, 10), closed: make(chan struct{})},
 		service: newFakePort(4096),
 	}
-	p.pump = newPump(p.device, p.service, new(drop.Counters))
+	p.pump = newPump(p.device, p.service, nil, new(drop.Counters))
 	p.table = peer.NewClient(time.Now(), peer.Config{Drops: p.drops}).Table()
 	p.ports.open = func() (Conn, error) {
 		if p.refuse {

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/teredo-suite/teredo/internal/drop"
+	"github.com/teredo-suite/teredo/internal/kernelpath"
 	"github.com/teredo-suite/teredo/internal/tun"
 	"github.com/teredo-suite/teredo/internal/udp"
 	"github.com/teredo-suite/teredo/peer"
@@ -62,18 +63,21 @@ type question struct {
 type questionKind uint8
 
 const (
-	outbound questionKind = iota // packet is an IPv6 packet from the TUN device
-	inbound                      // packet is a UDP payload
-	refresh                      // packet is an IPv6 packet that was sent; its destination's path wants a refresh
+	outbound      questionKind = iota // packet is an IPv6 packet from the TUN device
+	inbound                           // packet is a UDP payload
+	refresh                           // packet is an IPv6 packet that was sent; its destination's path wants a refresh
+	offerOutbound                     // packet is the header of an IPv6 packet that was sent; the kernel may carry its flow
+	offerInbound                      // packet is the header of one that was delivered
 )
 
 // pump is what client and relay have in common.
 type pump struct {
-	dev   tun.Device
-	conn  Conn // the service port
-	ports ports
-	table *peer.Table
-	drops *drop.Counters
+	dev    tun.Device
+	conn   Conn // the service port
+	ports  ports
+	table  *peer.Table
+	drops  *drop.Counters
+	kernel kernelFlows
 
 	questions chan *question
 	free      chan *question
@@ -88,9 +92,10 @@ type pump struct {
 	sent, received atomic.Uint64 // packets carried to UDP and from it
 }
 
-func newPump(dev tun.Device, conn Conn, drops *drop.Counters) *pump {
+func newPump(dev tun.Device, conn Conn, kernel Kernel, drops *drop.Counters) *pump {
 	p := &pump{
 		dev: dev, conn: conn, drops: drops,
+		kernel:    kernelFlows{path: kernel, all: make(map[kernelpath.Flow]*kernelFlow)},
 		questions: make(chan *question, queueLen),
 		free:      make(chan *question, queueLen),
 		calls:     make(chan func(time.Time)),
@@ -126,6 +131,7 @@ func (p *pump) uplink(ctx context.Context) error {
 	packets := make([]tun.Packet, batch)
 	messages, vias := make([]udp.Message, 0, batch), make([]uint8, 0, batch)
 	flows := newFlows()
+	var offers offers
 	for {
 		n, err := p.dev.ReadBatch(packets)
 		switch {
@@ -145,8 +151,11 @@ func (p *pump) uplink(ctx context.Context) error {
 		for _, f := range flows.all {
 			alike := packets[f.first : f.first+f.count]
 			to, via, verdict := p.table.Outgoing(alike[0].Head, f.count, now)
-			if verdict == peer.Refresh {
+			switch verdict {
+			case peer.Refresh:
 				p.ask(refresh, netip.AddrPort{}, 0, alike[0].Head, nil)
+			case peer.Carry:
+				p.offer(&offers, offerOutbound, alike[0].Head, now)
 			}
 			for _, packet := range alike {
 				if verdict == peer.Ask {
@@ -178,6 +187,7 @@ func (p *pump) receive(conn Conn, via uint8, size int) error {
 	packets := make([][]byte, 0, size)
 	messages := make([]udp.Message, size)
 	flows := newFlows()
+	var offers offers
 	for {
 		n, err := conn.ReadBatch(messages)
 		if errors.Is(err, net.ErrClosed) {
@@ -200,6 +210,9 @@ func (p *pump) receive(conn Conn, via uint8, size int) error {
 				} else {
 					packets = append(packets, payload)
 				}
+			}
+			if !ask {
+				p.offer(&offers, offerInbound, m.Buf[:m.N], now)
 			}
 		}
 		p.deliver(packets)
@@ -225,7 +238,9 @@ func (p *pump) ask(kind questionKind, from netip.AddrPort, via uint8, head, body
 		q.kind, q.from, q.via, q.packet = kind, from, via, append(append(q.packet[:0], head...), body...)
 		p.questions <- q // never blocks: there are no more questions than room
 	default:
-		p.drops.Count(drop.Overload)
+		if kind == outbound || kind == inbound {
+			p.drops.Count(drop.Overload)
+		}
 	}
 }
 
@@ -233,6 +248,12 @@ func (p *pump) ask(kind questionKind, from netip.AddrPort, via uint8, head, body
 func (p *pump) control(ctx context.Context, r rules) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var round <-chan time.Time
+	if p.kernel.path != nil {
+		ticker := time.NewTicker(kernelRound)
+		defer ticker.Stop()
+		round = ticker.C
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -243,6 +264,8 @@ func (p *pump) control(ctx context.Context, r rules) error {
 			call(time.Now())
 		case <-timer.C:
 			r.tick(time.Now())
+		case now := <-round:
+			p.account(now)
 		}
 		p.carryOut()
 		if next, ok := r.deadline(); ok {
@@ -262,6 +285,10 @@ func (p *pump) answer(r rules, q *question) {
 			r.outbound(now, q.packet)
 		case refresh:
 			r.refresh(now, teredo.Destination(q.packet))
+		case offerOutbound:
+			p.handOver(now, kernelpath.Flow{Local: teredo.Source(q.packet), Peer: teredo.Destination(q.packet)})
+		case offerInbound:
+			p.handOver(now, kernelpath.Flow{Local: teredo.Destination(q.packet), Peer: teredo.Source(q.packet)})
 		case inbound:
 			var packet teredo.Packet
 			if err := packet.Parse(q.packet); err != nil {

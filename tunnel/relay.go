@@ -18,6 +18,7 @@ const MostPeersShown = 10000
 type RelayConfig struct {
 	Device     tun.Device
 	Conn       Conn
+	Kernel     Kernel         // carries packets of confirmed flows by itself; nil: nothing does
 	Capacity   int            // most clients in the list of recent peers
 	PermitIPv4 []netip.Prefix // special-use IPv4 ranges to take for global ones
 	Network    RelayNetwork   // as it is at the start; tell changes with NetworkChanged
@@ -54,14 +55,14 @@ func NewRelay(cfg RelayConfig) *Relay {
 	now := time.Now()
 	drops := new(drop.Counters)
 	r := &Relay{
-		pump: newPump(cfg.Device, cfg.Conn, drops), cfg: cfg, started: now, network: cfg.Network,
+		pump: newPump(cfg.Device, cfg.Conn, cfg.Kernel, drops), cfg: cfg, started: now, network: cfg.Network,
 		peers: peer.NewRelay(now, cfg.Network.Errors, peer.Config{
 			Capacity: cfg.Capacity, Filter: cfg.filter(cfg.Network), Drops: drops, Rand: cfg.Rand,
 		}),
 	}
 	r.peers.Serve(cfg.Network.Serve)
 	r.peers.SetBehindNAT(cfg.Network.BehindNAT)
-	r.table = r.peers.Table()
+	r.table, r.kernel.peers = r.peers.Table(), r.peers
 	return r
 }
 
@@ -74,6 +75,7 @@ func (cfg RelayConfig) filter(n RelayNetwork) teredo.Filter {
 func (r *Relay) NetworkChanged(ctx context.Context, n RelayNetwork) error {
 	return r.call(ctx, func(time.Time) {
 		r.network = n
+		r.takeAllBack() // their uplink may be another one now
 		r.peers.SetFilter(r.cfg.filter(n))
 		r.peers.SetErrorSource(n.Errors)
 		r.peers.Serve(n.Serve)

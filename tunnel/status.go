@@ -44,11 +44,17 @@ type Offloads struct {
 	UDPGRO bool `json:"udp_gro"` // and arrive in bursts
 	TUNTCP bool `json:"tun_tcp"` // TCP segments cross the interface in bursts
 	TUNUDP bool `json:"tun_udp"` // and UDP datagrams
+
+	KernelPath  bool `json:"kernel_path"`  // the kernel carries confirmed flows
+	KernelFlows int  `json:"kernel_flows"` // as many as it carries now
 }
 
 func (p *pump) offloads() Offloads {
 	socket, device := p.conn.Offloads(), p.dev.Offloads()
-	return Offloads{UDPGSO: socket.GSO, UDPGRO: socket.GRO, TUNTCP: device.TCP, TUNUDP: device.UDP}
+	return Offloads{
+		UDPGSO: socket.GSO, UDPGRO: socket.GRO, TUNTCP: device.TCP, TUNUDP: device.UDP,
+		KernelPath: p.kernel.path != nil, KernelFlows: len(p.kernel.all),
+	}
 }
 
 // Status describes the client now.

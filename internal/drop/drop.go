@@ -33,6 +33,7 @@ const (
 	SendFailed                    // the kernel refused to send
 	NoRoute                       // no native IPv6 route, or the native send was refused
 	DeliverFailed                 // the TUN device refused the packet
+	KernelPath                    // the kernel, which carries the flow, had no memory for the headers
 	reasons
 )
 
@@ -46,6 +47,7 @@ func (r Reason) String() string {
 		Loop:            "loop", HopLimit: "hop-limit", UnknownPeer: "unknown-peer", Untested: "untested", NotQualified: "not-qualified",
 		NoPath: "no-path", QueueFull: "queue-full", TableFull: "table-full", Overload: "overload",
 		SendFailed: "send-failed", NoRoute: "no-route", DeliverFailed: "deliver-failed",
+		KernelPath: "kernel-path",
 	}
 	if r >= reasons {
 		return "unknown"

@@ -1,0 +1,233 @@
+//go:build ignore
+
+// Carries the packets of confirmed flows between the TUN device and the uplink without leaving the kernel. What is not
+// surely one of those goes on to the program, which is where all rules are; see package kernelpath.
+#include <linux/bpf.h>
+#include <linux/icmpv6.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/udp.h>
+#include <stdbool.h>
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+// Newer than the headers of some distributions: TCX_NEXT, TCX_DROP, BPF_F_ADJ_ROOM_DECAP_L3_IPV6.
+#define NEXT (-1)
+#define DROP 2
+#define DECAP_L3_IPV6 (1 << 8)
+
+#define SECOND 1000000000ULL
+#define VALIDITY (30 * SECOND)      // RFC 4380 section 5.2.4
+#define REFRESH_AFTER (20 * SECOND) // from then on the program tries the path anew
+
+#define FRAGMENT 0x3fff // more fragments, or an offset
+#define TTL 64
+#define TEST_LEN 16 // ICMPv6 length of a connectivity test, whose replies are for the program
+
+#define SKB_GSO_TCPV6 (1 << 4)
+#define SKB_GSO_UDP_L4 (1 << 17)
+
+// The parts of the kernel's own view of a packet that are needed here.
+struct sk_buff {
+	unsigned char *head;
+	unsigned int end;
+	__u8 encapsulation : 1;
+} __attribute__((preserve_access_index));
+
+struct skb_shared_info {
+	unsigned int gso_type;
+} __attribute__((preserve_access_index));
+
+void *bpf_cast_to_kern_ctx(void *ctx) __ksym;
+void *bpf_rdonly_cast(const void *object, __u32 type) __ksym;
+
+struct outer {
+	struct iphdr ip;
+	struct udphdr udp;
+};
+
+struct datagram {
+	struct outer outer;
+	struct ipv6hdr inner;
+};
+
+// A flow is packets between an address on our side of the tunnel and a peer.
+struct flow_key {
+	struct in6_addr local;
+	struct in6_addr peer;
+};
+
+struct flow {
+	__be32 local; // addresses and ports of the datagrams
+	__be32 remote;
+	__be16 local_port;
+	__be16 remote_port;
+	__u32 uplink;   // interface that they leave by
+	__u64 heard;    // time of the last reception, nanoseconds of CLOCK_BOOTTIME
+	__u64 sent;     // packets
+	__u64 received;
+	__u64 open;     // whether unfinished packets may be sent
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1); // the program says how many
+	__type(key, struct flow_key);
+	__type(value, struct flow);
+} flows SEC(".maps");
+
+volatile const __u32 tunnel; // the TUN device
+
+__u64 failed; // packets dropped because the kernel had no room for the header
+
+static bool is_bubble(const struct ipv6hdr *ip)
+{
+	return ip->nexthdr == IPPROTO_NONE;
+}
+
+static bool is_test(const struct ipv6hdr *ip)
+{
+	return ip->nexthdr == IPPROTO_ICMPV6 && ip->payload_len == bpf_htons(TEST_LEN);
+}
+
+static __u32 segments(const struct __sk_buff *skb)
+{
+	return skb->gso_segs ?: 1;
+}
+
+static __u16 header_checksum(const struct iphdr *ip)
+{
+	__u64 sum = bpf_csum_diff(0, 0, (__be32 *)ip, sizeof(*ip), 0);
+
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum;
+}
+
+static int drop(void)
+{
+	__sync_fetch_and_add(&failed, 1);
+	return DROP;
+}
+
+// At the egress of the TUN device: packets from the local stack, or forwarded ones.
+SEC("tcx/egress")
+int outgoing(struct __sk_buff *skb)
+{
+	struct flow_key key;
+	struct ipv6hdr inner;
+	struct flow *flow;
+
+	if (skb->protocol != bpf_htons(ETH_P_IPV6) ||
+	    bpf_skb_load_bytes_relative(skb, 0, &inner, sizeof(inner), BPF_HDR_START_NET))
+		return NEXT;
+	key.local = inner.saddr;
+	key.peer = inner.daddr;
+	flow = bpf_map_lookup_elem(&flows, &key);
+	if (!flow || bpf_ktime_get_boot_ns() - flow->heard >= REFRESH_AFTER)
+		return NEXT;
+	if (!flow->open && !is_bubble(&inner))
+		return NEXT;
+
+	__u32 length = sizeof(struct outer) + skb->len;
+
+	// Those of UDP may not be sent on as a part of something else.
+	if (length > 0xffff || (skb->gso_size && inner.nexthdr != IPPROTO_TCP))
+		return NEXT;
+
+	__u64 number = __sync_fetch_and_add(&flow->sent, segments(skb));
+	struct outer outer = {
+		.ip = {
+			.version = 4,
+			.ihl = sizeof(struct iphdr) / 4,
+			.tot_len = bpf_htons(length),
+			.id = bpf_htons(number), // no two in a row alike (RFC 6864): DF is clear (RFC 4380 section 5.1.2)
+			.ttl = TTL,
+			.protocol = IPPROTO_UDP,
+			.saddr = flow->local,
+			.daddr = flow->remote,
+		},
+		.udp = {
+			.source = flow->local_port,
+			.dest = flow->remote_port,
+			.len = bpf_htons(length - sizeof(struct iphdr)),
+		},
+	};
+	outer.ip.check = header_checksum(&outer.ip);
+
+	__u32 uplink = flow->uplink;
+
+	if (bpf_skb_adjust_room(skb, sizeof(outer), BPF_ADJ_ROOM_MAC,
+				BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_UDP |
+				BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET) ||
+	    bpf_skb_store_bytes(skb, 0, &outer, sizeof(outer), 0) ||
+	    bpf_skb_change_head(skb, ETH_HLEN, 0)) // bpf_redirect_neigh replaces it
+		return drop();
+	return bpf_redirect_neigh(uplink, NULL, 0, 0);
+}
+
+// is_one_packet tells a packet, or a super-packet of TCP, from several datagrams in one.
+static bool is_one_packet(struct __sk_buff *skb, struct sk_buff *kernel)
+{
+	struct skb_shared_info *shared;
+
+	if (!skb->gso_size)
+		return true;
+	shared = bpf_rdonly_cast(kernel->head + kernel->end, bpf_core_type_id_kernel(struct skb_shared_info));
+	return (shared->gso_type & (SKB_GSO_TCPV6 | SKB_GSO_UDP_L4)) == SKB_GSO_TCPV6;
+}
+
+// At the ingress of the uplink.
+SEC("tcx/ingress")
+int incoming(struct __sk_buff *skb)
+{
+	struct sk_buff *kernel = bpf_cast_to_kern_ctx(skb);
+	const struct ipv6hdr *inner;
+	const struct outer *outer;
+	struct datagram datagram;
+	struct flow_key key;
+	struct flow *flow;
+	__u64 now;
+
+	if (skb->protocol != bpf_htons(ETH_P_IP) || skb->pkt_type != PACKET_HOST ||
+	    bpf_skb_load_bytes_relative(skb, 0, &datagram, sizeof(datagram), BPF_HDR_START_NET))
+		return NEXT;
+	outer = &datagram.outer;
+	inner = &datagram.inner;
+	if (outer->ip.ihl != sizeof(struct iphdr) / 4 || outer->ip.protocol != IPPROTO_UDP ||
+	    outer->ip.frag_off & bpf_htons(FRAGMENT) || inner->version != 6)
+		return NEXT;
+	// Nothing but an IPv6 packet: no trailer, no authentication, no origin.
+	if (bpf_ntohs(outer->udp.len) != sizeof(struct udphdr) + sizeof(*inner) + bpf_ntohs(inner->payload_len) ||
+	    bpf_ntohs(outer->ip.tot_len) != sizeof(struct iphdr) + bpf_ntohs(outer->udp.len))
+		return NEXT;
+
+	key.local = inner->daddr;
+	key.peer = inner->saddr;
+	flow = bpf_map_lookup_elem(&flows, &key);
+	now = bpf_ktime_get_boot_ns();
+	if (!flow || now - flow->heard >= VALIDITY || outer->ip.saddr != flow->remote ||
+	    outer->udp.source != flow->remote_port || outer->ip.daddr != flow->local ||
+	    outer->udp.dest != flow->local_port)
+		return NEXT;
+	// It comes from another such program, and nothing on the way took it for what it looks like.
+	if (BPF_CORE_READ_BITFIELD(kernel, encapsulation))
+		flow->open = true;
+	if (is_bubble(inner) || is_test(inner) || !is_one_packet(skb, kernel))
+		return NEXT;
+
+	flow->heard = now;
+	__sync_fetch_and_add(&flow->received, segments(skb));
+	if (bpf_skb_adjust_room(skb, -(int)sizeof(*outer), BPF_ADJ_ROOM_MAC,
+				DECAP_L3_IPV6 | BPF_F_ADJ_ROOM_FIXED_GSO))
+		return drop();
+	return bpf_redirect(tunnel, BPF_F_INGRESS);
+}
+
+char __license[] SEC("license") = "Dual BSD/GPL";

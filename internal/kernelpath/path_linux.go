@@ -1,0 +1,181 @@
+package kernelpath
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// Path is the kernel's path between one TUN device and one UDP port. One goroutine at a time uses it.
+type Path struct {
+	objects objectObjects
+	tun     int // index of the interface
+	local   netip.AddrPort
+	egress  link.Link
+	uplinks map[int]*uplink
+	packets int // socket that bubbles leave from
+}
+
+// Open makes the path between the TUN device and the UDP port of this host, for at most so many flows at a time. Without
+// the privilege, or on a kernel that cannot do it, the error says what is missing.
+func Open(tun string, local netip.AddrPort, flows int) (*Path, error) {
+	device, err := net.InterfaceByName(tun)
+	if err != nil {
+		return nil, fmt.Errorf("find interface %s: %w", tun, err)
+	}
+	p := &Path{tun: device.Index, local: local, uplinks: make(map[int]*uplink), packets: -1}
+	if err := p.open(uint32(flows)); err != nil {
+		return nil, errors.Join(explain(err), p.Close())
+	}
+	return p, nil
+}
+
+func (p *Path) open(flows uint32) error {
+	spec, err := loadObject()
+	if err != nil {
+		return err
+	}
+	spec.Maps["flows"].MaxEntries = flows
+	if err := spec.Variables["tunnel"].Set(uint32(p.tun)); err != nil {
+		return err
+	}
+	if err := spec.LoadAndAssign(&p.objects, nil); err != nil {
+		return err
+	}
+	p.egress, err = link.AttachTCX(link.TCXOptions{
+		Interface: p.tun, Program: p.objects.Outgoing, Attach: ebpf.AttachTCXEgress,
+	})
+	if err != nil {
+		return err
+	}
+	p.packets, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	return os.NewSyscallError("socket", err)
+}
+
+// explain says what is needed. Without CAP_PERFMON the kernel's verifier denies the permission.
+func explain(err error) error {
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+		return fmt.Errorf("the kernel path needs root, or the capabilities CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and CAP_NET_RAW: %w", err)
+	}
+	return fmt.Errorf("the kernel path needs Linux 6.6 or later, with BPF and BTF: %w", err)
+}
+
+// Close takes the path away. Packets then go through the program.
+func (p *Path) Close() error {
+	var errs []error
+	for _, u := range p.uplinks {
+		errs = append(errs, u.Close())
+	}
+	if p.egress != nil {
+		errs = append(errs, p.egress.Close())
+	}
+	if p.packets >= 0 {
+		errs = append(errs, unix.Close(p.packets))
+	}
+	return errors.Join(append(errs, p.objects.Close())...)
+}
+
+// Add has the kernel carry a flow, whose packets go to an endpoint and come from there, and which was last heard of at a time
+// (RFC 4380 §5.2.4). It may be there already. introduce says that packets leave the host unfinished, so the flow opens at the
+// other end only when a bubble sent by Send has come there.
+func (p *Path) Add(f Flow, remote netip.AddrPort, heard time.Time) (introduce bool, err error) {
+	up, source, err := p.uplink(remote.Addr())
+	if err != nil {
+		return false, err
+	}
+	if !up.finishes {
+		if inside, err := staysInside(f.Local); err != nil || !inside {
+			return false, errors.Join(fmt.Errorf("%w for unfinished packets to %v", errNoUplink, f.Local), err)
+		}
+	}
+	value := objectFlow{
+		Local: ipv4(source), LocalPort: networkOrder(p.local.Port()),
+		Remote: ipv4(remote.Addr()), RemotePort: networkOrder(remote.Port()),
+		Uplink: uint32(up.index), Heard: uint64(bootTime(heard)),
+	}
+	if up.finishes {
+		value.Open = 1
+	}
+	var was objectFlow
+	if err := p.objects.Flows.Lookup(f.key(), &was); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return false, fmt.Errorf("look up a flow: %w", err)
+	}
+	value.Sent, value.Received = was.Sent, was.Received
+	if was.Remote == value.Remote && was.RemotePort == value.RemotePort && was.Uplink == value.Uplink {
+		value.Open, value.Heard = was.Open, max(was.Heard, value.Heard)
+	}
+	if err := p.objects.Flows.Put(f.key(), &value); err != nil {
+		return false, fmt.Errorf("add a flow: %w", err)
+	}
+	return !up.finishes, nil
+}
+
+// Remove has packets of the flow go through the program.
+func (p *Path) Remove(f Flow) error {
+	if err := p.objects.Flows.Delete(f.key()); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("remove a flow: %w", err)
+	}
+	return nil
+}
+
+// Usage is what the kernel has carried of a flow.
+func (p *Path) Usage(f Flow) (Usage, error) {
+	var value objectFlow
+	if err := p.objects.Flows.Lookup(f.key(), &value); err != nil {
+		return Usage{}, fmt.Errorf("look up a flow: %w", err)
+	}
+	return Usage{
+		Sent: value.Sent, Received: value.Received,
+		Heard: time.Now().Add(time.Duration(value.Heard) - bootTime(time.Now())),
+		Open:  value.Open != 0,
+	}, nil
+}
+
+// Failed is how many packets the kernel has dropped for want of memory.
+func (p *Path) Failed() (n uint64, err error) {
+	if err := p.objects.Failed.Get(&n); err != nil {
+		return 0, fmt.Errorf("read a counter: %w", err)
+	}
+	return n, nil
+}
+
+// Send sends an IPv6 packet that the local stack might have made out of the TUN device.
+func (p *Path) Send(packet []byte) error {
+	to := unix.SockaddrLinklayer{Ifindex: p.tun, Protocol: networkOrder(unix.ETH_P_IPV6)}
+	return os.NewSyscallError("sendto", unix.Sendto(p.packets, packet, 0, &to))
+}
+
+func (f Flow) key() *objectFlowKey {
+	var k objectFlowKey
+	k.Local.In6U.U6Addr8 = f.Local.As16()
+	k.Peer.In6U.U6Addr8 = f.Peer.As16()
+	return &k
+}
+
+// bootTime converts a time to the clock of the kernel's programs.
+func bootTime(t time.Time) time.Duration {
+	var now unix.Timespec
+	// It has no way to fail.
+	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &now)
+	return time.Duration(now.Nano()) - time.Since(t)
+}
+
+// ipv4 and networkOrder give what is in network order in memory.
+func ipv4(a netip.Addr) uint32 {
+	b := a.As4()
+	return binary.NativeEndian.Uint32(b[:])
+}
+
+func networkOrder(n uint16) uint16 {
+	var b [2]byte
+	binary.BigEndian.PutUint16(b[:], n)
+	return binary.NativeEndian.Uint16(b[:])
+}

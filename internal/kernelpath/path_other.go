@@ -1,0 +1,24 @@
+//go:build !linux
+
+package kernelpath
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+)
+
+// Path is the kernel's path between one TUN device and one UDP port.
+type Path struct{}
+
+// Open fails: only Linux has such a path.
+func Open(string, netip.AddrPort, int) (*Path, error) {
+	return nil, errors.New("there is a kernel path on Linux only")
+}
+
+func (*Path) Add(Flow, netip.AddrPort, time.Time) (bool, error) { return false, nil }
+func (*Path) Remove(Flow) error                                 { return nil }
+func (*Path) Usage(Flow) (Usage, error)                         { return Usage{}, nil }
+func (*Path) Failed() (uint64, error)                           { return 0, nil }
+func (*Path) Send([]byte) error                                 { return nil }
+func (*Path) Close() error                                      { return nil }

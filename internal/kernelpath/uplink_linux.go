@@ -1,0 +1,132 @@
+package kernelpath
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/safchain/ethtool"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+// outerLen is the size of the IPv4 and UDP headers.
+const outerLen = 20 + 8
+
+// uplink is an interface that datagrams leave by, and come in by.
+type uplink struct {
+	link.Link
+	index    int
+	finishes bool // what leaves it is finished, so anybody can read it
+}
+
+// errNoUplink says that there is no way to an endpoint that the kernel's programs could take.
+var errNoUplink = errors.New("no uplink")
+
+// uplink finds the interface that leads to an address, and the source address that packets to it have.
+func (p *Path) uplink(remote netip.Addr) (up *uplink, source netip.Addr, err error) {
+	source = p.local.Addr()
+	var options netlink.RouteGetOptions
+	if !source.IsUnspecified() {
+		options.SrcAddr = source.AsSlice()
+	}
+	route, err := routeTo(remote, &options)
+	if err != nil {
+		return nil, netip.Addr{}, err
+	}
+	if route.LinkIndex == p.tun {
+		return nil, netip.Addr{}, fmt.Errorf("%w to %v but the tunnel itself", errNoUplink, remote)
+	}
+	if source.IsUnspecified() { // else the kernel does not repeat it
+		source, _ = netip.AddrFromSlice(route.Src.To4())
+	}
+	if up = p.uplinks[route.LinkIndex]; up == nil {
+		if up, err = p.attach(route.LinkIndex); err != nil {
+			return nil, netip.Addr{}, err
+		}
+		p.uplinks[route.LinkIndex] = up
+	}
+	return up, source, nil
+}
+
+// routeTo asks the kernel for the route to an address.
+func routeTo(to netip.Addr, options *netlink.RouteGetOptions) (netlink.Route, error) {
+	routes, err := netlink.RouteGetWithOptions(to.AsSlice(), options)
+	if err == nil && len(routes) == 0 {
+		err = unix.ENETUNREACH
+	}
+	if err != nil {
+		return netlink.Route{}, fmt.Errorf("find the route to %v: %w", to, err)
+	}
+	return routes[0], nil
+}
+
+// attach has the kernel look at what an interface receives.
+func (p *Path) attach(index int) (*uplink, error) {
+	device, err := netlink.LinkByIndex(index)
+	if err != nil {
+		return nil, fmt.Errorf("find interface %d: %w", index, err)
+	}
+	a := device.Attrs()
+	if a.MTU < teredo.MTU+outerLen || a.Flags&net.FlagLoopback != 0 {
+		return nil, fmt.Errorf("%w: %s has an MTU of %d, or is the loopback interface", errNoUplink, a.Name, a.MTU)
+	}
+	finishes, err := finishes(device)
+	if err != nil {
+		return nil, err
+	}
+	ingress, err := link.AttachTCX(link.TCXOptions{
+		Interface: index, Program: p.objects.Incoming, Attach: ebpf.AttachTCXIngress,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("attach to %s: %w", a.Name, err)
+	}
+	return &uplink{ingress, index, finishes}, nil
+}
+
+// staysInside reports whether packets to an address on our side leave the machine by no hardware that takes part in
+// tunnelling. What came unfinished over a virtual link is marked as tunnelled also when its outer headers are gone, and such
+// hardware would look for them.
+func staysInside(local netip.Addr) (bool, error) {
+	route, err := routeTo(local, nil)
+	if err != nil || route.Type == unix.RTN_LOCAL {
+		return err == nil, err
+	}
+	device, err := netlink.LinkByIndex(route.LinkIndex)
+	if err != nil {
+		return false, fmt.Errorf("find interface %d: %w", route.LinkIndex, err)
+	}
+	finishes, err := finishes(device)
+	return !finishes, err
+}
+
+// finishes reports whether tunnelled packets are finished when they leave an interface: by the hardware, or by the kernel
+// before the interface gets them. A virtual link may pass them on as they are.
+func finishes(device netlink.Link) (bool, error) {
+	name := device.Attrs().Name
+	e, err := ethtool.NewEthtool()
+	if err != nil {
+		return false, fmt.Errorf("open a socket: %w", err)
+	}
+	defer e.Close()
+	driver, err := e.DriverName(name)
+	if err != nil {
+		return false, fmt.Errorf("read the driver of %s: %w", name, err)
+	}
+	features, err := e.Features(name)
+	if err != nil {
+		return false, fmt.Errorf("read the offloads of %s: %w", name, err)
+	}
+	hardware := device.Type() == "device" // or what a virtual machine has for it
+	if hardware && !slices.Contains([]string{"virtio_net", "vmxnet3", "hv_netvsc", "xen_netfront", "vif"}, driver) {
+		return true, nil
+	}
+	// The drivers of virtual machines have no checksums for tunnelled packets without super-packets of them.
+	return !features["tx-udp_tnl-segmentation"] && (hardware || !features["tx-checksum-ip-generic"]), nil
+}

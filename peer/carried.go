@@ -1,0 +1,34 @@
+package peer
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Confirmed is the path of a peer for packets that have the address local at our side, if others than the workers may carry
+// them: it is fresh, and its packets leave from the service port and come back there. heard is the time of the last reception.
+func (l *list) Confirmed(t time.Time, local, peer netip.Addr) (to netip.AddrPort, heard time.Time, ok bool) {
+	p := l.table.lookup(keyOf(peer))
+	if p == nil || !l.table.maySend(keyOf(local)) || !p.fresh(l.table.Stamp(t)) || p.via() != 0 || p.source.Load() != 0 {
+		return netip.AddrPort{}, time.Time{}, false
+	}
+	return p.endpoint(), l.table.epoch.Add(time.Duration(p.received.Load())), true
+}
+
+// Carried records packets that others have carried on the path of a peer to an endpoint, the last of them received when it was
+// heard. It reports whether that is its path still.
+func (l *list) Carried(t time.Time, peer netip.Addr, to netip.AddrPort, heard time.Time, sent, received uint64) bool {
+	p := l.table.lookup(keyOf(peer))
+	if p == nil || !p.isAt(to, 0) {
+		return false
+	}
+	if at := int64(l.table.Stamp(heard)); p.received.Load() < at {
+		p.received.Store(at)
+	}
+	if sent > 0 {
+		p.sent.Store(int64(l.table.Stamp(t)))
+	}
+	p.sentPackets.Add(sent)
+	p.receivedPackets.Add(received)
+	return true
+}

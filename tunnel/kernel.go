@@ -1,0 +1,130 @@
+package tunnel
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/teredo-suite/teredo/internal/drop"
+	"github.com/teredo-suite/teredo/internal/kernelpath"
+	"github.com/teredo-suite/teredo/peer"
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+const (
+	mostKernelFlows = 8192
+	kernelRound     = time.Second           // how often the rules are told what the kernel has carried, and a flow is added anew
+	kernelIdle      = 30 * time.Second      // a flow that was not used for so long goes back to the workers
+	offerGap        = 10 * time.Millisecond // between the flows that a worker offers
+	introductions   = 3                     // most bubbles that show the other end that a flow is open,
+	introductionGap = 2 * time.Second       // and the time between them (RFC 4380 §5.2.6)
+)
+
+// Kernel carries the packets of flows by itself. *kernelpath.Path does; tests have another.
+type Kernel interface {
+	Add(f kernelpath.Flow, remote netip.AddrPort, heard time.Time) (introduce bool, err error)
+	Remove(f kernelpath.Flow) error
+	Usage(f kernelpath.Flow) (kernelpath.Usage, error)
+	Failed() (uint64, error)
+	Send(packet []byte) error
+}
+
+// kernelFlows are the flows that the kernel carries. Workers offer what they carry themselves. The control goroutine hands a
+// flow over when the rules agree, and keeps the list of peers up to date with what the kernel has carried.
+type kernelFlows struct {
+	path   Kernel // nil: the workers carry everything
+	peers  paths
+	all    map[kernelpath.Flow]*kernelFlow
+	failed uint64 // as counted so far
+}
+
+// paths are what *peer.Client and *peer.Relay know about peers.
+type paths interface {
+	Confirmed(now time.Time, local, peer netip.Addr) (to netip.AddrPort, heard time.Time, ok bool)
+	Carried(now time.Time, peer netip.Addr, to netip.AddrPort, heard time.Time, sent, received uint64) bool
+}
+
+type kernelFlow struct {
+	remote     netip.AddrPort
+	added      time.Time
+	used       time.Time // about when the kernel carried something last
+	usage      kernelpath.Usage
+	bubbles    int // that introduced it
+	introduced time.Time
+}
+
+// offers are what one worker offers.
+type offers struct{ next peer.Stamp }
+
+// offer offers the flow of a packet that a worker has carried.
+func (p *pump) offer(o *offers, kind questionKind, packet []byte, now peer.Stamp) {
+	if p.kernel.path == nil || now < o.next {
+		return
+	}
+	o.next = now + peer.Stamp(offerGap)
+	p.ask(kind, netip.AddrPort{}, 0, packet[:teredo.HeaderLen], nil)
+}
+
+// handOver gives a flow to the kernel if the rules agree.
+func (p *pump) handOver(now time.Time, f kernelpath.Flow) {
+	to, heard, ok := p.kernel.peers.Confirmed(now, f.Local, f.Peer)
+	flow := p.kernel.all[f]
+	switch {
+	case !ok || flow == nil && len(p.kernel.all) == mostKernelFlows:
+		return
+	case flow == nil || flow.remote != to:
+		flow = &kernelFlow{remote: to, used: now}
+	case now.Sub(flow.added) < kernelRound:
+		return
+	}
+	introduce, err := p.kernel.path.Add(f, to, heard)
+	if err != nil {
+		return // there is no uplink that the kernel can use
+	}
+	flow.added = now
+	p.kernel.all[f] = flow
+	if introduce && flow.bubbles < introductions && now.Sub(flow.introduced) >= introductionGap {
+		flow.bubbles++
+		flow.introduced = now
+		// If it is lost, the workers carry on.
+		_ = p.kernel.path.Send(teredo.AppendBubble(nil, f.Local, f.Peer, peer.BubbleHopLimit))
+	}
+}
+
+// account tells the rules what the kernel has carried, and takes flows back that are idle or have no path any more.
+func (p *pump) account(now time.Time) {
+	for f, flow := range p.kernel.all {
+		usage, err := p.kernel.path.Usage(f)
+		if err != nil {
+			p.takeBack(f)
+			continue
+		}
+		sent, received := usage.Sent-flow.usage.Sent, usage.Received-flow.usage.Received
+		flow.usage = usage
+		p.sent.Add(sent)
+		p.received.Add(received)
+		if sent+received > 0 {
+			flow.used = now
+		}
+		if !p.kernel.peers.Carried(now, f.Peer, flow.remote, usage.Heard, sent, received) || now.Sub(flow.used) >= kernelIdle {
+			p.takeBack(f)
+		}
+	}
+	if failed, err := p.kernel.path.Failed(); err == nil {
+		p.drops.Add(drop.KernelPath, failed-p.kernel.failed)
+		p.kernel.failed = failed
+	}
+}
+
+// takeBack has the workers carry a flow again.
+func (p *pump) takeBack(f kernelpath.Flow) {
+	// It fails only when the flow is not there.
+	_ = p.kernel.path.Remove(f)
+	delete(p.kernel.all, f)
+}
+
+// takeAllBack has the workers carry all flows, until they offer them again.
+func (p *pump) takeAllBack() {
+	for f := range p.kernel.all {
+		p.takeBack(f)
+	}
+}
