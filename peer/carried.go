@@ -19,11 +19,14 @@ func (l *list) Confirmed(t time.Time, local, peer netip.Addr) (to netip.AddrPort
 // heard. It reports whether that is its path still.
 func (l *list) Carried(t time.Time, peer netip.Addr, to netip.AddrPort, heard time.Time, sent, received uint64) bool {
 	p := l.table.lookup(keyOf(peer))
-	if p == nil || !p.isAt(to, 0) {
+	if p == nil || p.path.Load()&^pathRefreshing != pathWord(to, 0) || p.source.Load() != 0 {
 		return false
 	}
-	if at := int64(l.table.Stamp(heard)); p.received.Load() < at {
-		p.received.Store(at)
+	if at, was := int64(l.table.Stamp(heard)), p.received.Load(); was < at {
+		p.received.CompareAndSwap(was, at) // else a worker has heard of it just now
+	}
+	if w := p.path.Load(); received > 0 && w&pathRefreshing != 0 {
+		p.path.CompareAndSwap(w, w&^pathRefreshing)
 	}
 	if sent > 0 {
 		p.sent.Store(int64(l.table.Stamp(t)))

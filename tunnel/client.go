@@ -18,7 +18,7 @@ const (
 	clientPeers    = 4096 // entries in a client's list of recent peers
 )
 
-// ClientConfig says what a client works with. Run closes Device and Conn.
+// ClientConfig says what a client works with. Run closes Device, Conn and Kernel.
 type ClientConfig struct {
 	Device tun.Device
 	Conn   Conn

@@ -46,20 +46,19 @@ func OpenDevice(name string, mode offload.Mode) (tun.Device, error) {
 	return nil, fmt.Errorf("create the interface %s: %w", name, err)
 }
 
-// OpenKernel has the kernel carry packets between the TUN device and the UDP port at the local address. It returns nil when the
+// OpenKernel has the kernel carry packets between the TUN device and the UDP port at the local address. It returns nil where the
 // kernel cannot and need not.
-func OpenKernel(name string, local netip.AddrPort, mode offload.Mode, log *slog.Logger) (Kernel, func() error, error) {
-	none := func() error { return nil }
+func OpenKernel(name string, local netip.AddrPort, mode offload.Mode, log *slog.Logger) (Kernel, error) {
 	if mode == offload.Off {
-		return nil, none, nil
+		return nil, nil
 	}
 	path, err := kernelpath.Open(name, local, mostKernelFlows)
 	switch {
 	case err == nil:
-		return path, path.Close, nil
+		return path, nil
 	case mode == offload.On:
-		return nil, none, fmt.Errorf("%w; use --kernel-path=auto or off", err)
+		return nil, fmt.Errorf("%w; use --kernel-path=auto or off", err)
 	}
-	log.Info("packets are not carried by the kernel itself", "reason", err)
-	return nil, none, nil
+	log.Info("the program carries all packets, not the kernel", "reason", err)
+	return nil, nil
 }

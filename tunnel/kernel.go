@@ -26,6 +26,7 @@ type Kernel interface {
 	Usage(f kernelpath.Flow) (kernelpath.Usage, error)
 	Failed() (uint64, error)
 	Send(packet []byte) error
+	Close() error
 }
 
 // kernelFlows are the flows that the kernel carries. Workers offer what they carry themselves. The control goroutine hands a
@@ -68,10 +69,14 @@ func (p *pump) offer(o *offers, kind questionKind, packet []byte, now peer.Stamp
 func (p *pump) handOver(now time.Time, f kernelpath.Flow) {
 	to, heard, ok := p.kernel.peers.Confirmed(now, f.Local, f.Peer)
 	flow := p.kernel.all[f]
+	if flow != nil && flow.remote != to {
+		p.takeBack(f)
+		flow = nil
+	}
 	switch {
 	case !ok || flow == nil && len(p.kernel.all) == mostKernelFlows:
 		return
-	case flow == nil || flow.remote != to:
+	case flow == nil:
 		flow = &kernelFlow{remote: to, used: now}
 	case now.Sub(flow.added) < kernelRound:
 		return

@@ -118,6 +118,9 @@ func (p *pump) run(ctx context.Context, r rules, also ...func(context.Context) e
 		defer p.dev.Close()
 		defer p.conn.Close()
 		defer p.closePorts()
+		if p.kernel.path != nil {
+			defer p.kernel.path.Close()
+		}
 		return p.control(ctx, r)
 	})
 	for _, f := range also {

@@ -14,7 +14,7 @@ import (
 // MostPeersShown bounds what Peers returns.
 const MostPeersShown = 10000
 
-// RelayConfig says what a relay works with. Run closes Device and Conn.
+// RelayConfig says what a relay works with. Run closes Device, Conn and Kernel.
 type RelayConfig struct {
 	Device     tun.Device
 	Conn       Conn

@@ -138,12 +138,9 @@ func (c *client) run(ctx context.Context, r *run, cfg tunnel.ClientConfig) error
 	}
 	defer conn.Close()
 	cfg.Conn = conn
-	kernel, closeKernel, err := tunnel.OpenKernel(r.TUN, conn.LocalAddr(), r.KernelPath, cfg.Log)
-	if err != nil {
+	if cfg.Kernel, err = tunnel.OpenKernel(r.TUN, conn.LocalAddr(), r.KernelPath, cfg.Log); err != nil {
 		return err
 	}
-	defer closeKernel()
-	cfg.Kernel = kernel
 	if cfg.Network, err = r.network(); err != nil {
 		return err
 	}

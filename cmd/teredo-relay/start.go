@@ -37,12 +37,9 @@ func start(ctx context.Context, r *run) error {
 	}
 	defer cfg.Device.Close()
 	defer cfg.Conn.Close()
-	kernel, closeKernel, err := tunnel.OpenKernel(r.TUN, cfg.Conn.LocalAddr(), r.KernelPath, log)
-	if err != nil {
+	if cfg.Kernel, err = tunnel.OpenKernel(r.TUN, cfg.Conn.LocalAddr(), r.KernelPath, log); err != nil {
 		return err
 	}
-	defer closeKernel()
-	cfg.Kernel = kernel
 	tasks, ctx := errgroup.WithContext(ctx)
 	network, err := r.watch(ctx, log)
 	if err != nil {

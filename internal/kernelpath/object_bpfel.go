@@ -24,6 +24,8 @@ type objectFlow struct {
 	Sent       uint64
 	Received   uint64
 	Open       uint64
+	BurstOut   uint64
+	BurstIn    uint64
 }
 
 type objectFlowKey struct {

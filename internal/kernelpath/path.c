@@ -24,6 +24,7 @@
 #define SECOND 1000000000ULL
 #define VALIDITY (30 * SECOND)      // RFC 4380 section 5.2.4
 #define REFRESH_AFTER (20 * SECOND) // from then on the program tries the path anew
+#define IN_ORDER SECOND             // how long after a burst for the program all else goes there, too
 
 #define FRAGMENT 0x3fff // more fragments, or an offset
 #define TTL 64
@@ -72,6 +73,8 @@ struct flow {
 	__u64 sent;     // packets
 	__u64 received;
 	__u64 open;     // whether unfinished packets may be sent
+	__u64 burst_out; // when UDP datagrams last came as one from the local stack, which only the program can send
+	__u64 burst_in;  // when datagrams last came as one, which only the program can deliver
 };
 
 struct {
@@ -123,6 +126,7 @@ int outgoing(struct __sk_buff *skb)
 	struct flow_key key;
 	struct ipv6hdr inner;
 	struct flow *flow;
+	__u64 now;
 
 	if (skb->protocol != bpf_htons(ETH_P_IPV6) ||
 	    bpf_skb_load_bytes_relative(skb, 0, &inner, sizeof(inner), BPF_HDR_START_NET))
@@ -130,15 +134,17 @@ int outgoing(struct __sk_buff *skb)
 	key.local = inner.saddr;
 	key.peer = inner.daddr;
 	flow = bpf_map_lookup_elem(&flows, &key);
-	if (!flow || bpf_ktime_get_boot_ns() - flow->heard >= REFRESH_AFTER)
+	now = bpf_ktime_get_boot_ns();
+	if (!flow || now - flow->heard >= REFRESH_AFTER)
 		return NEXT;
-	if (!flow->open && !is_bubble(&inner))
+	if (skb->gso_size && inner.nexthdr != IPPROTO_TCP)
+		flow->burst_out = now;
+	if (now - flow->burst_out < IN_ORDER || (!flow->open && !is_bubble(&inner)))
 		return NEXT;
 
 	__u32 length = sizeof(struct outer) + skb->len;
 
-	// Those of UDP may not be sent on as a part of something else.
-	if (length > 0xffff || (skb->gso_size && inner.nexthdr != IPPROTO_TCP))
+	if (length > 0xffff)
 		return NEXT;
 
 	__u64 number = __sync_fetch_and_add(&flow->sent, segments(skb));
@@ -172,14 +178,20 @@ int outgoing(struct __sk_buff *skb)
 	return bpf_redirect_neigh(uplink, NULL, 0, 0);
 }
 
-// is_one_packet tells a packet, or a super-packet of TCP, from several datagrams in one.
-static bool is_one_packet(struct __sk_buff *skb, struct sk_buff *kernel)
+// is_plain tells a datagram with nothing but an IPv6 packet from those with a trailer, authentication or origin.
+static bool is_plain(const struct datagram *d)
 {
-	struct skb_shared_info *shared;
+	return d->inner.version == 6 &&
+	       bpf_ntohs(d->outer.udp.len) == sizeof(struct udphdr) + sizeof(d->inner) + bpf_ntohs(d->inner.payload_len) &&
+	       bpf_ntohs(d->outer.ip.tot_len) == sizeof(struct iphdr) + bpf_ntohs(d->outer.udp.len);
+}
 
-	if (!skb->gso_size)
-		return true;
-	shared = bpf_rdonly_cast(kernel->head + kernel->end, bpf_core_type_id_kernel(struct skb_shared_info));
+// is_tcp tells a super-packet of TCP from several datagrams in one.
+static bool is_tcp(const struct sk_buff *kernel)
+{
+	struct skb_shared_info *shared =
+		bpf_rdonly_cast(kernel->head + kernel->end, bpf_core_type_id_kernel(struct skb_shared_info));
+
 	return (shared->gso_type & (SKB_GSO_TCPV6 | SKB_GSO_UDP_L4)) == SKB_GSO_TCPV6;
 }
 
@@ -201,13 +213,8 @@ int incoming(struct __sk_buff *skb)
 	outer = &datagram.outer;
 	inner = &datagram.inner;
 	if (outer->ip.ihl != sizeof(struct iphdr) / 4 || outer->ip.protocol != IPPROTO_UDP ||
-	    outer->ip.frag_off & bpf_htons(FRAGMENT) || inner->version != 6)
+	    outer->ip.frag_off & bpf_htons(FRAGMENT))
 		return NEXT;
-	// Nothing but an IPv6 packet: no trailer, no authentication, no origin.
-	if (bpf_ntohs(outer->udp.len) != sizeof(struct udphdr) + sizeof(*inner) + bpf_ntohs(inner->payload_len) ||
-	    bpf_ntohs(outer->ip.tot_len) != sizeof(struct iphdr) + bpf_ntohs(outer->udp.len))
-		return NEXT;
-
 	key.local = inner->daddr;
 	key.peer = inner->saddr;
 	flow = bpf_map_lookup_elem(&flows, &key);
@@ -216,10 +223,16 @@ int incoming(struct __sk_buff *skb)
 	    outer->udp.source != flow->remote_port || outer->ip.daddr != flow->local ||
 	    outer->udp.dest != flow->local_port)
 		return NEXT;
-	// It comes from another such program, and nothing on the way took it for what it looks like.
+	if (skb->gso_size && !is_tcp(kernel))
+		flow->burst_in = now;
+	if (!is_plain(&datagram))
+		return NEXT;
+	// A packet of another such program that has left no machine. It may be unfinished, so it has to go on here.
 	if (BPF_CORE_READ_BITFIELD(kernel, encapsulation))
 		flow->open = true;
-	if (is_bubble(inner) || is_test(inner) || !is_one_packet(skb, kernel))
+	else if (now - flow->burst_in < IN_ORDER)
+		return NEXT;
+	if (is_bubble(inner) || is_test(inner))
 		return NEXT;
 
 	flow->heard = now;

@@ -3,6 +3,7 @@ package kernelpath
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -47,12 +48,24 @@ func (p *Path) uplink(remote netip.Addr) (up *uplink, source netip.Addr, err err
 		source, _ = netip.AddrFromSlice(route.Src.To4())
 	}
 	if up = p.uplinks[route.LinkIndex]; up == nil {
+		p.detachRemoved()
 		if up, err = p.attach(route.LinkIndex); err != nil {
 			return nil, netip.Addr{}, err
 		}
 		p.uplinks[route.LinkIndex] = up
 	}
 	return up, source, nil
+}
+
+// detachRemoved forgets uplinks that are no more.
+func (p *Path) detachRemoved() {
+	maps.DeleteFunc(p.uplinks, func(index int, u *uplink) bool {
+		_, err := net.InterfaceByIndex(index)
+		if err != nil {
+			_ = u.Close() // there is nothing left to detach from
+		}
+		return err != nil
+	})
 }
 
 // routeTo asks the kernel for the route to an address.
