@@ -97,6 +97,9 @@ func (p *pump) handOver(now time.Time, f kernelpath.Flow) {
 
 // account tells the rules what the kernel has carried, and takes flows back that are idle or have no path any more.
 func (p *pump) account(now time.Time) {
+	if p.kernel.path == nil {
+		return
+	}
 	for f, flow := range p.kernel.all {
 		usage, err := p.kernel.path.Usage(f)
 		if err != nil {

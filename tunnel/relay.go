@@ -110,6 +110,7 @@ type RelayStatus struct {
 // Status describes the relay now.
 func (r *Relay) Status(ctx context.Context) (s RelayStatus, err error) {
 	err = r.call(ctx, func(now time.Time) {
+		r.account(now)
 		s = RelayStatus{
 			State: "running", Local: r.conn.LocalAddr(), Serves: r.network.serves(),
 			Offloads: r.offloads(), Peers: r.peers.Len(), UptimeSeconds: now.Sub(r.started).Seconds(),
@@ -121,7 +122,10 @@ func (r *Relay) Status(ctx context.Context) (s RelayStatus, err error) {
 
 // Peers describes the clients that the relay knows.
 func (r *Relay) Peers(ctx context.Context) (infos []peer.Info, err error) {
-	err = r.call(ctx, func(now time.Time) { infos = r.peers.Peers(now, MostPeersShown) })
+	err = r.call(ctx, func(now time.Time) {
+		r.account(now)
+		infos = r.peers.Peers(now, MostPeersShown)
+	})
 	return infos, err
 }
 

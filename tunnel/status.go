@@ -59,7 +59,10 @@ func (p *pump) offloads() Offloads {
 
 // Status describes the client now.
 func (c *Client) Status(ctx context.Context) (s ClientStatus, err error) {
-	err = c.call(ctx, func(now time.Time) { s = c.status(now) })
+	err = c.call(ctx, func(now time.Time) {
+		c.account(now)
+		s = c.status(now)
+	})
 	return s, err
 }
 
@@ -111,6 +114,9 @@ func behaviour(n qualify.NAT) (mapping, filtering string) {
 
 // Peers describes the peers that the client knows.
 func (c *Client) Peers(ctx context.Context) (infos []peer.Info, err error) {
-	err = c.call(ctx, func(now time.Time) { infos = c.peers.Peers(now, MostPeersShown) })
+	err = c.call(ctx, func(now time.Time) {
+		c.account(now)
+		infos = c.peers.Peers(now, MostPeersShown)
+	})
 	return infos, err
 }

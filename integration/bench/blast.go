@@ -29,35 +29,50 @@ type socket struct {
 	local netip.AddrPort
 }
 
-// openSocket opens a UDP socket at a local address. Receiving gives up after a while with EAGAIN.
+// openSocket opens a UDP socket of a host at a local address.
 func openSocket(h *lab.Host, local netip.AddrPort) (s *socket, err error) {
-	s = &socket{}
 	err = h.Do(func() (err error) {
-		domain := unix.AF_INET
-		if local.Addr().Is6() {
-			domain = unix.AF_INET6
-		}
-		s.fd, err = unix.Socket(domain, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		s, err = bindSocket(local)
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open a socket on %s: %w", h.Name, err)
 	}
+	return s, nil
+}
+
+// bindSocket opens a UDP socket at a local address. Receiving gives up after a while with EAGAIN.
+func bindSocket(local netip.AddrPort) (*socket, error) {
+	domain := unix.AF_INET
+	if local.Addr().Is6() {
+		domain = unix.AF_INET6
+	}
+	fd, err := unix.Socket(domain, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	s := &socket{fd: fd}
 	const bufferSize = 16 << 20
 	err = errors.Join(
-		unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, bufferSize),
-		unix.SetsockoptTimeval(s.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 100_000}),
-		unix.Bind(s.fd, sockaddr(local)),
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, bufferSize),
+		unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 100_000}),
+		unix.Bind(fd, sockaddr(local)),
 	)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("bind a socket on %s to %v: %w", h.Name, local, err), s.close())
+		return nil, errors.Join(fmt.Errorf("bind it to %v: %w", local, err), s.close())
 	}
-	name, err := unix.Getsockname(s.fd)
+	name, err := unix.Getsockname(fd)
 	if err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	s.local = addrPort(name)
 	return s, nil
+}
+
+// joinBursts has the kernel hand over a burst (UDP_SEGMENT) in one piece. Otherwise the kernel cuts it up for this socket, and
+// that on the sender's bill when no cable is between the two.
+func (s *socket) joinBursts() error {
+	return unix.SetsockoptInt(s.fd, unix.SOL_UDP, unix.UDP_GRO, 1)
 }
 
 func (s *socket) close() error { return unix.Close(s.fd) }

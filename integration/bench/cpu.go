@@ -11,6 +11,14 @@ import (
 	"github.com/teredo-suite/teredo/integration/lab"
 )
 
+// clock tells how much processor time something has used so far.
+type clock func() (time.Duration, error)
+
+// clockOf is the clock of a program.
+func clockOf(p *lab.Process) clock {
+	return func() (time.Duration, error) { return processorTime(p) }
+}
+
 // processorTime is the user and system time that a program and its helpers, the processes of its group, have used so far.
 // Packets that the kernel forwards for a program while it sends them are on its bill too.
 func processorTime(p *lab.Process) (time.Duration, error) {
@@ -18,11 +26,8 @@ func processorTime(p *lab.Process) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	const (
-		tick = time.Second / 100 // USER_HZ, the same on all of Linux
-		// Fields after the command name in parentheses, see proc(5).
-		pgrp, utime, stime = 2, 11, 12
-	)
+	// Fields after the command name in parentheses, see proc(5).
+	const pgrp, utime, stime = 2, 11, 12
 	var total time.Duration
 	for _, file := range stats {
 		stat, err := os.ReadFile(file)
@@ -34,13 +39,55 @@ func processorTime(p *lab.Process) (time.Duration, error) {
 		if len(fields) <= stime || fields[pgrp] != strconv.Itoa(p.Pid()) {
 			continue
 		}
-		for _, f := range []int{utime, stime} {
-			ticks, err := strconv.Atoi(fields[f])
-			if err != nil {
-				return 0, fmt.Errorf("read %s: %w", file, err)
-			}
-			total += time.Duration(ticks) * tick
+		used, err := ticks(fields[utime], fields[stime])
+		if err != nil {
+			return 0, fmt.Errorf("read %s: %w", file, err)
 		}
+		total += used
+	}
+	return total, nil
+}
+
+// machineTime is the time that the processors have been busy so far, with whatever it was. What the kernel does with packets
+// in a soft interrupt is in it, also when no program pays for that.
+func machineTime() (time.Duration, error) {
+	stat, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	busy, err := busyTime(string(stat))
+	if err != nil {
+		return 0, fmt.Errorf("read /proc/stat: %w", err)
+	}
+	return busy, nil
+}
+
+// busyTime is all time in the first line of /proc/stat, that of all processors, but idle and iowait.
+func busyTime(stat string) (time.Duration, error) {
+	line, _, _ := strings.Cut(stat, "\n")
+	fields := strings.Fields(line)
+	// See proc(5). The two fields after steal, about guests, are part of user and nice already.
+	const label, user, idle, iowait, steal = 0, 1, 4, 5, 8
+	if len(fields) <= steal || fields[label] != "cpu" {
+		return 0, fmt.Errorf("its first line is not the time of all processors: %q", line)
+	}
+	all, err := ticks(fields[user : steal+1]...)
+	if err != nil {
+		return 0, err
+	}
+	unused, err := ticks(fields[idle], fields[iowait])
+	return all - unused, err
+}
+
+// ticks adds up times as /proc has them.
+func ticks(fields ...string) (total time.Duration, err error) {
+	const tick = time.Second / 100 // USER_HZ, the same on all of Linux
+	for _, f := range fields {
+		n, err := strconv.Atoi(f)
+		if err != nil {
+			return 0, err
+		}
+		total += time.Duration(n) * tick
 	}
 	return total, nil
 }

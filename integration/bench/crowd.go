@@ -103,39 +103,3 @@ func (l *letters) putFrom(i int, from [4]byte, to netip.AddrPort, payload []byte
 
 // send sends the first n datagrams.
 func (l *letters) send(s *socket, n int) error { return s.sendAll(l.headers[:n]) }
-
-// mailbox receives batches of datagrams.
-type mailbox struct {
-	headers [burstMost]mmsghdr
-	iovecs  [burstMost]unix.Iovec
-	buffers [burstMost][2048]byte
-}
-
-func newMailbox() *mailbox {
-	m := &mailbox{}
-	for i := range m.headers {
-		h := &m.headers[i]
-		h.Iov = &m.iovecs[i]
-		h.SetIovlen(1)
-		m.iovecs[i].Base = &m.buffers[i][0]
-		m.iovecs[i].SetLen(len(m.buffers[i]))
-	}
-	return m
-}
-
-// receive waits for datagrams, for as long as the socket does, and returns how many came. Payload returns them.
-func (m *mailbox) receive(s *socket) int { return m.take(s, unix.MSG_WAITFORONE) }
-
-// poll is receive without the wait.
-func (m *mailbox) poll(s *socket) int { return m.take(s, unix.MSG_DONTWAIT) }
-
-func (m *mailbox) take(s *socket, flags uintptr) int {
-	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(s.fd),
-		uintptr(unsafe.Pointer(&m.headers[0])), burstMost, flags, 0, 0)
-	if errno != 0 {
-		return 0
-	}
-	return int(n)
-}
-
-func (m *mailbox) payload(i int) []byte { return m.buffers[i][:m.headers[i].len] }

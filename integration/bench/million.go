@@ -18,9 +18,9 @@ const (
 	fewPeers = 10
 	// sweepRate is how many clients are heard of in a second, so that the relay holds their paths for valid.
 	sweepRate = 150_000.0
-	// sweepAfter is well below the age at which a relay tries a path anew (20 s).
+	// sweepAfter, the time of a sweep and that of a measurement (7 s and 5 s in a full run) are together below the age at which
+	// a relay tries a path anew (20 s).
 	sweepAfter = 6 * time.Second
-	attempts   = 7                      // measurements of each throughput
 	settle     = 100 * time.Millisecond // for what is still under way when the sender has finished
 )
 
@@ -42,7 +42,11 @@ func (b *bench) million() (err error) {
 		}
 		defer labs[i].close()
 	}
-	few, many := labs[0], labs[1]
+	return b.compare(labs[0], labs[1])
+}
+
+// compare introduces the clients of both labs, and measures them in turns.
+func (b *bench) compare(few, many *population) error {
 	if err := many.introduce(0, fewPeers); err != nil {
 		return err
 	}
@@ -54,29 +58,36 @@ func (b *bench) million() (err error) {
 		return err
 	}
 	progress("  packets to %d and to %d of them", fewPeers, b.crowd)
-	for range attempts {
+	for range b.attempts {
 		if err := errors.Join(few.measure("few"), many.measure("many")); err != nil {
 			return err
 		}
 	}
 	b.add("crowd control", ours, b.kept("crowd many")/b.kept("control many"))
-	if b.quick {
-		return nil // the table has the same size for fewer peers, whose shares would be too large
+	if !b.quick { // the table has the same size for fewer peers, whose shares would be too large
+		after, err := many.memory()
+		if err != nil {
+			return err
+		}
+		b.add("crowd memory", ours, float64(after-before)/float64(b.crowd-fewPeers))
 	}
-	after, err := many.memory()
-	b.add("crowd memory", ours, float64(after-before)/float64(b.crowd-fewPeers))
-	return err
+	progress("  TCP of one more client")
+	for range b.attempts {
+		if err := errors.Join(few.stream("few"), many.stream("many")); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// population is a relay, a crowd of its clients with their server, and the native host.
+// population is a trip from client1 to the native host, whose relay has a crowd of other clients. These have a server of
+// their own.
 type population struct {
-	*bench
-	*scene
-	clients int
-	relay   *lab.Process
+	*trip
+	clients int // in the crowd
 	crowd   *crowd
-	server  *socket    // the server of all clients
-	ports   []*socket  // of the clients
+	server  *socket    // the server of the crowd
+	ports   []*socket  // of the clients in the crowd
 	host    *socket    // of the native host
 	load    *socket    // of the relay's host
 	plain   *forwarder // on the relay's host
@@ -92,8 +103,8 @@ type population struct {
 const serverOfCrowd = "198.19.255.255"
 
 func (b *bench) populate(s *scene, clients int) (p *population, err error) {
-	p = &population{bench: b, scene: s, clients: clients, in: newMailbox(), out: newLetters()}
-	if p.relay, err = s.startRelay(); err != nil {
+	p = &population{trip: &trip{bench: b, scene: s}, clients: clients, in: newMailbox(), out: newLetters()}
+	if err := errors.Join(p.connect(), p.listen("native")); err != nil {
 		return nil, err
 	}
 	if p.crowd, err = s.addCrowd(); err != nil {
@@ -258,7 +269,7 @@ func (p *population) sweep(clients int) error {
 	return nil
 }
 
-// known checks that the relay has all clients in its list.
+// known checks that the relay has as many clients in its list as there are.
 func (p *population) known() error {
 	var status struct{ Peers int }
 	if err := p.status("relay", "relay", &status); err != nil {
@@ -274,11 +285,8 @@ func (p *population) known() error {
 // then by a forwarder that does nothing but forward. What that one loses when there are very many clients, the kernel takes
 // from every program.
 func (p *population) measure(which string) error {
-	if time.Since(p.swept) > sweepAfter {
-		if err := p.sweep(p.clients); err != nil {
-			return err
-		}
-		p.swept = time.Now()
+	if err := p.keepLive(); err != nil {
+		return err
 	}
 	rate, err := p.overload(p.toRelay)
 	if err != nil {
@@ -289,6 +297,28 @@ func (p *population) measure(which string) error {
 	rate, err = p.overload(p.toForwarder)
 	p.add("control "+which, ours, rate)
 	return errors.Join(err, stop())
+}
+
+// stream measures TCP from the native host to client1. The crowd, from which the relay has just heard, is silent meanwhile.
+func (p *population) stream(which string) error {
+	// The relay may have dropped client1 from its list when the crowd came.
+	if err := errors.Join(p.keepLive(), p.reach("client1", p.native)); err != nil {
+		return err
+	}
+	_, rate, err := p.scene.transfer(p.plan.transfer, bulk{"client1", p.native, true})
+	p.add("crowd tcp "+which, ours, rate/1e9)
+	return errors.Join(err, p.known())
+}
+
+// keepLive has each client send a packet if that was long ago. The relay then has heard of none more than 20 s ago before the
+// next measurement has ended.
+func (p *population) keepLive() error {
+	if time.Since(p.swept) <= sweepAfter {
+		return nil
+	}
+	err := p.sweep(p.clients)
+	p.swept = time.Now()
+	return err
 }
 
 // visits are the endpoints of all clients in the order in which packets are sent to them.

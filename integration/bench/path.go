@@ -33,6 +33,7 @@ func (b *bench) path(who implementation) (err error) {
 	}{
 		{"tcp", "TCP with the native host", t.withNative},
 		{"tcp", "TCP with other clients", t.withClients},
+		{"tcp", "TCP over plain IPv4", t.withoutTunnel},
 		{"udp", "packet rates", t.packetRates},
 	} {
 		if !b.wants(step.group) {
@@ -118,19 +119,21 @@ func (t *trip) addPeers() error {
 
 func peerName(n int) string { return fmt.Sprintf("peer%d", n+1) }
 
-// withNative measures one TCP stream in each direction, and what client and relay need for it.
+// withNative measures one TCP stream in each direction, and what it needs of the machine, of the client and of the relay.
 func (t *trip) withNative() error {
-	for _, d := range []struct {
-		name    string
-		reverse bool
-	}{{"up", false}, {"down", true}} {
-		bytes, rate, used, err := t.billed(t.plan.transfer, bulk{"client1", t.native, d.reverse}, t.client, t.relay)
+	for _, reverse := range []bool{false, true} {
+		stream := bulk{"client1", t.native, reverse}
+		rate, perGB, err := t.billed(t.plan.transfer, stream, machineTime, clockOf(t.client), clockOf(t.relay))
 		if err != nil {
 			return err
 		}
-		t.add("tcp "+d.name, t.who, rate/1e9)
-		t.add("cpu client "+d.name, t.who, used[0].Seconds()/(bytes/1e9))
-		t.add("cpu relay "+d.name, t.who, used[1].Seconds()/(bytes/1e9))
+		direction := stream.direction()
+		t.add("tcp "+direction, t.who, rate/1e9)
+		t.add("machine "+direction, t.who, perGB[0])
+		if t.who != ours { // packets that the kernel carries are on no program's bill
+			t.add("cpu client "+direction, t.who, perGB[1])
+			t.add("cpu relay "+direction, t.who, perGB[2])
+		}
 	}
 	return nil
 }

@@ -16,28 +16,37 @@ type plan struct {
 	trial    time.Duration // of one packet rate
 	step     float64       // the search for a packet rate ends when its bounds are closer than this factor
 	pings    int           // in each round, along each way
+	sizes    []int         // of the UDP payloads of packet rates
 	flood    time.Duration // of router solicitations
 	crowd    int           // most peers of the relay
+	attempts int           // measurements of each throughput of a relay with many peers
 }
+
+// largest is the UDP payload that fills the MTU of 1280 bytes.
+const largest = 1232
 
 var (
 	full = plan{
 		rounds: 5, transfer: 5 * time.Second, trial: 500 * time.Millisecond, step: 1.05,
-		pings: 3000, flood: 4 * time.Second, crowd: 1_000_000,
+		pings: 3000, sizes: []int{64, 512, largest}, flood: 4 * time.Second, crowd: 1_000_000, attempts: 7,
 	}
 	short = plan{
-		rounds: 1, transfer: 2 * time.Second, trial: 200 * time.Millisecond, step: 1.2,
-		pings: 500, flood: time.Second, crowd: 100_000,
+		rounds: 1, transfer: time.Second, trial: 120 * time.Millisecond, step: 1.3,
+		pings: 500, sizes: []int{64, largest}, flood: time.Second, crowd: 100_000, attempts: 3,
 	}
 )
 
-// implementation is whose programs are measured.
+// implementation is whose programs are measured, and in which way they run.
 type implementation string
 
 const (
-	ours   implementation = "ours"
-	miredo implementation = "Miredo"
+	ours    implementation = "ours"
+	workers implementation = "ours, --kernel-path=off" // the programs carry all packets themselves
+	miredo  implementation = "Miredo"
 )
+
+// implementations are all, in the order in which they take turns.
+var implementations = []implementation{ours, workers, miredo}
 
 // bench is one run.
 type bench struct {
@@ -66,7 +75,7 @@ func (b *bench) measure() error {
 		return fmt.Errorf("measure round-trip times: %w", err)
 	}
 	for round := range b.rounds {
-		for _, who := range []implementation{ours, miredo} {
+		for _, who := range implementations {
 			progress("round %d of %d: %s", round+1, b.rounds, who)
 			if err := errors.Join(b.path(who), b.server(who)); err != nil {
 				return fmt.Errorf("measure %s: %w", who, err)

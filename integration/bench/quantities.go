@@ -27,6 +27,8 @@ var quantities = []quantity{
 	{"tcp down", "TCP, native host to client", "Gbit/s", oursOverMiredo, 10},
 	{"tcp direct", "TCP, client to client", "Gbit/s", oursOverMiredo, 10},
 	{"tcp eight", "TCP, client to 8 clients at once", "Gbit/s", oursOverMiredo, 8},
+	{"plain tcp up", "TCP over plain IPv4 through the same NAT, up", "Gbit/s", none, 0},
+	{"plain tcp down", "TCP over plain IPv4 through the same NAT, down", "Gbit/s", none, 0},
 	{"udp up 64", "UDP without loss, up, 64 bytes", "packets/s", oursOverMiredo, 2},
 	{"udp up 512", "UDP without loss, up, 512 bytes", "packets/s", oursOverMiredo, 2},
 	{"udp up 1232", "UDP without loss, up, 1232 bytes", "packets/s", oursOverMiredo, 2},
@@ -37,6 +39,10 @@ var quantities = []quantity{
 	{"cpu client down", "processor time of the client, TCP down", "s/GB", miredoOverOurs, 8},
 	{"cpu relay up", "processor time of the relay, TCP up", "s/GB", miredoOverOurs, 8},
 	{"cpu relay down", "processor time of the relay, TCP down", "s/GB", miredoOverOurs, 8},
+	{"machine up", "processor time of the whole machine, TCP up", "s/GB", miredoOverOurs, 8},
+	{"machine down", "processor time of the whole machine, TCP down", "s/GB", miredoOverOurs, 8},
+	{"plain machine up", "processor time of the whole machine, TCP over plain IPv4, up", "s/GB", none, 0},
+	{"plain machine down", "processor time of the whole machine, TCP over plain IPv4, down", "s/GB", none, 0},
 	{"rtt plain", "round trip over plain IPv4, median", "µs", none, 0},
 	{"rtt median", "added to the round trip, median", "µs", oursAtMost, 1},
 	{"rtt p99", "added to the round trip, 99th percentile", "µs", oursAtMost, 1},
@@ -44,25 +50,51 @@ var quantities = []quantity{
 	{"one rate", "router advertisements to one client, per second", "", none, 0},
 	{"many cpu", "router advertisements to many clients, per processor second", "", oursOverMiredo, 2},
 	{"many rate", "router advertisements to many clients, per second", "", none, 0},
-	{"crowd few", "packets that a relay with 10 peers forwards", "packets/s", none, 0},
-	{"crowd many", "packets that a relay with CROWD peers forwards", "packets/s", overFew, 0.9},
-	{"control few", "packets that a forwarder without a table sends on to 10 endpoints", "packets/s", none, 0},
-	{"control many", "packets that a forwarder without a table sends on to CROWD endpoints", "packets/s", overFew, 0},
-	{"crowd control", "share that the relay keeps with CROWD peers, over the share that the forwarder keeps", "", none, 0},
+	{"crowd few", "packets that a relay forwards, one to each of its 10 peers in turn", "packets/s", none, 0},
+	{"crowd many", "packets that a relay forwards, one to each of its CROWD peers in turn", "packets/s", overFew, 0.9},
+	{"control few", "packets that a forwarder without a table sends on, one to each of 10 endpoints in turn", "packets/s", none, 0},
+	{"control many", "packets that a forwarder without a table sends on, one to each of CROWD endpoints in turn", "packets/s", overFew, 0},
+	{"crowd control", "share of packets that the relay keeps with CROWD peers, over the share that the forwarder keeps", "", none, 0},
+	{"crowd tcp few", "TCP, native host to one client, while the relay has 10 more live peers (heard of within 20 s)", "Gbit/s", none, 0},
+	{"crowd tcp many", "TCP, native host to one client, while the relay has CROWD more live peers (heard of within 20 s)", "Gbit/s", overFew, 0.9},
 	{"crowd memory", "memory of a relay for each of CROWD peers", "bytes", value, 400},
 }
 
-// judge returns the target in words, and whether it is met. There may be none.
-func (q quantity) judge(ratio, own float64) (target string, met bool) {
-	if q.target == 0 {
-		return "", false
-	}
-	switch q.goal {
-	case oursAtMost:
-		return fmt.Sprintf("≤ %g", q.target), ratio <= q.target
-	case value:
-		return fmt.Sprintf("≤ %g %s", q.target, q.unit), own <= q.target
+// aim is the target in words, empty when there is none.
+func (q quantity) aim() string {
+	switch {
+	case q.target == 0:
+		return ""
+	case q.goal == value:
+		return fmt.Sprintf("≤ %g %s", q.target, q.unit)
+	case q.goal == oursAtMost:
+		return fmt.Sprintf("≤ %g", q.target)
 	default:
-		return fmt.Sprintf("≥ %g", q.target), ratio >= q.target
+		return fmt.Sprintf("≥ %g", q.target)
 	}
+}
+
+// verdict says whether a target is met.
+type verdict string
+
+const (
+	met    verdict = "met"
+	missed verdict = "missed"
+)
+
+// judge compares a ratio, or ours itself, with the target. The verdict is empty when there is nothing to compare.
+func (q quantity) judge(ratio, own float64) verdict {
+	holds := ratio >= q.target
+	switch {
+	case q.target == 0 || ratio == 0 && q.goal != value:
+		return ""
+	case q.goal == value:
+		holds = own <= q.target
+	case q.goal == oursAtMost:
+		holds = ratio <= q.target
+	}
+	if holds {
+		return met
+	}
+	return missed
 }

@@ -14,9 +14,6 @@ const (
 	startRate = 40_000.0
 )
 
-// sizes are the UDP payloads of packet rates. The largest fills the MTU of 1280 bytes.
-var sizes = []int{64, 512, 1232}
-
 // packetRates finds the loss-free packet rate in each direction, for datagrams that leave one by one.
 func (t *trip) packetRates() error {
 	near, err := openSocket(t.Host("client1"), netip.AddrPortFrom(t.address, 0))
@@ -35,7 +32,7 @@ func (t *trip) packetRates() error {
 	if err := far.connect(near.local); err != nil {
 		return err
 	}
-	for _, size := range sizes {
+	for _, size := range t.sizes {
 		for _, d := range []struct {
 			name     string
 			from, to *socket

@@ -45,23 +45,24 @@ func (r *results) add(key string, who implementation, value float64) {
 
 // row is one line of the table.
 type row struct {
-	What   string   `json:"what"`
-	Unit   string   `json:"unit,omitempty"`
-	Ours   *summary `json:"ours,omitempty"`
-	Miredo *summary `json:"miredo,omitempty"`
-	Ratio  float64  `json:"ratio,omitempty"`  // as the target is meant
-	Target string   `json:"target,omitempty"` // of the ratio, or of the median of ours where there is none
-	Met    bool     `json:"met,omitempty"`
-
-	better float64 // how many times as good as Miredo's
+	What    string   `json:"what"`
+	Unit    string   `json:"unit,omitempty"`
+	Target  string   `json:"target,omitempty"` // of each ratio, or of the medians of ours where there is none
+	Ours    *summary `json:"ours,omitempty"`
+	Workers *summary `json:"workers,omitempty"`
+	Miredo  *summary `json:"miredo,omitempty"`
 }
 
-// summary is a sample with its middle and its spread.
+// summary is a sample with its middle and its spread. One of ours also says how it compares.
 type summary struct {
 	Median  float64 `json:"median"`
 	Min     float64 `json:"min"`
 	Max     float64 `json:"max"`
 	Samples sample  `json:"samples"`
+	Ratio   float64 `json:"ratio,omitempty"` // as the target is meant
+	Verdict verdict `json:"verdict,omitempty"`
+
+	better float64 // how many times as good as Miredo's
 }
 
 func (s sample) summary() *summary {
@@ -78,30 +79,36 @@ func (r *results) rows() (rows []row) {
 		if s == nil {
 			continue
 		}
-		line := row{
-			What: strings.ReplaceAll(q.name, "CROWD", grouped(r.plan.crowd)), Unit: q.unit,
-			Ours: s[ours].summary(), Miredo: s[miredo].summary(),
-		}
-		own, other := s[ours].median(), s[miredo].median()
-		switch compared := own > 0 && other > 0; {
-		case q.goal == oursOverMiredo && compared:
-			line.Ratio, line.better = own/other, own/other
-		case q.goal == miredoOverOurs && compared:
-			line.Ratio, line.better = other/own, other/own
-		case q.goal == oursAtMost && compared:
-			line.Ratio, line.better = own/other, other/own
-		case q.goal == overFew:
-			line.Ratio = r.kept(q.key)
-		}
-		if line.Ratio > 0 || q.goal == value {
-			line.Target, line.Met = q.judge(line.Ratio, own)
-		}
-		rows = append(rows, line)
+		rows = append(rows, row{
+			What: strings.ReplaceAll(q.name, "CROWD", grouped(r.plan.crowd)), Unit: q.unit, Target: q.aim(),
+			Ours: r.compared(q, ours), Workers: r.compared(q, workers), Miredo: s[miredo].summary(),
+		})
 	}
 	return rows
 }
 
-// kept is the share of a rate with few peers that is left with many.
+// compared is the summary of one of ours, with its ratio and verdict. It is nil when there is no sample.
+func (r *results) compared(q quantity, who implementation) *summary {
+	s := r.samples[q.key][who].summary()
+	if s == nil {
+		return nil
+	}
+	other := r.samples[q.key][miredo].median()
+	switch measured := s.Median > 0 && other > 0; {
+	case q.goal == oursOverMiredo && measured:
+		s.Ratio, s.better = s.Median/other, s.Median/other
+	case q.goal == miredoOverOurs && measured:
+		s.Ratio, s.better = other/s.Median, other/s.Median
+	case q.goal == oursAtMost && measured:
+		s.Ratio, s.better = s.Median/other, other/s.Median
+	case q.goal == overFew:
+		s.Ratio = r.kept(q.key)
+	}
+	s.Verdict = q.judge(s.Ratio, s.Median)
+	return s
+}
+
+// kept is the share of a rate with few peers that is left with many. Only ours is measured.
 func (r *results) kept(key string) float64 {
 	few := strings.TrimSuffix(key, "many") + "few"
 	return r.samples[key][ours].median() / r.samples[few][ours].median()

@@ -12,13 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The native host gets IPv4 too, so that plain IPv4 takes the same way through the NAT.
-const (
-	nativeIPv4  = "100.64.1.2"
-	nativeLink  = nativeIPv4 + "/30"
-	nativeRoute = "100.64.1.1"
-)
-
 const (
 	pingSize = 64
 	pingGap  = time.Millisecond
@@ -26,7 +19,7 @@ const (
 )
 
 // roundTrips measures how much longer a packet to the native host and back takes than over plain IPv4, while nothing
-// else happens. Both implementations run at the same time and are asked in turns, so that both see the same machine.
+// else happens. All implementations run at the same time and are asked in turns, so that all see the same machine.
 func (b *bench) roundTrips() (err error) {
 	if !b.wants("rtt") {
 		return nil
@@ -38,7 +31,7 @@ func (b *bench) roundTrips() (err error) {
 			err = errors.Join(err, l.close())
 		}
 	}()
-	for _, who := range []implementation{ours, miredo} {
+	for _, who := range implementations {
 		l, err := b.openLane(who)
 		if err != nil {
 			return fmt.Errorf("prepare %s: %w", who, err)
@@ -94,20 +87,6 @@ func (l *lane) close() error {
 		}
 	}
 	return errors.Join(append(errs, l.scene.Close())...)
-}
-
-// addIPv4 gives the native host IPv4.
-func (t *trip) addIPv4() error {
-	for _, c := range []struct{ host, command string }{
-		{"inet", "ip address add " + nativeRoute + "/30 dev native"},
-		{"native", "ip address add " + nativeLink + " dev uplink"},
-		{"native", "ip route add default via " + nativeRoute},
-	} {
-		if _, err := t.Host(c.host).Run(patience, "sh", "-c", c.command); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // pingInTurns pings along all ways, one after the other and again, and adds what each implementation takes longer than

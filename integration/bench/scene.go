@@ -52,7 +52,7 @@ func (s *scene) startServer() (*lab.Process, error) {
 
 // startRelay starts a relay and waits until it routes.
 func (s *scene) startRelay() (*lab.Process, error) {
-	argv := s.ours("relay", "relay", "--bind", lab.RelayAddr)
+	argv := s.carrier("relay", "relay", "--bind", lab.RelayAddr)
 	if s.who == miredo {
 		var err error
 		if argv, err = s.miredo("miredo", "relay",
@@ -71,7 +71,7 @@ func (s *scene) startRelay() (*lab.Process, error) {
 
 // startClient starts a client and waits until it has a Teredo address.
 func (s *scene) startClient(host string) (p *lab.Process, addr netip.Addr, err error) {
-	argv := s.ours(host, "client", "--server", lab.ServerAddr, "--server2", lab.ServerAddr2)
+	argv := s.carrier(host, "client", "--server", lab.ServerAddr, "--server2", lab.ServerAddr2)
 	if s.who == miredo {
 		if argv, err = s.miredo("miredo", host,
 			"RelayType client", "InterfaceName "+tun, "ServerAddress "+lab.ServerAddr); err != nil {
@@ -97,6 +97,16 @@ func (s *scene) start(host string, argv []string, what string, check func() erro
 		return nil, err
 	}
 	return p, p.Until(patience, what, check)
+}
+
+// carrier is the command line of our client or our relay. They use the kernel path by themselves; here they don't start where
+// they cannot.
+func (s *scene) carrier(host, role string, args ...string) []string {
+	mode := "on"
+	if s.who == workers {
+		mode = "off"
+	}
+	return s.ours(host, role, append(args, "--kernel-path="+mode)...)
 }
 
 // ours is the command line of one of our programs.

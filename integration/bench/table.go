@@ -6,19 +6,13 @@ import (
 	"text/tabwriter"
 )
 
-// print writes the table.
+// print writes the table. It ends with the ratio of ours and the ratio without the kernel path, each with its verdict.
 func (r *results) print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprint(t, "\tours\t\tMiredo\t\tunit\tratio\ttarget\t\n")
+	fmt.Fprint(t, "\tours\t\tours, --kernel-path=off\t\tMiredo\t\tunit\ttarget\tratio\t\twith --kernel-path=off\t\n")
 	for _, line := range r.rows() {
-		ratio, verdict := "", ""
-		if line.Ratio != 0 {
-			ratio = fmt.Sprintf("%.2f", line.Ratio)
-		}
-		if line.Target != "" && !line.Met {
-			verdict = "missed"
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", line.What, line.Ours, line.Miredo, line.Unit, ratio, line.Target, verdict)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", line.What, line.Ours, line.Workers, line.Miredo,
+			line.Unit, line.Target, line.Ours.comparison(), line.Workers.comparison())
 	}
 	return t.Flush()
 }
@@ -32,6 +26,17 @@ func (s *summary) String() string {
 		return figure(s.Median) + "\t"
 	}
 	return fmt.Sprintf("%s\t%s–%s", figure(s.Median), figure(s.Min), figure(s.Max))
+}
+
+// comparison is the ratio, and in another column the verdict.
+func (s *summary) comparison() string {
+	switch {
+	case s == nil:
+		return "\t"
+	case s.Ratio == 0:
+		return "\t" + string(s.Verdict)
+	}
+	return fmt.Sprintf("%.2f\t%s", s.Ratio, s.Verdict)
 }
 
 // figure writes a number with three digits or more.

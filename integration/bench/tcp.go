@@ -7,18 +7,35 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"github.com/teredo-suite/teredo/integration/lab"
 )
 
-// transferred is what iperf3 says about one TCP transfer.
+// transferred is what iperf3 says about one TCP transfer, and when that was over.
 type transferred struct {
 	End struct {
 		Received struct {
 			Bytes   float64 `json:"bytes"`
-			BitRate float64 `json:"bits_per_second"`
+			Seconds float64 `json:"seconds"`
 		} `json:"sum_received"`
 	} `json:"end"`
+
+	ended time.Time
+}
+
+// together is what transfers brought, and its rate from the beginning of the first to the end of the last. A sum of their own
+// rates would be too large: while one has not begun or has ended already, the others have more of the machine.
+func together(transfers []transferred) (bytes, bitRate float64) {
+	var began, ended time.Time
+	for _, t := range transfers {
+		bytes += t.End.Received.Bytes
+		start := t.ended.Add(-time.Duration(t.End.Received.Seconds * float64(time.Second)))
+		if began.IsZero() || start.Before(began) {
+			began = start
+		}
+		if t.ended.After(ended) {
+			ended = t.ended
+		}
+	}
+	return bytes, bytes * 8 / ended.Sub(began).Seconds()
 }
 
 // bulk is one TCP stream.
@@ -26,6 +43,14 @@ type bulk struct {
 	from    string
 	to      netip.Addr
 	reverse bool // data flows from to toward from
+}
+
+// direction is how the data of a client's stream flows: up from it, or down to it.
+func (b bulk) direction() string {
+	if b.reverse {
+		return "down"
+	}
+	return "up"
 }
 
 // listen starts iperf3 as a server on a host.
@@ -37,13 +62,13 @@ func (s *scene) listen(host string) error {
 	return err
 }
 
-// transfer runs streams at once and returns their sum.
+// transfer runs streams at once and returns what they brought together.
 func (s *scene) transfer(duration time.Duration, streams ...bulk) (bytes, bitRate float64, err error) {
 	all := make([]transferred, len(streams))
 	var group errgroup.Group
 	for i, b := range streams {
 		group.Go(func() error {
-			argv := []string{"iperf3", "-6", "-J", "-c", b.to.String(), "-t", fmt.Sprint(int(duration.Seconds()))}
+			argv := []string{"iperf3", "-J", "-c", b.to.String(), "-t", fmt.Sprint(int(duration.Seconds()))}
 			if b.reverse {
 				argv = append(argv, "-R")
 			}
@@ -51,34 +76,41 @@ func (s *scene) transfer(duration time.Duration, streams ...bulk) (bytes, bitRat
 			if err != nil {
 				return fmt.Errorf("%w: %s", err, out)
 			}
+			all[i].ended = time.Now()
 			return json.Unmarshal([]byte(out), &all[i])
 		})
 	}
-	err = group.Wait()
-	for _, t := range all {
-		bytes += t.End.Received.Bytes
-		bitRate += t.End.Received.BitRate
+	if err := group.Wait(); err != nil {
+		return 0, 0, err
 	}
-	return bytes, bitRate, err
+	bytes, bitRate = together(all)
+	return bytes, bitRate, nil
 }
 
-// billed is transfer, with the processor time of each program.
-func (s *scene) billed(duration time.Duration, stream bulk, programs ...*lab.Process) (bytes, bitRate float64, used []time.Duration, err error) {
-	before := make([]time.Duration, len(programs))
-	for i, p := range programs {
-		if before[i], err = processorTime(p); err != nil {
-			return 0, 0, nil, err
-		}
+// billed is transfer of one stream, with the seconds of processor time by each clock that a gigabyte (10⁹ bytes) took.
+func (s *scene) billed(duration time.Duration, stream bulk, clocks ...clock) (bitRate float64, perGB []float64, err error) {
+	before, err := readAll(clocks)
+	if err != nil {
+		return 0, nil, err
 	}
-	if bytes, bitRate, err = s.transfer(duration, stream); err != nil {
-		return 0, 0, nil, err
+	bytes, bitRate, err := s.transfer(duration, stream)
+	if err != nil {
+		return 0, nil, err
 	}
-	for i, p := range programs {
-		after, err := processorTime(p)
+	after, err := readAll(clocks)
+	for i := range after {
+		perGB = append(perGB, (after[i]-before[i]).Seconds()/(bytes/1e9))
+	}
+	return bitRate, perGB, err
+}
+
+func readAll(clocks []clock) (times []time.Duration, err error) {
+	for _, c := range clocks {
+		now, err := c()
 		if err != nil {
-			return 0, 0, nil, err
+			return nil, err
 		}
-		used = append(used, after-before[i])
+		times = append(times, now)
 	}
-	return bytes, bitRate, used, nil
+	return times, nil
 }

@@ -26,6 +26,8 @@ type objectFlow struct {
 	Open       uint64
 	BurstOut   uint64
 	BurstIn    uint64
+	Last       uint64
+	Brisk      uint64
 }
 
 type objectFlowKey struct {

@@ -96,22 +96,20 @@ func (p *Path) Add(f Flow, remote netip.AddrPort, heard time.Time) (introduce bo
 			return false, errors.Join(fmt.Errorf("%w for unfinished packets to %v", errNoUplink, f.Local), err)
 		}
 	}
-	value := objectFlow{
-		Local: ipv4(source), LocalPort: networkOrder(p.local.Port()),
-		Remote: ipv4(remote.Addr()), RemotePort: networkOrder(remote.Port()),
-		Uplink: uint32(up.index), Heard: uint64(bootTime(heard)),
-	}
-	if up.finishes {
-		value.Open = 1
-	}
-	var was objectFlow
-	if err := p.objects.Flows.Lookup(f.key(), &was); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+	var value objectFlow
+	if err := p.objects.Flows.Lookup(f.key(), &value); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return false, fmt.Errorf("look up a flow: %w", err)
 	}
-	value.Sent, value.Received = was.Sent, was.Received
-	if was.Remote == value.Remote && was.RemotePort == value.RemotePort && was.Uplink == value.Uplink {
-		value.Open, value.Heard = was.Open, max(was.Heard, value.Heard)
+	to, toPort := ipv4(remote.Addr()), networkOrder(remote.Port())
+	if value.Remote != to || value.RemotePort != toPort || value.Uplink != uint32(up.index) {
+		value = objectFlow{Sent: value.Sent, Received: value.Received}
+		if up.finishes {
+			value.Open = 1
+		}
 	}
+	value.Local, value.LocalPort = ipv4(source), networkOrder(p.local.Port())
+	value.Remote, value.RemotePort, value.Uplink = to, toPort, uint32(up.index)
+	value.Heard = max(value.Heard, uint64(bootTime(heard)))
 	if err := p.objects.Flows.Put(f.key(), &value); err != nil {
 		return false, fmt.Errorf("add a flow: %w", err)
 	}
