@@ -228,7 +228,7 @@ func (c *Client) announce(s qualify.Status) {
 
 // configure gives the interface the address, and only then lets packets use it.
 func (c *Client) configure(now time.Time, address netip.Addr) {
-	c.takeAllBack()
+	c.takeAllBack(now)
 	c.peers.SetAddress(netip.Addr{})
 	c.configError = c.cfg.Configure(c.configured, address)
 	c.retry = time.Time{}

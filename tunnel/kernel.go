@@ -32,10 +32,11 @@ type Kernel interface {
 // kernelFlows are the flows that the kernel carries. Workers offer what they carry themselves. The control goroutine hands a
 // flow over when the rules agree, and keeps the list of peers up to date with what the kernel has carried.
 type kernelFlows struct {
-	path   Kernel // nil: the workers carry everything
-	peers  paths
-	all    map[kernelpath.Flow]*kernelFlow
-	failed uint64 // as counted so far
+	path    Kernel // nil: the workers carry everything
+	peers   paths
+	all     map[kernelpath.Flow]*kernelFlow
+	refused map[kernelpath.Flow]bool // by the kernel, since the last round
+	failed  uint64                   // as counted so far
 }
 
 // paths are what *peer.Client and *peer.Relay know about peers.
@@ -70,11 +71,11 @@ func (p *pump) handOver(now time.Time, f kernelpath.Flow) {
 	to, heard, ok := p.kernel.peers.Confirmed(now, f.Local, f.Peer)
 	flow := p.kernel.all[f]
 	if flow != nil && flow.remote != to {
-		p.takeBack(f)
+		p.takeBack(now, f)
 		flow = nil
 	}
 	switch {
-	case !ok || flow == nil && len(p.kernel.all) == mostKernelFlows:
+	case !ok || p.kernel.refused[f] || flow == nil && len(p.kernel.all) == mostKernelFlows:
 		return
 	case flow == nil:
 		flow = &kernelFlow{remote: to, used: now}
@@ -83,7 +84,8 @@ func (p *pump) handOver(now time.Time, f kernelpath.Flow) {
 	}
 	introduce, err := p.kernel.path.Add(f, to, heard)
 	if err != nil {
-		return // there is no uplink that the kernel can use
+		p.kernel.refused[f] = true // there is no uplink that the kernel can use
+		return
 	}
 	flow.added = now
 	p.kernel.all[f] = flow
@@ -100,21 +102,10 @@ func (p *pump) account(now time.Time) {
 	if p.kernel.path == nil {
 		return
 	}
+	clear(p.kernel.refused)
 	for f, flow := range p.kernel.all {
-		usage, err := p.kernel.path.Usage(f)
-		if err != nil {
-			p.takeBack(f)
-			continue
-		}
-		sent, received := usage.Sent-flow.usage.Sent, usage.Received-flow.usage.Received
-		flow.usage = usage
-		p.sent.Add(sent)
-		p.received.Add(received)
-		if sent+received > 0 {
-			flow.used = now
-		}
-		if !p.kernel.peers.Carried(now, f.Peer, flow.remote, usage.Heard, sent, received) || now.Sub(flow.used) >= kernelIdle {
-			p.takeBack(f)
+		if !p.settle(now, f, flow) || now.Sub(flow.used) >= kernelIdle {
+			p.takeBack(now, f)
 		}
 	}
 	if failed, err := p.kernel.path.Failed(); err == nil {
@@ -123,16 +114,34 @@ func (p *pump) account(now time.Time) {
 	}
 }
 
-// takeBack has the workers carry a flow again.
-func (p *pump) takeBack(f kernelpath.Flow) {
+// settle tells the rules what the kernel has carried of a flow. It reports whether the flow is there and has its path still.
+func (p *pump) settle(now time.Time, f kernelpath.Flow, flow *kernelFlow) bool {
+	usage, err := p.kernel.path.Usage(f)
+	if err != nil {
+		return false
+	}
+	sent, received := usage.Sent-flow.usage.Sent, usage.Received-flow.usage.Received
+	flow.usage = usage
+	p.sent.Add(sent)
+	p.received.Add(received)
+	if sent+received > 0 {
+		flow.used = now
+	}
+	return p.kernel.peers.Carried(now, f.Peer, flow.remote, usage.Heard, sent, received)
+}
+
+// takeBack has the workers carry a flow again. What the kernel has carried until now counts.
+func (p *pump) takeBack(now time.Time, f kernelpath.Flow) {
+	p.settle(now, f, p.kernel.all[f])
 	// It fails only when the flow is not there.
 	_ = p.kernel.path.Remove(f)
 	delete(p.kernel.all, f)
 }
 
 // takeAllBack has the workers carry all flows, until they offer them again.
-func (p *pump) takeAllBack() {
+func (p *pump) takeAllBack(now time.Time) {
+	clear(p.kernel.refused)
 	for f := range p.kernel.all {
-		p.takeBack(f)
+		p.takeBack(now, f)
 	}
 }

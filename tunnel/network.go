@@ -35,7 +35,7 @@ func (c *Client) NetworkChanged(ctx context.Context, n Network) error {
 func (c *Client) changed(now time.Time, n Network) {
 	was := c.network.Native
 	c.network = n
-	c.takeAllBack() // their uplink may be another one now
+	c.takeAllBack(now) // their uplink may be another one now
 	c.peers.SetFilter(c.filter())
 	c.peers.SetSubnets(n.Subnets)
 	switch {

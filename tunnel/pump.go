@@ -95,7 +95,9 @@ type pump struct {
 func newPump(dev tun.Device, conn Conn, kernel Kernel, drops *drop.Counters) *pump {
 	p := &pump{
 		dev: dev, conn: conn, drops: drops,
-		kernel:    kernelFlows{path: kernel, all: make(map[kernelpath.Flow]*kernelFlow)},
+		kernel: kernelFlows{
+			path: kernel, all: make(map[kernelpath.Flow]*kernelFlow), refused: make(map[kernelpath.Flow]bool),
+		},
 		questions: make(chan *question, queueLen),
 		free:      make(chan *question, queueLen),
 		calls:     make(chan func(time.Time)),

@@ -73,9 +73,9 @@ func (cfg RelayConfig) filter(n RelayNetwork) teredo.Filter {
 
 // NetworkChanged tells the relay that addresses of its host have changed.
 func (r *Relay) NetworkChanged(ctx context.Context, n RelayNetwork) error {
-	return r.call(ctx, func(time.Time) {
+	return r.call(ctx, func(now time.Time) {
 		r.network = n
-		r.takeAllBack() // their uplink may be another one now
+		r.takeAllBack(now) // their uplink may be another one now
 		r.peers.SetFilter(r.cfg.filter(n))
 		r.peers.SetErrorSource(n.Errors)
 		r.peers.Serve(n.Serve)

@@ -1,0 +1,349 @@
+package tunnel
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/teredo-suite/teredo/internal/drop"
+	"github.com/teredo-suite/teredo/internal/kernelpath"
+	"github.com/teredo-suite/teredo/peer"
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+// FakeKernel is a Kernel that carries nothing but what the test says, and remembers what it is asked for. It is exported for
+// the tests of this package that need a simulated internet.
+type FakeKernel struct {
+	Introduce bool // what Add says
+
+	mu     sync.Mutex
+	flows  map[kernelpath.Flow]*fakeFlow
+	calls  []KernelCall
+	failed uint64
+	refuse error
+}
+
+// fakeFlow is a flow that the kernel has.
+type fakeFlow struct {
+	remote netip.AddrPort
+	kernelpath.Usage
+}
+
+// KernelCall is one call of a method that changes something.
+type KernelCall struct {
+	At     time.Time
+	What   string // "add", "remove", "send", "close"
+	Flow   kernelpath.Flow
+	Remote netip.AddrPort // of an add
+	Heard  time.Time      // of an add
+	Packet []byte         // of a send
+}
+
+// NewFakeKernel makes a kernel without flows.
+func NewFakeKernel() *FakeKernel {
+	return &FakeKernel{flows: make(map[kernelpath.Flow]*fakeFlow)}
+}
+
+var errFlowUnknown = errors.New("there is no such flow")
+
+// Add keeps what was counted so far, and the later time of reception on the same path, as the real one does.
+func (k *FakeKernel) Add(f kernelpath.Flow, remote netip.AddrPort, heard time.Time) (introduce bool, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.calls = append(k.calls, KernelCall{At: time.Now(), What: "add", Flow: f, Remote: remote, Heard: heard})
+	if k.refuse != nil {
+		return false, k.refuse
+	}
+	flow := &fakeFlow{remote, kernelpath.Usage{Heard: heard, Open: !k.Introduce}}
+	if was := k.flows[f]; was != nil {
+		flow.Sent, flow.Received = was.Sent, was.Received
+		if was.remote == remote && was.Heard.After(heard) {
+			flow.Heard = was.Heard
+		}
+	}
+	k.flows[f] = flow
+	return k.Introduce, nil
+}
+
+func (k *FakeKernel) Remove(f kernelpath.Flow) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.calls = append(k.calls, KernelCall{At: time.Now(), What: "remove", Flow: f})
+	delete(k.flows, f)
+	return nil
+}
+
+func (k *FakeKernel) Usage(f kernelpath.Flow) (kernelpath.Usage, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if flow := k.flows[f]; flow != nil {
+		return flow.Usage, nil
+	}
+	return kernelpath.Usage{}, errFlowUnknown
+}
+
+func (k *FakeKernel) Failed() (uint64, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.failed, nil
+}
+
+func (k *FakeKernel) Send(packet []byte) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.calls = append(k.calls, KernelCall{At: time.Now(), What: "send", Packet: slices.Clone(packet)})
+	return nil
+}
+
+func (k *FakeKernel) Close() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.calls = append(k.calls, KernelCall{At: time.Now(), What: "close"})
+	return nil
+}
+
+// Carry has the kernel carry packets of a flow now.
+func (k *FakeKernel) Carry(f kernelpath.Flow, sent, received uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	flow := k.flows[f]
+	flow.Sent += sent
+	if flow.Received += received; received > 0 {
+		flow.Heard = time.Now()
+	}
+}
+
+// Fail has the kernel drop packets.
+func (k *FakeKernel) Fail(packets uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.failed += packets
+}
+
+// Refuse has Add fail from now on, or work again.
+func (k *FakeKernel) Refuse(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.refuse = err
+}
+
+// Forget has a flow vanish from the kernel.
+func (k *FakeKernel) Forget(f kernelpath.Flow) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.flows, f)
+}
+
+// Flows is how many flows the kernel has.
+func (k *FakeKernel) Flows() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.flows)
+}
+
+// Calls returns the calls of one kind that nobody has taken yet, and forgets all calls of that kind.
+func (k *FakeKernel) Calls(what string) (calls []KernelCall) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.calls = slices.DeleteFunc(k.calls, func(c KernelCall) bool {
+		if c.What == what {
+			calls = append(calls, c)
+		}
+		return c.What == what
+	})
+	return calls
+}
+
+// fakePaths confirms every path to where the test says.
+type fakePaths struct {
+	to      netip.AddrPort
+	carried [2]uint64 // packets sent and received
+}
+
+func (p *fakePaths) Confirmed(now time.Time, _, _ netip.Addr) (netip.AddrPort, time.Time, bool) {
+	return p.to, now, true
+}
+
+func (p *fakePaths) Carried(_ time.Time, _ netip.Addr, to netip.AddrPort, _ time.Time, sent, received uint64) bool {
+	if to != p.to {
+		return false
+	}
+	p.carried[0] += sent
+	p.carried[1] += received
+	return true
+}
+
+// kernelPump is a pump with a fake kernel, whose paths are all confirmed.
+func kernelPump() (*pump, *FakeKernel, *fakePaths) {
+	k := NewFakeKernel()
+	p := newPump(nil, newFakePort(4096), k, new(drop.Counters))
+	paths := &fakePaths{to: netip.MustParseAddrPort("198.18.0.7:4000")}
+	p.kernel.peers = paths
+	return p, k, paths
+}
+
+// numbered is one of many flows.
+func numbered(n int) kernelpath.Flow {
+	local, other := netip.MustParseAddr("2001:db8::").As16(), netip.MustParseAddr("2001:0:c612:1::").As16()
+	binary.BigEndian.PutUint32(other[12:], uint32(n))
+	return kernelpath.Flow{Local: netip.AddrFrom16(local), Peer: netip.AddrFrom16(other)}
+}
+
+// Each worker offers one flow in 10 ms, by nothing but the header of a packet.
+func TestOffersThrottled(t *testing.T) {
+	p, _, _ := kernelPump()
+	f := numbered(1)
+	packet := teredo.AppendEchoRequest(nil, f.Local, f.Peer, 1, 1, make([]byte, 1000))
+	var uplink, receive offers
+	for i, step := range []struct {
+		worker *offers
+		at     time.Duration
+		want   bool
+	}{
+		{&uplink, 0, true}, {&uplink, 0, false}, {&receive, 0, true}, {&uplink, 10*time.Millisecond - 1, false},
+		{&uplink, 10 * time.Millisecond, true}, {&uplink, 15 * time.Millisecond, false}, {&receive, 15 * time.Millisecond, true},
+		{&uplink, time.Second, true}, {&receive, 25*time.Millisecond - 1, false},
+	} {
+		p.offer(step.worker, offerOutbound, packet, peer.Stamp(step.at))
+		if got := len(p.questions) == 1; got != step.want {
+			t.Errorf("step %d, at %v: offered: %v", i, step.at, got)
+		}
+		for len(p.questions) > 0 {
+			q := <-p.questions
+			if q.kind != offerOutbound || string(q.packet) != string(packet[:teredo.HeaderLen]) {
+				t.Errorf("step %d: question %+v", i, q)
+			}
+			p.free <- q
+		}
+	}
+}
+
+// Nothing is offered when there is no kernel to carry it. An offer that finds the control goroutine busy is no loss.
+func TestOffersInVain(t *testing.T) {
+	p, _, _ := kernelPump()
+	packet := teredo.AppendBubble(nil, numbered(1).Local, numbered(1).Peer, 64)
+	for range queueLen {
+		<-p.free
+	}
+	p.offer(new(offers), offerInbound, packet, 0)
+	if n := p.drops.Get(drop.Overload); n != 0 || len(p.questions) != 0 {
+		t.Errorf("%d questions, %d dropped for overload", len(p.questions), n)
+	}
+	p.ask(outbound, netip.AddrPort{}, 0, packet, nil)
+	if n := p.drops.Get(drop.Overload); n != 1 {
+		t.Errorf("%d packets dropped for overload", n)
+	}
+	without := newPump(nil, newFakePort(4096), nil, new(drop.Counters))
+	without.offer(new(offers), offerInbound, packet, 0)
+	if len(without.questions) != 0 {
+		t.Error("offered, though there is no kernel")
+	}
+}
+
+// The kernel gets so many flows and no more, until one comes back. Those that it has stay up to date meanwhile.
+func TestMostKernelFlows(t *testing.T) {
+	p, k, _ := kernelPump()
+	start := time.Now()
+	for n := range mostKernelFlows + 10 {
+		p.handOver(start, numbered(n))
+	}
+	if n := len(k.Calls("add")); n != mostKernelFlows || k.Flows() != mostKernelFlows || len(p.kernel.all) != mostKernelFlows {
+		t.Fatalf("%d added, %d there", n, k.Flows())
+	}
+	p.handOver(start.Add(time.Second), numbered(0))
+	p.handOver(start.Add(time.Second), numbered(mostKernelFlows))
+	if calls := k.Calls("add"); len(calls) != 1 || calls[0].Flow != numbered(0) {
+		t.Errorf("added again: %v", calls)
+	}
+	k.Carry(numbered(0), 1, 0)
+	p.account(start.Add(30 * time.Second))
+	if n := len(k.Calls("remove")); n != mostKernelFlows-1 || k.Flows() != 1 {
+		t.Errorf("%d came back, %d left", n, k.Flows())
+	}
+	p.handOver(start.Add(30*time.Second), numbered(mostKernelFlows))
+	if calls := k.Calls("add"); len(calls) != 1 || calls[0].Flow != numbered(mostKernelFlows) || k.Flows() != 2 {
+		t.Errorf("added then: %v", calls)
+	}
+}
+
+// A flow whose peer has another endpoint is added at once with that one. What the kernel has carried until then is counted once,
+// and the other end is introduced to it anew.
+func TestKernelFlowMoves(t *testing.T) {
+	p, k, paths := kernelPump()
+	k.Introduce = true
+	start, f := time.Now(), numbered(1)
+	p.handOver(start, f)
+	k.Carry(f, 100, 200)
+	p.account(start.Add(time.Second))
+	paths.to = netip.MustParseAddrPort("198.18.0.8:4000")
+	p.handOver(start.Add(time.Second+1), f)
+	k.Carry(f, 1, 2)
+	p.account(start.Add(2 * time.Second))
+	if sent, received := p.sent.Load(), p.received.Load(); sent != 101 || received != 202 || paths.carried != [2]uint64{101, 202} {
+		t.Errorf("%d sent, %d received, the rules know of %v", sent, received, paths.carried)
+	}
+	if calls := k.Calls("add"); len(calls) != 2 || calls[1].Remote != paths.to {
+		t.Errorf("added: %v", calls)
+	}
+	if n := len(k.Calls("send")); n != 2 {
+		t.Errorf("%d bubbles", n)
+	}
+}
+
+// What the kernel has carried since the last look counts when a flow goes back, for whatever reason.
+func TestTakeBackCounts(t *testing.T) {
+	for name, back := range map[string]func(p *pump, now time.Time, paths *fakePaths){
+		"the peer has moved": func(p *pump, now time.Time, paths *fakePaths) {
+			paths.to = netip.MustParseAddrPort("198.18.0.8:4000")
+			p.handOver(now, numbered(1))
+		},
+		"the network has changed": func(p *pump, now time.Time, _ *fakePaths) { p.takeAllBack(now) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, k, paths := kernelPump()
+			start := time.Now()
+			p.handOver(start, numbered(1))
+			k.Carry(numbered(1), 100, 200)
+			back(p, start.Add(time.Millisecond), paths)
+			p.account(start.Add(time.Second))
+			if sent, received := p.sent.Load(), p.received.Load(); sent != 100 || received != 200 {
+				t.Errorf("%d sent, %d received", sent, received)
+			}
+		})
+	}
+}
+
+// A kernel that cannot add a flow with its new endpoint keeps it no longer than until the next look at it.
+func TestKernelFlowMovesInVain(t *testing.T) {
+	p, k, paths := kernelPump()
+	start, f := time.Now(), numbered(1)
+	p.handOver(start, f)
+	paths.to = netip.MustParseAddrPort("198.18.0.8:4000")
+	k.Refuse(fmt.Errorf("no uplink to %v", paths.to))
+	p.handOver(start.Add(time.Millisecond), f)
+	p.account(start.Add(time.Second))
+	if k.Flows() != 0 || len(p.kernel.all) != 0 {
+		t.Errorf("the kernel has %d flows", k.Flows())
+	}
+}
+
+// A flow that the kernel has no more is the workers' again.
+func TestKernelForgets(t *testing.T) {
+	p, k, _ := kernelPump()
+	start, f := time.Now(), numbered(1)
+	p.handOver(start, f)
+	k.Forget(f)
+	p.account(start.Add(time.Second))
+	if len(p.kernel.all) != 0 {
+		t.Error("it is still on the books")
+	}
+	p.handOver(start.Add(time.Second), f)
+	if k.Flows() != 1 {
+		t.Error("it does not get it again")
+	}
+}
