@@ -38,11 +38,11 @@ func (w *world) startServer(who implementation) *lab.Process {
 	return p
 }
 
-// startRelay starts a relay and waits until it routes.
-func (w *world) startRelay(who implementation) *lab.Process {
+// startRelay starts a relay and waits until it routes. Flags are for ours.
+func (w *world) startRelay(who implementation, flags ...string) *lab.Process {
 	w.t.Helper()
-	argv := []string{program("relay"), "run", "--bind", lab.RelayAddr, "--tun", tun,
-		"--permit-ipv4", lab.PublicRanges, "--control", w.control("relay")}
+	argv := append([]string{program("relay"), "run", "--bind", lab.RelayAddr, "--tun", tun,
+		"--permit-ipv4", lab.PublicRanges, "--control", w.control("relay")}, flags...)
 	if who == miredo {
 		argv = w.miredo("miredo", "relay",
 			"RelayType relay", "InterfaceName "+tun, "BindAddress "+lab.RelayAddr, fmt.Sprint("BindPort ", relayPort))

@@ -127,6 +127,9 @@ func (p *pump) settle(now time.Time, f kernelpath.Flow, flow *kernelFlow) bool {
 	if sent+received > 0 {
 		flow.used = now
 	}
+	if usage.Open {
+		flow.bubbles = 0 // should it close, it can open again
+	}
 	return p.kernel.peers.Carried(now, f.Peer, flow.remote, usage.Heard, sent, received)
 }
 

@@ -160,6 +160,25 @@ func (s *story) showPaths() error {
 	for _, p := range peers {
 		s.say("%s through the relay at %s: %d packets sent, %d received", p.Address, p.Endpoint, p.Sent, p.Received)
 	}
+	return s.showCarrier()
+}
+
+// showCarrier says who carries the packets at the client.
+func (s *story) showCarrier() error {
+	var status struct {
+		Offloads struct {
+			KernelPath  bool `json:"kernel_path"`
+			KernelFlows int  `json:"kernel_flows"`
+		}
+	}
+	if err := s.query("client1", "client", "status", &status); err != nil {
+		return err
+	}
+	if status.Offloads.KernelPath {
+		s.say("found by the program and carried by the kernel itself: %d flow(s)", status.Offloads.KernelFlows)
+	} else {
+		s.say("carried by the program, as the kernel cannot do it here")
+	}
 	return nil
 }
 

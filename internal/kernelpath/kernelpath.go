@@ -6,7 +6,8 @@
 // be cut up. A network interface does both before anything leaves the host. A virtual link to the same machine does
 // not, and a program that gets such a packet from its UDP socket cannot use it. So over an uplink that does not finish packets
 // a flow carries them only when a packet from the other end has shown that it is open there, too: a direct bubble sent
-// through the kernel arrives still marked as tunnelled.
+// through the kernel arrives still marked as tunnelled. When packets come without the mark for a while the flow closes again: a
+// program sends them, which may be another than before.
 package kernelpath
 
 import (

@@ -24,6 +24,7 @@ type objectFlow struct {
 	Sent       uint64
 	Received   uint64
 	Open       uint64
+	Marked     uint64
 	BurstOut   uint64
 	BurstIn    uint64
 	Last       uint64

@@ -27,6 +27,7 @@
 #define IN_ORDER SECOND             // how long after a burst for the program all else goes there, too
 #define BRISK 16000                 // nanoseconds between datagrams that the program can send many at a time
 #define MANY 64                     // of them make a burst
+#define ON_THE_WAY (SECOND / 10)    // what the program at the other end still had when the kernel there took over
 
 #define FRAGMENT 0x3fff // more fragments, or an offset
 #define TTL 64
@@ -75,6 +76,7 @@ struct flow {
 	__u64 sent;     // packets
 	__u64 received;
 	__u64 open;     // whether unfinished packets may be sent
+	__u64 marked;   // when a packet that showed this last came, 0: none has to
 	__u64 burst_out; // when something last came from the local stack that is for the program: see is_burst
 	__u64 burst_in;  // when datagrams last came as one, which only the program can deliver
 	__u64 last;      // when the last packet but TCP's came from the local stack
@@ -244,12 +246,20 @@ int incoming(struct __sk_buff *skb)
 	if (!is_plain(&datagram))
 		return NEXT;
 	// A packet of another such program that has left no machine. It may be unfinished, so it has to go on here.
-	if (BPF_CORE_READ_BITFIELD(kernel, encapsulation))
+	bool marked = BPF_CORE_READ_BITFIELD(kernel, encapsulation);
+	if (marked) {
+		flow->marked = now;
 		flow->open = true;
-	else if (now - flow->burst_in < IN_ORDER)
-		return NEXT;
+	}
 	if (is_bubble(inner) || is_test(inner))
 		return NEXT;
+	if (!marked) {
+		// A program has sent it: it may be another one now, of which nothing is known.
+		if (flow->marked && now - flow->marked >= ON_THE_WAY)
+			flow->open = false;
+		if (now - flow->burst_in < IN_ORDER)
+			return NEXT;
+	}
 
 	flow->heard = now;
 	__sync_fetch_and_add(&flow->received, segments(skb));

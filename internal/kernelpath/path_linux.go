@@ -63,7 +63,7 @@ func (p *Path) open(flows uint32) error {
 // explain says what is needed. Without CAP_PERFMON the kernel's verifier denies the permission.
 func explain(err error) error {
 	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
-		return fmt.Errorf("the kernel path needs root, or the capabilities CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and CAP_NET_RAW: %w", err)
+		return errors.New("the kernel path needs root, or the capabilities CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and CAP_NET_RAW")
 	}
 	return fmt.Errorf("the kernel path needs Linux 6.6 or later, with BPF and BTF: %w", err)
 }
