@@ -28,6 +28,7 @@ type objectFlow struct {
 	BurstOut   uint64
 	BurstIn    uint64
 	Last       uint64
+	Answered   uint64
 	Brisk      uint64
 }
 

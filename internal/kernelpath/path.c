@@ -80,7 +80,8 @@ struct flow {
 	__u64 burst_out; // when something last came from the local stack that is for the program: see is_burst
 	__u64 burst_in;  // when datagrams last came as one, which only the program can deliver
 	__u64 last;      // when the last packet but TCP's came from the local stack
-	__u64 brisk;     // how many in a row came briskly
+	__u64 answered;  // what had been received then
+	__u64 brisk;     // how many in a row came briskly, and not as answers
 };
 
 struct {
@@ -119,6 +120,12 @@ static __u16 header_checksum(const struct iphdr *ip)
 	return ~sum;
 }
 
+// is_older compares times. Another processor may have set one since this one read the clock.
+static bool is_older(__u64 time, __u64 now, __u64 age)
+{
+	return (__s64)(now - time) >= (__s64)age;
+}
+
 static int drop(void)
 {
 	__sync_fetch_and_add(&failed, 1);
@@ -132,8 +139,11 @@ static bool is_burst(const struct __sk_buff *skb, const struct ipv6hdr *ip, stru
 {
 	if (ip->nexthdr == IPPROTO_TCP)
 		return false;
-	flow->brisk = now - flow->last < BRISK ? flow->brisk + 1 : 0;
+	bool follows = !is_older(flow->last, now, BRISK) && flow->answered == flow->received;
+
+	flow->brisk = follows ? flow->brisk + 1 : 0;
 	flow->last = now;
+	flow->answered = flow->received;
 	return skb->gso_size || flow->brisk >= MANY;
 }
 
@@ -153,11 +163,11 @@ int outgoing(struct __sk_buff *skb)
 	key.peer = inner.daddr;
 	flow = bpf_map_lookup_elem(&flows, &key);
 	now = bpf_ktime_get_boot_ns();
-	if (!flow || now - flow->heard >= REFRESH_AFTER)
+	if (!flow || is_older(flow->heard, now, REFRESH_AFTER))
 		return NEXT;
 	if (is_burst(skb, &inner, flow, now))
 		flow->burst_out = now;
-	if (now - flow->burst_out < IN_ORDER || (!flow->open && !is_bubble(&inner)))
+	if (!is_older(flow->burst_out, now, IN_ORDER) || (!flow->open && !is_bubble(&inner)))
 		return NEXT;
 
 	__u32 length = sizeof(struct outer) + skb->len;
@@ -213,6 +223,12 @@ static bool is_tcp(const struct sk_buff *kernel)
 	return (shared->gso_type & (SKB_GSO_TCPV6 | SKB_GSO_UDP_L4)) == SKB_GSO_TCPV6;
 }
 
+// is_sound does the checks of IPv4 that a packet which goes on from here does not come to (RFC 1122 section 3.2.1).
+static bool is_sound(const struct iphdr *ip)
+{
+	return ip->version == 4 && header_checksum(ip) == 0;
+}
+
 // At the ingress of the uplink.
 SEC("tcx/ingress")
 int incoming(struct __sk_buff *skb)
@@ -237,13 +253,13 @@ int incoming(struct __sk_buff *skb)
 	key.peer = inner->saddr;
 	flow = bpf_map_lookup_elem(&flows, &key);
 	now = bpf_ktime_get_boot_ns();
-	if (!flow || now - flow->heard >= VALIDITY || outer->ip.saddr != flow->remote ||
+	if (!flow || is_older(flow->heard, now, VALIDITY) || outer->ip.saddr != flow->remote ||
 	    outer->udp.source != flow->remote_port || outer->ip.daddr != flow->local ||
 	    outer->udp.dest != flow->local_port)
 		return NEXT;
 	if (skb->gso_size && !is_tcp(kernel))
 		flow->burst_in = now;
-	if (!is_plain(&datagram))
+	if (!is_plain(&datagram) || !is_sound(&outer->ip))
 		return NEXT;
 	// A packet of another such program that has left no machine. It may be unfinished, so it has to go on here.
 	bool marked = BPF_CORE_READ_BITFIELD(kernel, encapsulation);
@@ -255,9 +271,9 @@ int incoming(struct __sk_buff *skb)
 		return NEXT;
 	if (!marked) {
 		// A program has sent it: it may be another one now, of which nothing is known.
-		if (flow->marked && now - flow->marked >= ON_THE_WAY)
+		if (flow->marked && is_older(flow->marked, now, ON_THE_WAY))
 			flow->open = false;
-		if (now - flow->burst_in < IN_ORDER)
+		if (!is_older(flow->burst_in, now, IN_ORDER))
 			return NEXT;
 	}
 

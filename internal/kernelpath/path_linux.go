@@ -109,7 +109,7 @@ func (p *Path) Add(f Flow, remote netip.AddrPort, heard time.Time) (introduce bo
 	}
 	value.Local, value.LocalPort = ipv4(source), networkOrder(p.local.Port())
 	value.Remote, value.RemotePort, value.Uplink = to, toPort, uint32(up.index)
-	value.Heard = max(value.Heard, uint64(bootTime(heard)))
+	value.Heard = uint64(max(int64(value.Heard), int64(bootTime(heard))))
 	if err := p.objects.Flows.Put(f.key(), &value); err != nil {
 		return false, fmt.Errorf("add a flow: %w", err)
 	}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
-	"github.com/safchain/ethtool"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -45,7 +44,9 @@ func (p *Path) uplink(remote netip.Addr) (up *uplink, source netip.Addr, err err
 		return nil, netip.Addr{}, fmt.Errorf("%w to %v but the tunnel itself", errNoUplink, remote)
 	}
 	if source.IsUnspecified() { // else the kernel does not repeat it
-		source, _ = netip.AddrFromSlice(route.Src.To4())
+		if source, _ = netip.AddrFromSlice(route.Src.To4()); !source.IsValid() {
+			return nil, netip.Addr{}, fmt.Errorf("%w to %v: this host has no address to send from", errNoUplink, remote)
+		}
 	}
 	if up = p.uplinks[route.LinkIndex]; up == nil {
 		p.detachRemoved()
@@ -123,23 +124,20 @@ func staysInside(local netip.Addr) (bool, error) {
 // before the interface gets them. A virtual link may pass them on as they are.
 func finishes(device netlink.Link) (bool, error) {
 	name := device.Attrs().Name
-	e, err := ethtool.NewEthtool()
+	offloads, err := offloadsOf(name)
 	if err != nil {
-		return false, fmt.Errorf("open a socket: %w", err)
-	}
-	defer e.Close()
-	driver, err := e.DriverName(name)
-	if err != nil {
-		return false, fmt.Errorf("read the driver of %s: %w", name, err)
-	}
-	features, err := e.Features(name)
-	if err != nil {
-		return false, fmt.Errorf("read the offloads of %s: %w", name, err)
+		return false, err
 	}
 	hardware := device.Type() == "device" // or what a virtual machine has for it
-	if hardware && !slices.Contains([]string{"virtio_net", "vmxnet3", "hv_netvsc", "xen_netfront", "vif"}, driver) {
-		return true, nil
+	if hardware {
+		driver, err := driverOf(name)
+		if err != nil {
+			return false, err
+		}
+		if !slices.Contains([]string{"virtio_net", "vmxnet3", "hv_netvsc", "xen_netfront", "vif"}, driver) {
+			return true, nil
+		}
 	}
 	// The drivers of virtual machines have no checksums for tunnelled packets without super-packets of them.
-	return !features["tx-udp_tnl-segmentation"] && (hardware || !features["tx-checksum-ip-generic"]), nil
+	return !slices.Contains(offloads, "tx-udp_tnl-segmentation") && (hardware || !slices.Contains(offloads, "tx-checksum-ip-generic")), nil
 }
