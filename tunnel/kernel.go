@@ -75,7 +75,7 @@ func (p *pump) handOver(now time.Time, f kernelpath.Flow) {
 		flow = nil
 	}
 	switch {
-	case !ok || p.kernel.refused[f] || flow == nil && len(p.kernel.all) == mostKernelFlows:
+	case !ok || p.kernel.refused[f] || flow == nil && !p.roomInKernel(now):
 		return
 	case flow == nil:
 		flow = &kernelFlow{remote: to, used: now}
@@ -95,6 +95,26 @@ func (p *pump) handOver(now time.Time, f kernelpath.Flow) {
 		// If it is lost, the workers carry on.
 		_ = p.kernel.path.Send(teredo.AppendBubble(nil, f.Local, f.Peer, peer.BubbleHopLimit))
 	}
+}
+
+// roomInKernel reports whether the kernel can have one more flow. If it has as many as it may, one of a sample that has not
+// been used for two rounds goes back.
+func (p *pump) roomInKernel(now time.Time) bool {
+	const sample = 16
+	if len(p.kernel.all) < mostKernelFlows {
+		return true
+	}
+	seen := 0
+	for f, flow := range p.kernel.all { // begins anywhere
+		if now.Sub(flow.used) >= 2*kernelRound {
+			p.takeBack(now, f)
+			return true
+		}
+		if seen++; seen == sample {
+			break
+		}
+	}
+	return false
 }
 
 // account tells the rules what the kernel has carried, and takes flows back that are idle or have no path any more.

@@ -260,12 +260,21 @@ func TestMostKernelFlows(t *testing.T) {
 	if calls := k.Calls("add"); len(calls) != 1 || calls[0].Flow != numbered(0) {
 		t.Errorf("added again: %v", calls)
 	}
+	p.handOver(start.Add(2*time.Second), numbered(mostKernelFlows)) // takes the place of one that was not used
+	added, removed := k.Calls("add"), k.Calls("remove")
+	if len(added) != 1 || added[0].Flow != numbered(mostKernelFlows) || len(removed) != 1 || k.Flows() != mostKernelFlows {
+		t.Fatalf("added %v, removed %v", added, removed)
+	}
+	p.takeBack(start, numbered(mostKernelFlows))
+	p.handOver(start.Add(2*time.Second), removed[0].Flow)
+	k.Calls("add")
+	k.Calls("remove")
 	k.Carry(numbered(0), 1, 0)
-	p.account(start.Add(30 * time.Second))
+	p.account(start.Add(32 * time.Second))
 	if n := len(k.Calls("remove")); n != mostKernelFlows-1 || k.Flows() != 1 {
 		t.Errorf("%d came back, %d left", n, k.Flows())
 	}
-	p.handOver(start.Add(30*time.Second), numbered(mostKernelFlows))
+	p.handOver(start.Add(32*time.Second), numbered(mostKernelFlows))
 	if calls := k.Calls("add"); len(calls) != 1 || calls[0].Flow != numbered(mostKernelFlows) || k.Flows() != 2 {
 		t.Errorf("added then: %v", calls)
 	}

@@ -53,7 +53,7 @@ func drawGroup(b *bytes.Buffer, top int, r row) (bottom int) {
 		*summary
 		suffix string
 	}{{r.Ours, ""}, {r.Workers, ", --kernel-path=off"}} {
-		if bar.summary != nil && bar.better > 0 {
+		if bar.summary != nil && bar.Better > 0 {
 			drawBar(b, y, bar.summary, bar.suffix)
 			y += barHeight + barGap
 		}
@@ -70,9 +70,9 @@ func drawBar(b *bytes.Buffer, y int, s *summary, suffix string) {
 	if s.Verdict != met {
 		colour = "#b5651d"
 	}
-	from, to := min(across(1), across(s.better)), max(across(1), across(s.better))
+	from, to := min(across(1), across(s.Better)), max(across(1), across(s.Better))
 	fmt.Fprintf(b, `<rect x="%.1f" y="%d" width="%.1f" height="%d" fill="%s"/>`+"\n", from, y, to-from, barHeight, colour)
-	fmt.Fprintf(b, `<text x="%.1f" y="%d" fill="#222">%.1f%s</text>`+"\n", to+5, y+12, s.better, suffix)
+	fmt.Fprintf(b, `<text x="%.1f" y="%d" fill="#222">%.1f%s</text>`+"\n", to+5, y+12, s.Better, suffix)
 }
 
 // across is where a number of times as good lies.

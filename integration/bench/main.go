@@ -28,7 +28,7 @@ func main() {
 
 func run() (int, error) {
 	quick := flag.Bool("quick", false, "take less than two minutes; the figures are rough")
-	only := flag.String("only", "", "measure one group: rtt, tcp, udp, server or crowd")
+	only := flag.String("only", "", "measure one group: rtt, tcp, udp, server or crowd; earlier results of the others stay")
 	out := flag.String("out", "bench", "folder for results.json and results.svg")
 	flag.Parse()
 	if !lab.Isolated() {
@@ -54,6 +54,11 @@ func run() (int, error) {
 	b := &bench{bin: filepath.Dir(self), only: *only, plan: p, results: newResults(p, *quick)}
 	if err := b.check(); err != nil {
 		return 0, err
+	}
+	if *only != "" {
+		if err := b.keep(*out); err != nil {
+			return 0, fmt.Errorf("read the earlier results: %w", err)
+		}
 	}
 	if err := b.measure(); err != nil {
 		return 0, err

@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -30,6 +32,7 @@ type results struct {
 	plan    plan
 	quick   bool
 	samples map[string]map[implementation]sample
+	earlier []row // of an earlier run, for what was not measured in this one
 }
 
 func newResults(p plan, quick bool) *results {
@@ -61,8 +64,7 @@ type summary struct {
 	Samples sample  `json:"samples"`
 	Ratio   float64 `json:"ratio,omitempty"` // as the target is meant
 	Verdict verdict `json:"verdict,omitempty"`
-
-	better float64 // how many times as good as Miredo's
+	Better  float64 `json:"better,omitempty"` // how many times as good as Miredo's
 }
 
 func (s sample) summary() *summary {
@@ -75,12 +77,16 @@ func (s sample) summary() *summary {
 // rows are the quantities that were measured, in the order of the table.
 func (r *results) rows() (rows []row) {
 	for _, q := range quantities {
+		what := strings.ReplaceAll(q.name, "CROWD", grouped(r.plan.crowd))
 		s := r.samples[q.key]
 		if s == nil {
+			if n := slices.IndexFunc(r.earlier, func(e row) bool { return e.What == what }); n >= 0 {
+				rows = append(rows, r.earlier[n])
+			}
 			continue
 		}
 		rows = append(rows, row{
-			What: strings.ReplaceAll(q.name, "CROWD", grouped(r.plan.crowd)), Unit: q.unit, Target: q.aim(),
+			What: what, Unit: q.unit, Target: q.aim(),
 			Ours: r.compared(q, ours), Workers: r.compared(q, workers), Miredo: s[miredo].summary(),
 		})
 	}
@@ -96,11 +102,11 @@ func (r *results) compared(q quantity, who implementation) *summary {
 	other := r.samples[q.key][miredo].median()
 	switch measured := s.Median > 0 && other > 0; {
 	case q.goal == oursOverMiredo && measured:
-		s.Ratio, s.better = s.Median/other, s.Median/other
+		s.Ratio, s.Better = s.Median/other, s.Median/other
 	case q.goal == miredoOverOurs && measured:
-		s.Ratio, s.better = other/s.Median, other/s.Median
+		s.Ratio, s.Better = other/s.Median, other/s.Median
 	case q.goal == oursAtMost && measured:
-		s.Ratio, s.better = s.Median/other, other/s.Median
+		s.Ratio, s.Better = s.Median/other, other/s.Median
 	case q.goal == overFew:
 		s.Ratio = r.kept(q.key)
 	}
@@ -132,6 +138,20 @@ type report struct {
 	Quick   bool   `json:"quick"` // rough figures
 	Rounds  int    `json:"rounds"`
 	Rows    []row  `json:"rows"`
+}
+
+// keep keeps the rows in a folder's results.json for what is not measured this time.
+func (r *results) keep(folder string) error {
+	b, err := os.ReadFile(filepath.Join(folder, "results.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var old report
+	if err == nil {
+		err = json.Unmarshal(b, &old)
+	}
+	r.earlier = old.Rows
+	return err
 }
 
 // write writes results.json and results.svg into a folder.

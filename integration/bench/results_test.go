@@ -43,7 +43,7 @@ func TestCompared(t *testing.T) {
 		{quantity{"rate many", "", "", overFew, 0}, ours, 0.8, "", 0},
 	} {
 		got := r.compared(test.quantity, test.who)
-		if got == nil || got.Ratio != test.ratio || got.Verdict != test.verdict || got.better != test.better {
+		if got == nil || got.Ratio != test.ratio || got.Verdict != test.verdict || got.Better != test.better {
 			t.Errorf("%s of %s, target %g: got %+v, want ratio %g, %q, %g times as good",
 				test.key, test.who, test.target, got, test.ratio, test.verdict, test.better)
 		}
@@ -73,6 +73,28 @@ func TestBothOfOursAreShown(t *testing.T) {
 		if !strings.Contains(drawing, want) {
 			t.Errorf("the chart has no %q: %s", want, drawing)
 		}
+	}
+}
+
+// What one run did not measure stays as an earlier one has found it.
+func TestKeep(t *testing.T) {
+	folder := t.TempDir()
+	first := newResults(plan{}, true)
+	for _, key := range []string{"tcp up", "tcp down"} {
+		first.add(key, ours, 8)
+		first.add(key, miredo, 1)
+	}
+	second := newResults(plan{}, true)
+	second.add("tcp down", ours, 9)
+	second.add("tcp down", miredo, 1)
+	for _, r := range []*results{first, second} {
+		if err := errors.Join(r.keep(folder), r.write(folder)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows := second.rows()
+	if len(rows) != 2 || rows[0].Ours.Better != 8 || rows[0].What != "TCP, client to native host" || rows[1].Ours.Better != 9 {
+		t.Errorf("rows %+v", rows)
 	}
 }
 

@@ -173,7 +173,7 @@ func TestAddAgain(t *testing.T) {
 	must(t, err)
 	known := get(t, p, e.Flow)
 	known.Sent, known.Received, known.Open = 5, 7, 1
-	known.Marked, known.BurstOut, known.BurstIn, known.Last, known.Answered, known.Brisk = 8, 9, 10, 11, 12, 13
+	known.Marked, known.Shown, known.BurstOut, known.BurstIn, known.Last, known.Answered, known.Brisk = 7, 8, 9, 10, 11, 12, 13
 	put(t, p, e.Flow, known)
 
 	_, err = p.Add(e.Flow, e.far, time.Now().Add(-20*time.Second))

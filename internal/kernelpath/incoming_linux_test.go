@@ -138,7 +138,7 @@ func TestIncomingLeft(t *testing.T) {
 }
 
 // What the other end's program sends closes a flow that its kernel has opened, unless it was on its way when the kernel took
-// over. A flow that nobody had to open stays open.
+// over, or the other end could not know that it may. A flow that nobody had to open stays open.
 func TestIncomingCloses(t *testing.T) {
 	p, e := newPath(t), testEnds()
 	data := e.swapped().ipv6(udp, make([]byte, 20))
@@ -147,16 +147,19 @@ func TestIncomingCloses(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		marked  uint64
+		shown   uint64
 		payload []byte
 		open    uint64
 	}{
-		{"never marked", 0, data, 1},
-		{"marked long ago", 1, data, 0},
-		{"marked just now", uint64(bootTime(time.Now())) + hour, data, 1},
-		{"bubble", 1, bubble, 1},
+		{"never marked", 0, 1, data, 1},
+		{"marked long ago", 1, 1, data, 0},
+		{"marked just now", uint64(bootTime(time.Now())) + hour, 1, data, 1},
+		{"not shown yet", 1, 0, data, 1},
+		{"shown just now", 1, uint64(bootTime(time.Now())) + hour, data, 1},
+		{"bubble", 1, 1, bubble, 1},
 	} {
 		flow := e.value(1, time.Now(), true)
-		flow.Marked = test.marked
+		flow.Marked, flow.Shown = test.marked, test.shown
 		put(t, p, e.Flow, flow)
 		runProgram(t, p.objects.Incoming, newDatagram(e.swapped(), test.payload).frame(), nil)
 		if got := get(t, p, e.Flow); got.Open != test.open || got.Marked != test.marked {

@@ -25,6 +25,7 @@ type objectFlow struct {
 	Received   uint64
 	Open       uint64
 	Marked     uint64
+	Shown      uint64
 	BurstOut   uint64
 	BurstIn    uint64
 	Last       uint64

@@ -77,6 +77,7 @@ struct flow {
 	__u64 received;
 	__u64 open;     // whether unfinished packets may be sent
 	__u64 marked;   // when a packet that showed this last came, 0: none has to
+	__u64 shown;    // when the first packet left that shows it to the other end, since the flow is open
 	__u64 burst_out; // when something last came from the local stack that is for the program: see is_burst
 	__u64 burst_in;  // when datagrams last came as one, which only the program can deliver
 	__u64 last;      // when the last packet but TCP's came from the local stack
@@ -175,6 +176,9 @@ int outgoing(struct __sk_buff *skb)
 	if (length > 0xffff)
 		return NEXT;
 
+	if (!flow->shown)
+		flow->shown = now;
+
 	__u64 number = __sync_fetch_and_add(&flow->sent, segments(skb));
 	struct outer outer = {
 		.ip = {
@@ -264,14 +268,17 @@ int incoming(struct __sk_buff *skb)
 	// A packet of another such program that has left no machine. It may be unfinished, so it has to go on here.
 	bool marked = BPF_CORE_READ_BITFIELD(kernel, encapsulation);
 	if (marked) {
+		if (!flow->open)
+			flow->shown = 0;
 		flow->marked = now;
 		flow->open = true;
 	}
 	if (is_bubble(inner) || is_test(inner))
 		return NEXT;
 	if (!marked) {
-		// A program has sent it: it may be another one now, of which nothing is known.
-		if (flow->marked && is_older(flow->marked, now, ON_THE_WAY))
+		// A program has sent it, though it was shown a while ago that its kernel might: it may be another program now.
+		if (flow->marked && is_older(flow->marked, now, ON_THE_WAY) &&
+		    flow->shown && is_older(flow->shown, now, ON_THE_WAY))
 			flow->open = false;
 		if (!is_older(flow->burst_in, now, IN_ORDER))
 			return NEXT;
