@@ -67,7 +67,7 @@ demo: deps build ## show a small internet in namespaces: a client behind a NAT g
 	@$(GOBUILD) -o bin/teredo-demo ./integration/demo
 	@bin/teredo-demo
 
-bench: deps build ## measure ours and Miredo side by side, as root (about 20 minutes); writes bench/
+bench: deps build ## measure ours and Miredo side by side, as root (about 35 minutes); writes bench/
 	@$(GOBUILD) -o bin/teredo-bench ./integration/bench
 	@bin/teredo-bench $(BENCHFLAGS)
 
