@@ -40,22 +40,30 @@ const (
 // programs are those that carry a flow, by host.
 type programs map[string]*lab.Process
 
+// startCarriers starts our server, our relay and our client on client1, with flags. It returns the client's Teredo address and
+// the two programs that carry packets.
+func (w *world) startCarriers(flags ...string) (netip.Addr, programs) {
+	w.t.Helper()
+	w.startServer(ours)
+	relay := w.startRelay(ours)
+	client, addr := w.startClient("client1", ours, flags...)
+	return addr, programs{"client1": client, "relay": relay}
+}
+
 // TestKernelPath stops the programs once a flow is confirmed: whatever arrives then, the kernel has carried.
 func TestKernelPath(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, lab.PortRestricted)
 	w.record()
-	w.startServer(ours)
-	relay := w.startRelay(ours)
-	client1, addr1 := w.startClient("client1", ours)
+	addr1, ends := w.startCarriers()
 	client2, addr2 := w.startClient("client2", ours)
 	for _, tt := range []struct {
 		to   string
 		addr netip.Addr
 		ends programs
 	}{
-		{"native", netip.MustParseAddr(lab.NativeAddr), programs{"client1": client1, "relay": relay}},
-		{"client2", addr2, programs{"client1": client1, "client2": client2}},
+		{"native", netip.MustParseAddr(lab.NativeAddr), ends},
+		{"client2", addr2, programs{"client1": ends["client1"], "client2": client2}},
 	} {
 		w.untilCarried("client1", tt.addr, tt.ends)
 		before := make(map[string]kernelStatus)
@@ -138,21 +146,15 @@ func TestKernelPathRestart(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, lab.PortRestricted)
 			w.record()
-			w.startServer(ours)
-			relay := w.startRelay(ours)
-			client, addr := w.startClient("client1", ours)
+			addr, ends := w.startCarriers()
 			native := netip.MustParseAddr(lab.NativeAddr)
-			w.untilCarried("client1", native, programs{"client1": client, "relay": relay})
+			w.untilCarried("client1", native, ends)
 			if n := w.attached(tt.end); n != 1 {
 				t.Errorf("%d programs at the uplink of %s, want one", n, tt.end)
 			}
 
 			end := w.endless("client1", "native", native)
-			if tt.end == "relay" {
-				relay.Kill()
-			} else {
-				client.Kill()
-			}
+			ends[tt.end].Kill()
 			end()
 			if n := w.attached(tt.end); n != 0 {
 				t.Errorf("%d programs are left at the uplink of %s", n, tt.end)
@@ -204,10 +206,7 @@ func TestKernelPathHeaders(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, lab.PortRestricted)
 	w.record()
-	w.startServer(ours)
-	relay := w.startRelay(ours)
-	client, addr := w.startClient("client1", ours)
-	ends := programs{"client1": client, "relay": relay}
+	addr, ends := w.startCarriers()
 	native := netip.MustParseAddr(lab.NativeAddr)
 	w.untilCarried("client1", native, ends)
 
@@ -247,12 +246,10 @@ func TestKernelPathFilter(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, lab.PortRestricted)
-			w.startServer(ours)
-			relay := w.startRelay(ours)
-			client, _ := w.startClient("client1", ours, "--kernel-path="+mode)
+			_, ends := w.startCarriers("--kernel-path=" + mode)
 			native := netip.MustParseAddr(lab.NativeAddr)
 			if mode == "auto" {
-				w.untilCarried("client1", native, programs{"client1": client, "relay": relay})
+				w.untilCarried("client1", native, ends)
 			} else {
 				w.ping("client1", native)
 			}

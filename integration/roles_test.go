@@ -62,9 +62,7 @@ func (w *world) startRelay(who implementation, flags ...string) *lab.Process {
 // startOurs starts our server, our relay and our client on client1, and returns its Teredo address.
 func (w *world) startOurs() netip.Addr {
 	w.t.Helper()
-	w.startServer(ours)
-	w.startRelay(ours)
-	_, addr := w.startClient("client1", ours)
+	addr, _ := w.startCarriers()
 	return addr
 }
 
