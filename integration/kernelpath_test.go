@@ -208,15 +208,22 @@ func TestKernelPathHeaders(t *testing.T) {
 	w.record()
 	addr, ends := w.startCarriers()
 	native := netip.MustParseAddr(lab.NativeAddr)
-	w.untilCarried("client1", native, ends)
 
 	const trafficClass, pings = 0xbb, 5
 	captures := map[string]*lab.Capture{"client1": w.captureUplink("client1", "src"), "relay": w.captureUplink("relay", "src")}
-	w.stopped(ends, func() {
-		for from, to := range map[string]netip.Addr{"client1": native, "native": addr} {
-			w.run(from, "ping", "-6", "-n", "-i", "0.01", "-c", fmt.Sprint(pings), "-W", "5", "-Q", fmt.Sprint(trafficClass), to.String())
+	for from, to := range map[string]netip.Addr{"client1": native, "native": addr} {
+		// A flow may go back to a program at any time, and comes again when that runs.
+		if err := lab.Until(openTimeout, "the kernel to carry from "+from, func() (err error) {
+			w.untilCarried("client1", native, ends)
+			w.stopped(ends, func() {
+				_, err = w.Host(from).Run(pingTimeout+stoppedTimeout, "ping", "-6", "-n", "-i", "0.01", "-c", fmt.Sprint(pings),
+					"-W", "1", "-Q", fmt.Sprint(trafficClass), to.String())
+			})
+			return err
+		}); err != nil {
+			t.Fatal(err)
 		}
-	})
+	}
 	for host, capture := range captures {
 		marked := 0
 		var last uint16
