@@ -125,7 +125,7 @@ func (p *pump) account(now time.Time) {
 	clear(p.kernel.refused)
 	for f, flow := range p.kernel.all {
 		if !p.settle(now, f, flow) || now.Sub(flow.used) >= kernelIdle {
-			p.takeBack(now, f)
+			p.release(f)
 		}
 	}
 	if failed, err := p.kernel.path.Failed(); err == nil {
@@ -156,6 +156,11 @@ func (p *pump) settle(now time.Time, f kernelpath.Flow, flow *kernelFlow) bool {
 // takeBack has the workers carry a flow again. What the kernel has carried until now counts.
 func (p *pump) takeBack(now time.Time, f kernelpath.Flow) {
 	p.settle(now, f, p.kernel.all[f])
+	p.release(f)
+}
+
+// release has the workers carry a flow again that is settled.
+func (p *pump) release(f kernelpath.Flow) {
 	// It fails only when the flow is not there.
 	_ = p.kernel.path.Remove(f)
 	delete(p.kernel.all, f)
