@@ -96,6 +96,22 @@ func (l *list) Table() *Table { return l.table }
 // Len is the number of entries in the list.
 func (l *list) Len() int { return l.fresh.n + l.established.n }
 
+// Reached is when a packet came last on any path; the zero Time if none ever has. It looks at every entry.
+func (l *list) Reached() time.Time {
+	var last Stamp
+	for _, c := range []*chain{&l.fresh, &l.established} {
+		for p := c.newest; p != nil; p = p.older {
+			if p.trusted() {
+				last = max(last, Stamp(p.received.Load()))
+			}
+		}
+	}
+	if last == 0 {
+		return time.Time{}
+	}
+	return l.table.epoch.Add(time.Duration(last))
+}
+
 // Deadline is when Tick wants to be called next, if no packet comes before.
 func (l *list) Deadline() (time.Time, bool) {
 	if l.Len() == 0 {

@@ -40,7 +40,7 @@ func Sequential(first, next netip.AddrPort) bool {
 // older than the other, so then the earlier verdict stays.
 func (m *Machine) noteSequence(second netip.AddrPort) {
 	switch {
-	case m.mapped == m.address.Mapped:
+	case !m.newMapping:
 	case m.mapped.Port() == m.cfg.Local().Port():
 		m.sequential = NotKnown
 	case Sequential(m.mapped, second):

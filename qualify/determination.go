@@ -53,6 +53,7 @@ const (
 // tell of the secondary port, and Interval, which has no meaning. The errors are those of New.
 func NewDetermination(cfg Config) (*Determination, error) {
 	cfg.Interval = longestInterval // so long that the Machine never asks the server by itself
+	cfg.Reached, cfg.Last = nil, teredo.Address{}
 	m, err := New(cfg)
 	if err != nil {
 		return nil, err
@@ -121,12 +122,12 @@ func (d *Determination) Tick(now time.Time, service netip.Addr, fromService, fro
 // followSecondary goes on when the secondary port has its answer, or will have none.
 func (d *Determination) followSecondary() {
 	switch {
+	case d.secondary.state == Offline:
+		d.end(d.secondary.failure)
 	case d.secondary.exchange.waiting():
-	case d.secondary.state == Qualified:
+	default:
 		d.stage = silent
 		d.keepSilent()
-	default:
-		d.end(d.secondary.failure)
 	}
 }
 

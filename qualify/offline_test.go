@@ -58,8 +58,14 @@ func TestBackoff(t *testing.T) {
 		s := w.sent[len(w.sent)-1]
 		w.answer(w.single(w.answer(s, mapped)), mapped)
 		w.expect(qualify.Qualified)
+		w.start()
+		w.lose()
+		w.expect(qualify.Offline)
+		first := w.now
 		w.single(w.tick())
-		checkWaits(t, w.waits(3))
+		if d := w.now.Sub(first); d < timeout || d > 6*timeout/5 {
+			t.Errorf("a server that has served is asked again after %v", d)
+		}
 	})
 	t.Run("reset by Start", func(t *testing.T) {
 		w := newWorld(t)

@@ -11,8 +11,8 @@ import (
 // begin starts the qualification procedure (RFC 4380 §5.2.1). What an earlier run has found out about the NAT is
 // forgotten, for the network may be another.
 func (m *Machine) begin(now time.Time, out *teredo.Outbox) {
-	m.state = Starting
-	m.nat, m.mapped = Unknown, netip.AddrPort{}
+	m.state, m.silentSince = Starting, time.Time{}
+	m.nat, m.mapped, m.second = Unknown, netip.AddrPort{}, NotAsked
 	m.cone = m.cfg.ConePhase
 	m.solicit(now, m.primary, out)
 }
@@ -34,6 +34,9 @@ func (m *Machine) transmit(now time.Time, out *teredo.Outbox) {
 		m.asked = now
 	}
 	m.wake = now.Add(timeout)
+	if m.silent() {
+		m.wake = now.Add(m.patience(now))
+	}
 	out.Send(x.server, m.appendSolicitation(out.Next()))
 }
 
@@ -48,24 +51,33 @@ func (m *Machine) answered(now time.Time, mapped netip.AddrPort, out *teredo.Out
 	}
 	server := m.exchange.server
 	m.exchange = exchange{}
-	if server == m.primary {
-		m.heard = now
+	if server != m.primary {
+		m.compare(now, mapped, out)
+		return
 	}
+	m.heard, m.silentSince = now, time.Time{}
+	m.newMapping = mapped != m.address.Mapped
 	switch {
 	case m.state == Qualified:
 		m.refreshed(now, mapped, out)
 	case m.cone:
 		m.qualified(now, mapped, Cone, out)
-	case server == m.primary && m.secondary.IsValid():
+	case m.secondary.IsValid() && !m.cfg.SymmetricNAT:
 		m.mapped = mapped
 		m.solicit(now, m.secondary, out)
-	case server == m.primary:
-		m.qualified(now, mapped, Unknown, out)
-	case mapped == m.mapped:
-		m.qualified(now, mapped, Restricted, out)
 	default:
-		m.symmetric(now, mapped, out)
+		m.qualified(now, mapped, Unknown, out)
 	}
+}
+
+// compare tells the kind of the NAT by the mapping that the secondary address has seen (C-QUAL-07, C-QUAL-08).
+func (m *Machine) compare(now time.Time, mapped netip.AddrPort, out *teredo.Outbox) {
+	m.second = Answers
+	if mapped != m.mapped {
+		m.symmetric(now, mapped, out)
+		return
+	}
+	m.qualified(now, m.mapped, Restricted, out)
 }
 
 // unanswered ends an exchange whose N attempts brought no valid advertisement.
@@ -73,22 +85,40 @@ func (m *Machine) unanswered(now time.Time, out *teredo.Outbox) {
 	x := m.exchange
 	m.exchange = exchange{}
 	switch {
+	case x.server != m.primary && m.state == Starting && !m.guessed: // C-QUAL-06
+		m.offline(now, m.noAnswer(fmt.Sprintf("server %v answers, but secondary server %v does not answer", m.primary.Addr(), x.server),
+			"correct --server2 or leave it out"))
+	case x.server != m.primary: // the kind of the NAT stays unknown, which is no reason to do without IPv6
+		m.second = Silent
+		m.qualified(now, m.mapped, m.nat, out)
 	case m.state == Qualified && m.heard.After(x.began) && m.refusal.From != x.server:
 		// Other packets came from the server meanwhile. They were sent to the mapping, so it still holds (C-MNT-01).
 		// A refused advertisement is no such sign: it goes to where the solicitation came from, whatever mapping that is.
+		m.silentSince = time.Time{}
 		m.await(now, out)
-	case m.state == Qualified:
-		m.offline(now, m.noAnswer(fmt.Sprintf("server %v has stopped answering", x.server), m.lossAdvice()))
-	case m.cone: // not behind a cone NAT, or there is no server (C-QUAL-04)
+	case m.cone && m.state != Qualified: // not behind a cone NAT, or there is no server (C-QUAL-04)
 		m.cone = false
 		m.solicit(now, m.primary, out)
-	case x.server == m.primary:
-		m.offline(now, m.noAnswer(fmt.Sprintf("server %v does not answer", x.server), m.silenceAdvice()))
-	case m.guessed:
-		m.qualified(now, m.mapped, Unknown, out)
+	case m.served:
+		if !m.silent() {
+			m.silentSince = x.began
+		}
+		m.checkPaths(now)
+		m.solicit(now, m.primary, out)
 	default:
-		m.offline(now, m.noAnswer(fmt.Sprintf("server %v answers, but secondary server %v does not answer", m.primary.Addr(), x.server),
-			"correct --server2 or leave it out"))
+		m.offline(now, m.noAnswer(fmt.Sprintf("server %v does not answer", x.server), m.silenceAdvice()))
+	}
+}
+
+// checkPaths goes off-line when the server is silent and no path works any more. Until then the address stays, and what is
+// in progress with it: the server has no part in that.
+func (m *Machine) checkPaths(now time.Time) {
+	switch {
+	case !m.silent():
+	case m.state == Starting:
+		m.offline(now, m.noAnswer(fmt.Sprintf("server %v does not answer", m.primary), m.silenceAdvice()))
+	case m.state == Qualified && now.Sub(m.cfg.Reached()) >= pathValidity:
+		m.offline(now, m.noAnswer(fmt.Sprintf("server %v has stopped answering", m.primary), m.lossAdvice()))
 	}
 }
 
@@ -135,13 +165,22 @@ func (m *Machine) symmetric(now time.Time, second netip.AddrPort, out *teredo.Ou
 // qualified takes the mapping into use. The kind is what the two servers' answers say; that the mapping is the local
 // address and port says more.
 func (m *Machine) qualified(now time.Time, mapped netip.AddrPort, kind NAT, out *teredo.Outbox) {
-	m.state = Qualified
+	m.state, m.served = Qualified, true
 	m.failures, m.failure, m.refusal = 0, "", Refusal{}
 	m.use(mapped, kind)
+	m.test(now, out)
+}
+
+// test asks the secondary address about a mapping that it has not seen, and begins a period of maintenance otherwise.
+func (m *Machine) test(now time.Time, out *teredo.Outbox) {
+	if m.second == NotAsked && m.secondary.IsValid() && !m.cone {
+		m.solicit(now, m.secondary, out)
+		return
+	}
 	m.await(now, out)
 }
 
-// refreshed compares the mapping with the one in use (C-MNT-04). A new mapping has not been seen by the secondary server,
+// refreshed compares the mapping with the one in use (C-MNT-04). A new mapping has not been seen by the secondary address,
 // and the NAT may be another one, so its kind is no longer known; unless the answer shows it, as with the cone bit 1.
 func (m *Machine) refreshed(now time.Time, mapped netip.AddrPort, out *teredo.Outbox) {
 	if mapped != m.mapped {
@@ -154,7 +193,7 @@ func (m *Machine) refreshed(now time.Time, mapped netip.AddrPort, out *teredo.Ou
 		}
 		m.use(mapped, kind)
 	}
-	m.await(now, out)
+	m.test(now, out)
 }
 
 // use builds the Teredo address of the mapping. Its random bits are kept as long as the mapping is the same (W-ADDR-07);
@@ -172,7 +211,7 @@ func (m *Machine) use(mapped netip.AddrPort, kind NAT) {
 // offline withdraws the address and waits for the next qualification.
 func (m *Machine) offline(now time.Time, why string) {
 	if m.state == Qualified {
-		m.nat, m.mapped = Unknown, netip.AddrPort{}
+		m.nat, m.mapped, m.second = Unknown, netip.AddrPort{}, NotAsked
 	}
 	m.state = Offline
 	m.failure, m.refusal = why, Refusal{}

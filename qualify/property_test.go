@@ -177,8 +177,9 @@ func (h *chaos) recovers() {
 	h.t.Errorf("stuck: %+v", h.status())
 }
 
-// fails checks that from here a silent server leads off-line, and that the client does not hammer it there: the waits
-// between its qualifications become 150 to 300 s.
+// fails checks that from here a silent server leads off-line, and that the client does not hammer it there: 4 s are the least
+// between two solicitations, and 300 s the most. In the first quarter of an hour they are 5 s apart at most, so that the client
+// is back soon when the server is.
 func (h *chaos) fails() {
 	h.t.Helper()
 	for ticks := 0; h.status().State != qualify.Offline; ticks++ {
@@ -188,16 +189,19 @@ func (h *chaos) fails() {
 		h.tick()
 	}
 	begun, before := h.now, len(h.sent)
-	for h.now.Sub(begun) < 10*time.Hour {
+	for h.now.Sub(begun) < 48*time.Hour {
 		h.tick()
 	}
-	const fewest, most = 10 * 3600 / 312, 10*3600/162 + 6 // the six first waits are shorter
-	phases := 1
-	if h.cone {
-		phases = 2
+	sent := h.sent[before:]
+	for i := 1; i < len(sent); i++ {
+		gap := sent[i].at.Sub(sent[i-1].at)
+		if gap < timeout || gap > 300*time.Second || sent[i].at.Sub(begun) < 15*time.Minute && gap > 5*time.Second {
+			h.t.Fatalf("a solicitation %v after the last one, %v after the client went off-line", gap, sent[i].at.Sub(begun))
+		}
 	}
-	if n := (len(h.sent) - before) / (phases * attempts); n < fewest || n > most {
-		h.t.Errorf("%d qualifications in ten hours without answers, want %d to %d", n, fewest, most)
+	const fewest, most = 48 * 3600 / 300, 3000
+	if n := len(sent); n < fewest || n > most {
+		h.t.Errorf("%d solicitations in two days without answers, want %d to %d", n, fewest, most)
 	}
 	h.account(len(h.sent))
 }

@@ -6,10 +6,14 @@
 // the machine leaves in the Outbox, and calls Tick when Deadline has come. One call does one step: it leaves at most one
 // datagram, and never blocks or loops.
 //
-//	Initial ──Start──▶ Starting: primary ──▶ Starting: secondary ──▶ Qualified: wait ◀──▶ Qualified: solicit
-//	                     ▲     │                 │                                         │
-//	                     │     ▼                 ▼                                         │
-//	                     └─── Offline: wait, each time longer ◀────────────────────────────┘
+//	Initial ──Start──▶ Starting: primary ──▶ Qualified: secondary ──▶ Qualified: wait ◀──▶ Qualified: solicit
+//	                     ▲     │                                                               │
+//	                     │     ▼                                                               ▼
+//	                     └─ Offline: wait, each time longer          Qualified or Offline: solicit a silent server
+//
+// The address is usable from the first answer on. The test with the server's secondary address, which tells the kind of the
+// NAT, follows behind it. RFC 4380 §5.2.1 has it come first, but there a symmetric NAT makes the service unusable; with
+// RFC 6081 §5.2 it does not. Without that extension the order is that of RFC 4380.
 //
 // A router solicitation always carries a nonce, and only an advertisement that repeats it is believed (§5.2.2). So someone
 // who does not see the client's packets cannot forge an answer. With a shared secret someone who sees them cannot either.
@@ -32,6 +36,10 @@ const (
 
 	minBackoff = 5 * time.Second   // the least wait between a failure and the next qualification
 	maxBackoff = 300 * time.Second // and the longest
+
+	silenceShare = 256 // part of a silence of the server that passes before it is asked again
+
+	pathValidity = 30 * time.Second // how long a path lives after a packet has come on it (RFC 4380 §5.2.4, K-07)
 )
 
 // DefaultInterval is the refresh interval where none is configured (RFC 6081 §5.1.1).
@@ -42,11 +50,17 @@ type Config struct {
 	// Server is the primary IPv4 address of the server, which the Teredo address will carry.
 	Server netip.Addr
 	// Server2 is its secondary address. When it is the zero Addr, the machine tries the address after Server, where
-	// deployed servers have their second one, and qualifies also when nothing answers there.
+	// deployed servers have their second one. When nothing answers there, the kind of the NAT stays unknown.
 	Server2 netip.Addr
 	// Local returns the service port's own address and port as known now; they tell that there is no NAT. It may be nil,
 	// and may return an invalid AddrPort.
 	Local func() netip.AddrPort
+	// Reached returns when a packet came from any peer last. While that is less than 30 s ago, the mapping works, and a
+	// silent server is no reason to withdraw the address. Nil: such packets don't count.
+	Reached func() time.Time
+	// Last is the address that an earlier run has had. With the same server and mapping the client has it again
+	// (W-ADDR-07). The zero Address means that there is none.
+	Last teredo.Address
 	// Interval is the refresh interval (RFC 6081 §5.1.1): 0 means 30 s, and less than 1 s is refused.
 	Interval time.Duration
 	// ClientID, of at most 255 bytes, and Secret are what client and server share for secure qualification (RFC 4380
@@ -56,7 +70,8 @@ type Config struct {
 	// that is answered then gets an address that tells everybody what its NAT lets in.
 	ConePhase bool
 	// SymmetricNAT has the machine qualify behind a symmetric NAT, too, with the mapping that the primary address sees
-	// (RFC 6081 §5.2, X-SNS-01).
+	// (RFC 6081 §5.2, X-SNS-01). Without it the address is used only when the secondary address has been asked (RFC 4380
+	// §5.2.1).
 	SymmetricNAT bool
 	// Filter says which IPv4 addresses the servers and the client's mapping may have.
 	Filter teredo.Filter
@@ -78,8 +93,13 @@ type Machine struct {
 	mapped     netip.AddrPort // as learned since qualification last began
 	address    teredo.Address // the last address built; kept while offline, so that the same mapping gets the same address
 	cone       bool           // the cone bit of solicitations, and of the address once qualified (C-QUAL-12, C-MNT-02)
-	exchange   exchange
-	wake       time.Time // when Tick has something to do; meaningless while Initial
+	second     SecondAddress  // what the secondary address has told about the mapping
+	newMapping bool           // the mapping was not that of the last address when the primary address told it
+	served     bool           // the server has given this client an address
+
+	silentSince time.Time // when a server that has served ceased to answer; zero: it answers, or has never served
+	exchange    exchange
+	wake        time.Time // when Tick has something to do; meaningless while Initial
 
 	heard  time.Time     // last packet from the primary server (C-RX-03)
 	asked  time.Time     // last solicitation to it
@@ -104,6 +124,9 @@ type exchange struct {
 
 func (x *exchange) waiting() bool { return x.attempt > 0 }
 
+// silent reports whether the server has served, and does not answer now.
+func (m *Machine) silent() bool { return !m.silentSince.IsZero() }
+
 // New returns a Machine in the state Initial. It fails when a server address cannot be one.
 func New(cfg Config) (*Machine, error) {
 	if cfg.Interval == 0 {
@@ -118,11 +141,17 @@ func New(cfg Config) (*Machine, error) {
 	if cfg.Local == nil {
 		cfg.Local = func() netip.AddrPort { return netip.AddrPort{} }
 	}
+	if cfg.Reached == nil {
+		cfg.Reached = func() time.Time { return time.Time{} }
+	}
 	cfg.Rand = orCrypto(cfg.Rand)
 	if err := checkServer(&cfg.Filter, "server", cfg.Server); err != nil {
 		return nil, err
 	}
 	m := &Machine{cfg: cfg, primary: netip.AddrPortFrom(cfg.Server, teredo.Port)}
+	if cfg.Last.Server == cfg.Server {
+		m.address, m.served = cfg.Last, true
+	}
 	if !cfg.Server2.IsValid() {
 		m.guessSecondary()
 		return m, nil
@@ -183,11 +212,12 @@ func (m *Machine) Deadline() (time.Time, bool) { return m.wake, m.state != Initi
 func (m *Machine) Tick(now time.Time, out *teredo.Outbox) {
 	switch {
 	case m.state == Initial || now.Before(m.wake):
-	case m.state == Offline:
+	case !m.exchange.waiting() && m.state == Offline:
 		m.begin(now, out)
 	case !m.exchange.waiting():
 		m.checkServerHeard(now, out)
 	case m.exchange.attempt < attempts:
+		m.checkPaths(now)
 		m.transmit(now, out)
 	default:
 		m.unanswered(now, out)

@@ -40,6 +40,14 @@ func (m *Machine) backoff() time.Duration {
 	return m.uniform(longest/2, longest)
 }
 
+// patience draws the wait before a silent server is asked again: 4 to 4.8 s, so that a client is back within 5 s of its server.
+// After 17 minutes of silence it grows with the silence, up to 300 s, for the server may never come back. The random part
+// spreads the clients of one server.
+func (m *Machine) patience(now time.Time) time.Duration {
+	shortest := min(max(timeout, now.Sub(m.silentSince)/silenceShare), maxBackoff*5/6)
+	return m.uniform(shortest, shortest+shortest/5)
+}
+
 // uniform draws a duration from low to high, both included.
 func (m *Machine) uniform(low, high time.Duration) time.Duration {
 	var b [8]byte

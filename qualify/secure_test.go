@@ -185,7 +185,7 @@ func TestSecretLost(t *testing.T) {
 	w := newWorld(t, secure)
 	w.qualify(mapped)
 	w.single(w.tick())
-	w.expire()
+	w.lose()
 	want := "server 192.0.2.1:3544 has stopped answering (3 attempts); the Teredo address is withdrawn; " +
 		`perhaps it has another secret for client "client1" now`
 	if got := w.expect(qualify.Offline).LastError; got != want {

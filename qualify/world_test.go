@@ -81,8 +81,10 @@ func secure(c *qualify.Config) { c.ClientID, c.Secret = []byte("client1"), []byt
 
 func conePhase(c *qualify.Config) { c.ConePhase = true }
 
-func seeded(seed byte) func([]byte) {
-	r := rand.NewChaCha8([32]byte{seed})
+func seeded(seed byte) func([]byte) { return seededWith([32]byte{seed}) }
+
+func seededWith(seed [32]byte) func([]byte) {
+	r := rand.NewChaCha8(seed)
 	return func(b []byte) { r.Read(b) }
 }
 
@@ -260,6 +262,16 @@ func (w *world) expire() {
 	if got := w.tick(); len(got) != 0 {
 		w.t.Fatalf("%d solicitations after the last attempt", len(got))
 	}
+}
+
+// lose lets the exchange that begins with the solicitation go unanswered by a server that has served. It is asked again at
+// once; the solicitation is the result.
+func (w *world) lose() solicitation {
+	w.t.Helper()
+	for range attempts - 1 {
+		w.single(w.tick())
+	}
+	return w.single(w.tick())
 }
 
 func (w *world) status() qualify.Status { return w.m.Status(w.now) }

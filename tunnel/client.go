@@ -31,6 +31,8 @@ type ClientConfig struct {
 	PermitIPv4 []netip.Prefix
 	// Rand fills with random bytes; one goroutine at a time calls it. Nil: crypto/rand.
 	Rand func([]byte)
+	// Last is the Teredo address of an earlier run, which the client has again where server and mapping are the same; zero: none.
+	Last teredo.Address
 	// Network is the network as it is at the start. Tell changes with NetworkChanged.
 	Network Network
 	// Local is the local IPv4 address and port that packets to the server leave from, invalid when not known.
@@ -69,9 +71,12 @@ type Client struct {
 	servers     Servers
 	qualifier   *qualify.Machine // nil until the server's addresses are known, and while the client yields
 	state       qualify.State
+	silent      bool                  // the server has ceased to answer
+	second      qualify.SecondAddress // what the second address has told
 	network     Network
 	local       netip.AddrPort // local address and port toward the server
 	configured  netip.Addr     // the address that the interface has
+	last        teredo.Address // that it had last, in this run or an earlier one
 	retry       time.Time      // when to try Configure again; zero: no need
 	discoveryAt netip.Addr     // local address at which local discovery is on
 	lookupError error
@@ -96,7 +101,7 @@ func NewClient(cfg ClientConfig) *Client {
 	drops := new(drop.Counters)
 	c := &Client{
 		pump: newPump(cfg.Device, cfg.Conn, cfg.Kernel, drops), cfg: cfg, started: now,
-		network: cfg.Network, failed: make(chan struct{}, 1), networkChanged: make(chan struct{}, 1),
+		network: cfg.Network, last: cfg.Last, failed: make(chan struct{}, 1), networkChanged: make(chan struct{}, 1),
 		hairpin:  qualify.NewHairpinTest(cfg.Rand),
 		discover: make(chan netip.Addr, 1), secondary: make(chan Conn, 1), ways: make(chan way, 1),
 	}
@@ -120,7 +125,7 @@ func (c *Client) refresh(now time.Time, dst netip.Addr) { c.peers.Refresh(now, d
 
 // inbound tells the server's packets from those of peers (RFC 4380 §5.2.3).
 func (c *Client) inbound(now time.Time, from netip.AddrPort, via uint8, p *teredo.Packet) {
-	if c.active() == nil {
+	if c.qualifier == nil {
 		c.drops.Count(drop.NotQualified)
 		return
 	}
@@ -143,11 +148,10 @@ func (c *Client) inbound(now time.Time, from netip.AddrPort, via uint8, p *tered
 
 func (c *Client) tick(now time.Time) {
 	c.peers.Tick(now, &c.out)
-	if m := c.active(); m != nil {
+	if m := c.qualifier; m != nil {
 		m.Tick(now, &c.out.UDP)
 	}
 	c.tickDetermination(now)
-	c.tickPortMap(now)
 	c.follow(now)
 }
 
@@ -158,7 +162,7 @@ func (c *Client) deadline() (at time.Time, ok bool) {
 			at, ok = t, true
 		}
 	}
-	if m := c.active(); m != nil {
+	if m := c.qualifier; m != nil {
 		if t, set := m.Deadline(); set {
 			earlier(t)
 		}
@@ -168,9 +172,6 @@ func (c *Client) deadline() (at time.Time, ok bool) {
 	}
 	if t, set := c.hairpin.Deadline(); set {
 		earlier(t)
-	}
-	if c.portMap.waiting() {
-		earlier(c.portMap.startAt)
 	}
 	if !c.retry.IsZero() {
 		earlier(c.retry)
@@ -191,6 +192,7 @@ func (c *Client) follow(now time.Time) {
 	}
 	c.followOutside(s)
 	c.peers.SetNAT(c.knownNAT(s))
+	c.tellSilence(now, s)
 	if s.State == c.state {
 		return
 	}
@@ -209,6 +211,24 @@ func (c *Client) follow(now time.Time) {
 		c.cfg.Log.Debug("state", "was", was, "is", s.State)
 	}
 	c.announce(s)
+}
+
+// tellSilence logs that the server has ceased to answer while the client goes on, that it answers again, and that its configured
+// second address does not.
+func (c *Client) tellSilence(now time.Time, s qualify.Status) {
+	silent := !s.SilentSince.IsZero()
+	switch {
+	case silent && !c.silent && s.State == qualify.Qualified:
+		c.cfg.Log.Warn("the server does not answer; paths that work stay, new ones wait", "server", c.servers.Primary)
+	case !silent && c.silent && s.State == qualify.Qualified && c.state == qualify.Qualified:
+		c.cfg.Log.Info("the server answers again", "server", c.servers.Primary)
+	}
+	c.silent = silent
+	if s.Second == qualify.Silent && s.Second != c.second && c.servers.Secondary.IsValid() {
+		c.cfg.Log.Warn("the second address of the server does not answer, so the kind of the NAT stays unknown",
+			"address", c.servers.Secondary)
+	}
+	c.second = s.Second
 }
 
 // announce tells the service manager, in a few words.
@@ -238,5 +258,8 @@ func (c *Client) configure(now time.Time, address netip.Addr) {
 		return
 	}
 	c.configured = address
+	if a, ok := teredo.ParseAddress(address); ok {
+		c.last = a
+	}
 	c.peers.SetAddress(address)
 }

@@ -50,9 +50,8 @@ func (c *Client) changed(now time.Time, n Network) {
 	}
 	local := c.cfg.Local(c.servers.Primary)
 	if local == c.local {
-		if m := c.active(); m != nil {
-			m.Check(now, &c.out.UDP)
-		}
+		c.qualifier.Check(now, &c.out.UDP)
+		c.follow(now)
 		return
 	}
 	c.cfg.Log.Info("the local address has changed, qualifying again", "was", c.local, "is", local)
@@ -99,8 +98,6 @@ func (c *Client) qualification(now time.Time) qualify.Status {
 		}
 	case c.qualifier == nil:
 		return qualify.Status{Attempt: "the IPv4 addresses of the server"}
-	case c.portMap.waiting():
-		return qualify.Status{Attempt: fmt.Sprintf("the gateway to map UDP port %d, at most %v", c.local.Port(), headStart)}
 	}
 	s := c.qualifier.Status(now)
 	if s.State != qualify.Qualified && s.LastError == "" && !c.local.IsValid() {

@@ -9,11 +9,6 @@ import (
 	"github.com/teredo-suite/teredo/qualify"
 )
 
-// headStart is how long qualification waits for the gateway to map the service port. RFC 6081 §5.3.3 has that done first, as
-// some NATs let packets leave by a mapping only when it is older than their first one. A gateway that takes longer is not
-// waited for: its mapping is used when it comes.
-const headStart = 1500 * time.Millisecond
-
 // portMap is a port of the gateway that is asked for, and what has come of it. It belongs to the control goroutine.
 type portMap struct {
 	way      way
@@ -21,7 +16,6 @@ type portMap struct {
 	external netip.AddrPort // zero: there is no mapping
 	protocol string
 	outside  netip.Addr // the NAT's address as the server saw it last
-	startAt  time.Time  // when to qualify without an answer; zero: qualification does not wait
 }
 
 // way is between which addresses packets to the server leave. The zero way has no port mapped.
@@ -29,9 +23,6 @@ type way struct {
 	server netip.Addr
 	local  netip.AddrPort
 }
-
-// waiting reports whether qualification waits for the gateway.
-func (p *portMap) waiting() bool { return !p.startAt.IsZero() }
 
 // String is for the status.
 func (p *portMap) String() string {
@@ -41,31 +32,10 @@ func (p *portMap) String() string {
 	return p.protocol + " " + p.external.String()
 }
 
-// begin begins qualification on the present way, after the gateway has had its chance to map the service port.
+// begin begins qualification on the present way. RFC 6081 §5.3.3 has the gateway map the service port before that; here both
+// go on at once, so that no silent gateway delays anything. A mapping that comes later has the server asked again.
 func (c *Client) begin(now time.Time) {
 	c.mapPort(way{c.servers.Primary, c.local})
-	p := &c.portMap
-	if !p.asking {
-		c.start(now)
-		return
-	}
-	if !p.waiting() {
-		p.startAt = now.Add(headStart)
-	}
-	c.follow(now)
-}
-
-// active is the qualification machine, nil when there is none and while it waits for the gateway.
-func (c *Client) active() *qualify.Machine {
-	if c.portMap.waiting() {
-		return nil
-	}
-	return c.qualifier
-}
-
-// start begins qualification at once.
-func (c *Client) start(now time.Time) {
-	c.portMap.startAt = time.Time{}
 	c.qualifier.Start(now, &c.out.UDP)
 	c.follow(now)
 }
@@ -87,9 +57,6 @@ func (c *Client) mapPort(w way) {
 func (c *Client) askGateway(w way) {
 	p := &c.portMap
 	p.way, p.asking, p.external, p.protocol = w, w != way{}, netip.AddrPort{}, ""
-	if !p.asking {
-		p.startAt = time.Time{}
-	}
 	select {
 	case <-c.ways: // superseded
 	default:
@@ -106,20 +73,9 @@ func (c *Client) mapped(now time.Time, w way, external netip.AddrPort, protocol 
 	}
 	changed := external != p.external
 	p.asking, p.external, p.protocol = false, external, protocol
-	switch {
-	case c.qualifier == nil:
-	case p.waiting():
-		c.start(now)
-	case changed:
+	if c.qualifier != nil && changed {
 		c.qualifier.Check(now, &c.out.UDP)
 		c.follow(now)
-	}
-}
-
-// tickPortMap ends a head start.
-func (c *Client) tickPortMap(now time.Time) {
-	if c.portMap.waiting() && !now.Before(c.portMap.startAt) {
-		c.start(now)
 	}
 }
 

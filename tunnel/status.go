@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -11,23 +12,25 @@ import (
 
 // ClientStatus describes a running client.
 type ClientStatus struct {
-	State           string            `json:"state"`                    // initial, starting, qualified, offline (RFC 4380 §5.2)
-	Address         netip.Addr        `json:"address"`                  // Teredo address, zero unless qualified
-	Local           netip.AddrPort    `json:"local"`                    // local IPv4 address and service port
-	Mapped          netip.AddrPort    `json:"mapped"`                   // the same as the server sees it
-	Server          netip.Addr        `json:"server"`                   // primary server address, zero until it is known
-	NAT             string            `json:"nat"`                      // none, restricted, symmetric, unknown; cone with the cone phase
-	Mapping         string            `json:"mapping"`                  // of the NAT: none, endpoint-independent, symmetric, unknown
-	Filtering       string            `json:"filtering"`                // endpoint-independent, which only the cone phase tells; unknown
-	PortPreserving  bool              `json:"port_preserving"`          // the mapped port is the local one
-	Sequential      string            `json:"sequential"`               // a symmetric NAT gives out ports one after the other: yes, no, unknown
-	Hairpinning     string            `json:"hairpinning"`              // the NAT turns round what is sent to its mappings from inside: yes, no, unknown
-	PortMapping     string            `json:"port_mapping"`             // at the gateway: protocol and external address, or none
-	LastError       string            `json:"last_error"`               // why it is not qualified, and what helps
-	LastRefused     string            `json:"last_refused,omitempty"`   // the latest router advertisement that was refused, and why
-	WaitingFor      string            `json:"waiting_for"`              // what it waits for now
-	RTTMillis       float64           `json:"server_rtt_ms"`            // of the last exchange with the server, 0: none
-	HeardSeconds    float64           `json:"server_heard_seconds_ago"` // -1: never
+	State           string            `json:"state"`                           // initial, starting, qualified, offline (RFC 4380 §5.2)
+	Address         netip.Addr        `json:"address"`                         // Teredo address, zero unless qualified
+	Local           netip.AddrPort    `json:"local"`                           // local IPv4 address and service port
+	Mapped          netip.AddrPort    `json:"mapped"`                          // the same as the server sees it
+	Server          netip.Addr        `json:"server"`                          // primary server address, zero until it is known
+	Server2         string            `json:"server2"`                         // secondary address, and whether it answers; or none
+	NAT             string            `json:"nat"`                             // none, restricted, symmetric, unknown; cone with the cone phase
+	Mapping         string            `json:"mapping"`                         // of the NAT: none, endpoint-independent, symmetric, unknown
+	Filtering       string            `json:"filtering"`                       // endpoint-independent, which only the cone phase tells; unknown
+	PortPreserving  bool              `json:"port_preserving"`                 // the mapped port is the local one
+	Sequential      string            `json:"sequential"`                      // a symmetric NAT gives out ports one after the other: yes, no, unknown
+	Hairpinning     string            `json:"hairpinning"`                     // the NAT turns round what is sent to its mappings from inside: yes, no, unknown
+	PortMapping     string            `json:"port_mapping"`                    // at the gateway: protocol and external address, or none
+	LastError       string            `json:"last_error"`                      // why it is not qualified, and what helps
+	LastRefused     string            `json:"last_refused,omitempty"`          // the latest router advertisement that was refused, and why
+	WaitingFor      string            `json:"waiting_for"`                     // what it waits for now
+	RTTMillis       float64           `json:"server_rtt_ms"`                   // of the last exchange with the server, 0: none
+	HeardSeconds    float64           `json:"server_heard_seconds_ago"`        // -1: never
+	SilentSeconds   float64           `json:"server_silent_seconds,omitempty"` // the server has served, and has not answered for so long
 	RefreshSeconds  float64           `json:"refresh_interval_seconds"`
 	RefreshState    string            `json:"refresh_interval_state,omitempty"` // how far its determination is
 	Offloads        Offloads          `json:"offloads"`
@@ -70,7 +73,7 @@ func (c *Client) status(now time.Time) ClientStatus {
 	q := c.qualification(now)
 	s := ClientStatus{
 		State: q.State.String(), Address: q.Address, Local: c.conn.LocalAddr(), Mapped: q.Mapped, Server: c.servers.Primary,
-		NAT: q.NAT.String(), Sequential: q.Sequential.String(), Hairpinning: c.hairpin.Result(q.Address).String(),
+		Server2: secondAddress(q), NAT: q.NAT.String(), Sequential: q.Sequential.String(), Hairpinning: c.hairpin.Result(q.Address).String(),
 		PortMapping: c.portMap.String(), LastError: q.LastError, WaitingFor: q.Attempt,
 		LastRefused:    q.Refused.String(),
 		RefreshSeconds: c.refreshInterval().Seconds(), RefreshState: c.determination.progress(),
@@ -84,6 +87,16 @@ func (c *Client) status(now time.Time) ClientStatus {
 	if c.local.IsValid() {
 		s.Local = c.local
 	}
+	if !q.SilentSince.IsZero() {
+		s.SilentSeconds = now.Sub(q.SilentSince).Seconds()
+	}
+	if c.portMap.asking && q.State == qualify.Qualified {
+		waits := fmt.Sprintf("the gateway to map UDP port %d", c.local.Port())
+		if s.WaitingFor != "" {
+			waits = s.WaitingFor + "; " + waits
+		}
+		s.WaitingFor = waits
+	}
 	s.Mapping, s.Filtering = behaviour(q.NAT)
 	s.PortPreserving = q.Mapped.IsValid() && q.Mapped.Port() == s.Local.Port()
 	switch {
@@ -93,6 +106,19 @@ func (c *Client) status(now time.Time) ClientStatus {
 		s.LastError = c.lookupError.Error()
 	}
 	return s
+}
+
+// secondAddress says which secondary address of the server tells the kind of the NAT, and how far that is.
+func secondAddress(q qualify.Status) string {
+	switch {
+	case !q.Secondary.IsValid():
+		return "none"
+	case q.Second == qualify.Answers:
+		return q.Secondary.Addr().String() + " (answers)"
+	case q.Second == qualify.Silent:
+		return q.Secondary.Addr().String() + " (does not answer)"
+	}
+	return q.Secondary.Addr().String() + " (not asked yet, or its answer is waited for)"
 }
 
 // behaviour says in the terms of RFC 4787 (§4.1, §5) what the kind of the NAT means. A NAT whose kind is known is that of one

@@ -25,11 +25,12 @@ func main() {
 }
 
 type run struct {
-	Server  []string `required:"" placeholder:"HOST" help:"Teredo server: a name or an IPv4 address. Repeat it to have more, which are tried in order."`
-	Server2 []string `name:"server2" placeholder:"HOST" help:"Second address of the server, which tells a symmetric NAT; repeat it in the order of --server. Without it the address after the first is tried."`
-	Bind    cli.IPv4 `placeholder:"ADDRESS" help:"Local IPv4 address to use. The default is whatever the route to the server has."`
-	Port    uint16   `placeholder:"PORT" help:"Local UDP port, for one that the NAT forwards to this host. The default is a random one."`
-	TUN     string   `name:"tun" default:"teredo" placeholder:"NAME" help:"Name of the interface to create (${default})."`
+	Server     []string `required:"" placeholder:"HOST" help:"Teredo server: a name or an IPv4 address. Repeat it to have more, which are tried in order."`
+	Server2    []string `name:"server2" placeholder:"HOST" help:"Second address of the server, which tells a symmetric NAT; repeat it in the order of --server. Without it the address after the first is tried."`
+	Bind       cli.IPv4 `placeholder:"ADDRESS" help:"Local IPv4 address to use. The default is whatever the route to the server has."`
+	Port       uint16   `placeholder:"PORT" help:"Local UDP port, for one that the NAT forwards to this host. The default is that of the last run, and a random one at first."`
+	NewAddress bool     `help:"Draw a new UDP port and a new address, and forget those of the last run."`
+	TUN        string   `name:"tun" default:"teredo" placeholder:"NAME" help:"Name of the interface to create (${default})."`
 
 	SecretFile      string          `placeholder:"FILE" help:"Prove to the server who this is: 'identifier secret' in this file, mode 600. SIGHUP has it read again."`
 	RefreshInterval refreshInterval `default:"30s" placeholder:"DURATION|auto" help:"Longest silence between client and server (${default}). With 'auto' a second UDP port finds out how long the NAT stands, up to two minutes."`

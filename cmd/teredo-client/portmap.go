@@ -6,13 +6,14 @@ import (
 	"strings"
 )
 
-// portMapFile is where a run finds the port mappings that a killed one has left at gateways. The service manager's folder
-// for state outlasts a restart of the host, as the gateway's memory does. Without one the file lies beside the control socket.
-func (r *run) portMapFile() string {
+// stateFile is where a run finds what an earlier one, which may have been killed, has left: its port mappings at gateways, its
+// address. The service manager's folder for state outlasts a restart of the host. Without one the file lies beside the control
+// socket.
+func (r *run) stateFile(kind string) string {
 	folder := filepath.Dir(r.Control)
 	if state := os.Getenv("STATE_DIRECTORY"); state != "" {
 		folder = state
 	}
 	name := filepath.Base(r.Control)
-	return filepath.Join(folder, strings.TrimSuffix(name, filepath.Ext(name))+".portmap")
+	return filepath.Join(folder, strings.TrimSuffix(name, filepath.Ext(name))+"."+kind)
 }

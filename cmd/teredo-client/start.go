@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,6 +82,7 @@ type client struct {
 	waiting atomic.Pointer[error]
 	started chan struct{} // closed when running is set
 	secret  *secretFile
+	memory  *memory
 }
 
 func start(ctx context.Context, r *run) error {
@@ -113,13 +115,13 @@ func start(ctx context.Context, r *run) error {
 	}
 	cfg.Device = device
 	cfg.Servers, cfg.PermitIPv4 = r.lookups(), r.PermitIPv4
-	cfg.Configure, cfg.Changed = r.configure, cli.StatusLine
+	cfg.Changed = cli.StatusLine
 	if r.LocalDiscovery {
 		cfg.Discovery = func(local netip.Addr) (tunnel.Conn, error) {
 			return udp.ListenMulticast(netip.AddrPortFrom(teredo.DiscoveryAddr(), teredo.Port), local)
 		}
 	}
-	c := client{secret: secret, started: make(chan struct{})}
+	c := client{secret: secret, memory: r.remember(cfg.Log), started: make(chan struct{})}
 	tasks.Go(func() error {
 		return control.Serve(ctx, socket, map[string]func(context.Context) (any, error){"status": c.status, "peers": c.peers})
 	})
@@ -155,9 +157,16 @@ func (c *client) run(ctx context.Context, r *run, cfg tunnel.ClientConfig) error
 		}
 		return netip.AddrPortFrom(addr, local.Port())
 	}
+	cfg.Last = c.memory.address()
+	cfg.Configure = func(old, new netip.Addr) error {
+		if new.IsValid() {
+			c.memory.note(conn.LocalAddr().Port(), new)
+		}
+		return r.configure(old, new)
+	}
 	cfg.Extensions = extensions(r.Disable)
 	if r.PortMapping {
-		cfg.PortMap = portmap.NewKeeper(netcfg.Gateway, r.portMapFile(), cfg.Log).Keep
+		cfg.PortMap = portmap.NewKeeper(netcfg.Gateway, r.stateFile("portmap"), cfg.Log).Keep
 	}
 	cfg.RandomPort = r.openRandomPort
 	t := tunnel.NewClient(cfg)
@@ -166,6 +175,7 @@ func (c *client) run(ctx context.Context, r *run, cfg tunnel.ClientConfig) error
 	tasks, ctx := errgroup.WithContext(ctx)
 	tasks.Go(func() error { return t.Run(ctx) })
 	tasks.Go(func() error { return c.secret.follow(ctx, t) })
+	tasks.Go(func() error { return c.memory.keep(ctx) })
 	return tasks.Wait()
 }
 
@@ -174,10 +184,17 @@ func (r *run) openRandomPort() (tunnel.Conn, error) {
 	return udp.Listen(netip.AddrPortFrom(r.bindAddr(), 0), udp.Options{})
 }
 
-// listen opens the service port. An address that no interface has may still come, for instance by DHCP.
+// listen opens the service port: the configured one, or that of the run before if it is free. An address that no interface has
+// may still come, for instance by DHCP.
 func (c *client) listen(ctx context.Context, r *run, cfg tunnel.ClientConfig) (*udp.Conn, error) {
+	open := func(port uint16) (*udp.Conn, error) {
+		return udp.Listen(netip.AddrPortFrom(r.bindAddr(), port), udp.Options{GSO: r.UDPGSO, GRO: r.UDPGRO})
+	}
 	for {
-		conn, err := udp.Listen(netip.AddrPortFrom(r.bindAddr(), r.Port), udp.Options{GSO: r.UDPGSO, GRO: r.UDPGRO})
+		conn, err := open(cmp.Or(r.Port, c.memory.last.Port))
+		if errors.Is(err, syscall.EADDRINUSE) && r.Port == 0 {
+			conn, err = open(0)
+		}
 		if !errors.Is(err, syscall.EADDRNOTAVAIL) {
 			return conn, err
 		}

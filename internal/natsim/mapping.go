@@ -30,21 +30,22 @@ const lowestPort = 1024
 // mappingOf returns the mapping for packets from an inside endpoint to a remote one, making it when there is none. It is nil
 // when no port is free.
 func (nat *NAT) mappingOf(inside, remote netip.AddrPort) *mapping {
+	key := mappingKey{inside, nat.cfg.Mapping.of(remote)}
+	m := nat.mappings[key]
+	if m != nil && !m.static && nat.alive(m) { // one that is in use outlives what is asked for later
+		return m
+	}
 	if m := nat.mappings[mappingKey{inside: inside}]; m != nil && m.static && nat.leavesBy(m, remote) {
 		return m
 	}
-	key := mappingKey{inside, nat.cfg.Mapping.of(remote)}
-	if m := nat.mappings[key]; m != nil {
-		if nat.alive(m) {
-			return m
-		}
+	if m != nil {
 		nat.remove(m)
 	}
 	port, ok := nat.freePort(inside.Port())
 	if !ok {
 		return nil
 	}
-	m := &mapping{key: key, address: nat.made % len(nat.outside.addrs), port: port}
+	m = &mapping{key: key, address: nat.made % len(nat.outside.addrs), port: port}
 	nat.made++
 	nat.mappings[key], nat.byPort[port] = m, m
 	return m

@@ -3,6 +3,7 @@ package natsim
 import (
 	"context"
 	"net/netip"
+	"slices"
 
 	"github.com/teredo-suite/teredo/teredo"
 	"github.com/teredo-suite/teredo/tunnel"
@@ -19,13 +20,25 @@ type Client struct {
 	Conn   *Conn
 	Device *Device
 	Tunnel *tunnel.Client
+
+	server  *Server
+	options []func(*tunnel.ClientConfig)
 }
 
 // Client adds a host to the network that runs the client with a server. Options change the client's configuration.
 func (n *Network) Client(s *Server, options ...func(*tunnel.ClientConfig)) *Client {
-	in := n.in
-	c := &Client{Host: n.host("client")}
-	c.Conn = c.Host.Listen(netip.AddrPortFrom(netip.IPv4Unspecified(), 0))
+	return n.host("client").runClient(0, s, options)
+}
+
+// Again starts the client once more after its end, at the same host and local port. Options are added to those of before.
+func (c *Client) Again(options ...func(*tunnel.ClientConfig)) *Client {
+	return c.Host.runClient(c.Conn.local.Port(), c.server, slices.Concat(c.options, options))
+}
+
+func (h *Host) runClient(port uint16, s *Server, options []func(*tunnel.ClientConfig)) *Client {
+	in := h.in
+	c := &Client{Host: h, server: s, options: options}
+	c.Conn = c.Host.Listen(netip.AddrPortFrom(netip.IPv4Unspecified(), port))
 	var random func([]byte)
 	in.do(func() {
 		c.Stack = in.newStack(c.Host.Name(), func(packet []byte) { c.Device.push(packet) })

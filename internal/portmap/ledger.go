@@ -1,14 +1,11 @@
 package portmap
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
+
+	"github.com/teredo-suite/teredo/internal/state"
 )
 
 // mostRecords bounds the ledger: mappings of networks to which the host does not come back are forgotten in the end.
@@ -38,16 +35,10 @@ type ledger struct {
 // openLedger reads the ledger of earlier runs. With an error it is empty, and can be used.
 func openLedger(path string) (*ledger, error) {
 	l := &ledger{path: path}
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return l, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(text, &l.records)
-	}
+	err := state.Load(path, &l.records)
 	if err != nil {
 		l.records = nil
-		return l, fmt.Errorf("read the list of port mappings %s: %w", path, err)
+		return l, fmt.Errorf("the list of port mappings: %w", err)
 	}
 	l.bound()
 	return l, nil
@@ -77,33 +68,14 @@ func (l *ledger) bound() { l.records = l.records[max(0, len(l.records)-mostRecor
 
 // save replaces the file in one step.
 func (l *ledger) save() error {
+	var err error
 	if len(l.records) == 0 {
-		if err := os.Remove(l.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove the list of port mappings: %w", err)
-		}
-		return nil
+		err = state.Remove(l.path)
+	} else {
+		err = state.Save(l.path, l.records)
 	}
-	text, err := json.Marshal(l.records)
 	if err != nil {
-		return fmt.Errorf("write the list of port mappings: %w", err)
-	}
-	if err := replaceFile(l.path, append(text, '\n')); err != nil {
-		return fmt.Errorf("write the list of port mappings: %w", err)
+		return fmt.Errorf("keep the list of port mappings: %w", err)
 	}
 	return nil
-}
-
-func replaceFile(path string, text []byte) error {
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(text)
-	if err = errors.Join(err, file.Close()); err == nil {
-		err = os.Rename(file.Name(), path)
-	}
-	if err != nil {
-		err = errors.Join(err, os.Remove(file.Name()))
-	}
-	return err
 }
