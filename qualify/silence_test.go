@@ -67,7 +67,7 @@ func TestCheckDuringTest(t *testing.T) {
 	}
 }
 
-// While a path works, a silent server takes nothing away: the address stays. When no path has been heard of for 30 s, the client is
+// C-MNT-07: While a path works, a silent server takes nothing away: the address stays. When no path has been heard of for 30 s, the client is
 // off-line. In both cases the server is asked every 4 to 4.8 s, and its first answer ends the matter.
 func TestSilentServer(t *testing.T) {
 	var heard time.Time
@@ -155,7 +155,7 @@ func TestLastAddress(t *testing.T) {
 	}
 }
 
-// A server that has been away for two minutes is not overrun by its 100,000 clients when it comes back: they come in turn
+// C-MNT-07: A server that has been away for two minutes is not overrun by its 100,000 clients when it comes back: they come in turn
 // within 5 s, no more than a third of them in any second.
 func TestReturnOfServer(t *testing.T) {
 	const clients, outage = 100_000, 2 * time.Minute

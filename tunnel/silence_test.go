@@ -106,7 +106,7 @@ func TestStartsAgain(t *testing.T) {
 	})
 }
 
-// A gateway may map the port only when the NAT has made its mappings already. Then the pairs that connect with a quick gateway do
+// X-UPNP-02: a gateway may map the port only when the NAT has made its mappings already. Then the pairs that connect with a quick gateway do
 // so, too, but for one: two symmetric NATs let packets leave by the port that was asked for only when its mapping was there
 // before the first packet (RFC 6081 §3.2), which is why §5.3.3 has the gateway asked first.
 func TestSlowGateway(t *testing.T) {
