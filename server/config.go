@@ -22,6 +22,9 @@ type Config struct {
 	// Secrets are those of the clients that are served. Nil means that secure qualification is not required, and
 	// everybody is.
 	Secrets *Secrets
+	// SourceRate bounds how many datagrams a second the server sends because of one IPv4 address; five times as many may leave at
+	// once. 0 is no bound.
+	SourceRate int
 	// StrictSource refuses bubbles whose UDP source is not the mapping in their Teredo source (RFC 4380 §5.3.1 rule 5) even
 	// where RFC 6081 needs them: clients of other servers behind symmetric NATs then cannot reach clients of this one.
 	StrictSource bool

@@ -12,9 +12,15 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/teredo-suite/teredo/internal/budget"
 	"github.com/teredo-suite/teredo/internal/offload"
 	"github.com/teredo-suite/teredo/internal/udp"
 	"github.com/teredo-suite/teredo/teredo"
+)
+
+const (
+	sourcesAtOnce = 1 << 16 // IPv4 addresses whose budgets are told apart, 1 MiB
+	burst         = 5       // seconds' worth of a budget that may be used at once
 )
 
 // Server is a Handler with its sockets: UDP port 3544 of one or two addresses and, where the system permits it, raw
@@ -26,7 +32,8 @@ type Server struct {
 	openRaw  func() (nativeSender, error)
 	log      *slog.Logger
 	started  time.Time
-	native   atomic.Bool // raw IPv6 is open
+	sources  *budget.Keyed // what is sent because of one IPv4 address; nil: as much as it likes
+	native   atomic.Bool   // raw IPv6 is open
 	counters counters
 	close    func() error
 }
@@ -59,6 +66,9 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 
 func newServer(cfg Config, h *Handler, groups [][]conn, openRaw func() (nativeSender, error), log *slog.Logger) *Server {
 	s := &Server{cfg: cfg, handler: h, groups: groups, openRaw: openRaw, log: log, started: time.Now()}
+	if r := cfg.SourceRate; r > 0 {
+		s.sources = budget.NewKeyed(sourcesAtOnce, budget.Rate{PerSecond: r, Burst: burst * r})
+	}
 	s.close = sync.OnceValue(func() error { return closeAll(slices.Concat(groups...)) })
 	return s
 }

@@ -335,12 +335,13 @@ func TestListenErrors(t *testing.T) {
 }
 
 func TestWorkerAllocatesNothing(t *testing.T) {
-	sink := discard{}
-	s := newServer(labConfig(), newHandler(t, labConfig()), [][]conn{{sink, sink}}, nil, slog.New(slog.DiscardHandler))
+	sink, cfg := discard{}, labConfig()
+	cfg.SourceRate = 1000
+	s := newServer(cfg, newHandler(t, cfg), [][]conn{{sink, sink}}, nil, slog.New(slog.DiscardHandler))
 	w := newWorker(s, s.groups[0], Primary, sink)
 	n := 0
 	for _, in := range paths() {
-		w.in[n].N = copy(w.in[n].Buf, in.payload)
+		w.in[n].Buf, w.in[n].N = in.payload, len(in.payload)
 		w.in[n].Remote = in.from
 		n++
 	}

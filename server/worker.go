@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
@@ -69,12 +70,23 @@ func (w *worker) run(ctx context.Context) {
 
 // process handles the first n messages and sends what comes of them.
 func (w *worker) process(n int) {
+	now := int64(time.Since(w.started))
 	for i, m := range w.in[:n] {
-		w.carryOut(w.handler.Handle(w.local, m.Remote, m.Buf[:m.N], w.built[i]))
+		v := w.handler.Handle(w.local, m.Remote, m.Buf[:m.N], w.built[i])
+		if v.Action != Drop && w.sources != nil && !w.sources.Allow(now, source(m.Remote)) {
+			v.Action, v.Reason = Drop, drop.Budget
+		}
+		w.carryOut(v)
 	}
 	for via := range w.out {
 		w.flush(via)
 	}
+}
+
+// source is the IPv4 address whose budget a datagram is drawn from.
+func source(from netip.AddrPort) uint64 {
+	a := from.Addr().As4()
+	return uint64(binary.BigEndian.Uint32(a[:]))
 }
 
 func (w *worker) carryOut(v Verdict) {

@@ -34,6 +34,7 @@ type run struct {
 	Public     cli.IPv4 `placeholder:"ADDRESS" help:"What the Internet sees in place of --bind, where this host is behind a 1:1 NAT."`
 	Public2    cli.IPv4 `name:"public2" placeholder:"ADDRESS" help:"What the Internet sees in place of --bind2."`
 	SecretFile string   `placeholder:"FILE" help:"Serve only clients that have a secret in this file: one 'identifier secret' a line, mode 600. SIGHUP has it read again."`
+	SourceRate int      `default:"1000" placeholder:"N" help:"Send at most so many datagrams a second because of one IPv4 address, and five times as many at once (${default}; 0 is no limit). All clients behind one carrier's NAT share it."`
 	cli.SunsetFlags
 	StrictSource bool `help:"Refuse bubbles from another UDP port than the one in their Teredo address. Clients of other servers behind symmetric NATs then cannot reach clients of this server."`
 	cli.RunFlags
@@ -113,7 +114,7 @@ func (r *run) config() (server.Config, error) {
 		Primary: r.Bind.Addr, Secondary: r.Bind2.Addr,
 		Public: r.Public.Addr, Public2: r.Public2.Addr,
 		Filter:       teredo.Filter{Permit: r.PermitIPv4, Broadcasts: broadcasts},
-		StrictSource: r.StrictSource,
+		StrictSource: r.StrictSource, SourceRate: int(r.SourceRate),
 	}
 	return cfg, cli.Usage(cfg.Check())
 }

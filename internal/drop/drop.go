@@ -34,6 +34,7 @@ const (
 	NoRoute                       // no native IPv6 route, or the native send was refused
 	DeliverFailed                 // the TUN device refused the packet
 	KernelPath                    // the kernel, which carries the flow, had no memory for the headers
+	Budget                        // whoever caused it has had as much as it gets for now
 	reasons
 )
 
@@ -47,7 +48,7 @@ func (r Reason) String() string {
 		Loop:            "loop", HopLimit: "hop-limit", UnknownPeer: "unknown-peer", Untested: "untested", NotQualified: "not-qualified",
 		NoPath: "no-path", QueueFull: "queue-full", TableFull: "table-full", Overload: "overload",
 		SendFailed: "send-failed", NoRoute: "no-route", DeliverFailed: "deliver-failed",
-		KernelPath: "kernel-path",
+		KernelPath: "kernel-path", Budget: "budget",
 	}
 	if r >= reasons {
 		return "unknown"

@@ -1,0 +1,87 @@
+// Package budget bounds what strangers can cause: so many events a second for each key, such as an IPv4 address, and in all.
+//
+// A budget is a token bucket, kept as the moment at which it is full again (the virtual scheduling form of the generic cell rate
+// algorithm). A Keyed budget has a fixed number of buckets, whatever strangers send. Nothing here reads a clock, allocates or locks;
+// any number of goroutines may use it.
+package budget
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"math/bits"
+	"sync/atomic"
+	"time"
+)
+
+// Rate is how much a bucket gives: Burst events at once, and PerSecond in the long run.
+type Rate struct {
+	PerSecond, Burst int
+}
+
+// interval is the time that one event costs.
+func (r Rate) interval() int64 { return int64(time.Second) / int64(r.PerSecond) }
+
+// Bucket is one token bucket. The zero value is full.
+type Bucket struct{ full atomic.Int64 } // when it is full again, in nanoseconds since the caller's epoch
+
+// Allow takes n events out of the bucket and reports whether it had as many. now is in nanoseconds since any epoch, which must
+// stay the same.
+func (b *Bucket) Allow(now int64, r Rate, n int) bool {
+	cost, most := int64(n)*r.interval(), int64(r.Burst)*r.interval()
+	for {
+		was := b.full.Load()
+		full := max(was, now) + cost
+		if full-now > most {
+			return false
+		}
+		if b.full.CompareAndSwap(was, full) {
+			return true
+		}
+	}
+}
+
+// ways is how many buckets a key may have.
+const ways = 4
+
+// Keyed is a bucket for each of many keys. When more keys come than it has buckets, the one that is nearest to full makes room: that of
+// a key which has used little. So a flood of keys costs those that use their budget least, and not more than that.
+type Keyed struct {
+	rate  Rate
+	seed  uint64
+	shift int // 64 less the bits of a set's number
+	sets  [][ways]entry
+}
+
+type entry struct {
+	key atomic.Uint64
+	Bucket
+}
+
+// NewKeyed returns a budget with buckets for about size keys, 16 bytes each. Nobody can choose keys that share their buckets: which do
+// is random.
+func NewKeyed(size int, r Rate) *Keyed {
+	var seed [8]byte
+	rand.Read(seed[:]) // never fails
+	width := bits.Len(uint(max(size/ways, 1) - 1))
+	return &Keyed{rate: r, seed: binary.NativeEndian.Uint64(seed[:]) | 1, shift: 64 - width, sets: make([][ways]entry, 1<<width)}
+}
+
+// Allow takes one event out of the key's bucket and reports whether it had one. Key 0 is like any other.
+func (k *Keyed) Allow(now int64, key uint64) bool {
+	hi, lo := bits.Mul64(key^k.seed, k.seed)
+	key = hi ^ lo // stands for the key from here on: two keys that agree in 64 bits share a bucket
+	set := &k.sets[key*0x9e3779b97f4a7c15>>k.shift]
+	victim := &set[0]
+	for i := range set {
+		e := &set[i]
+		if e.key.Load() == key {
+			return e.Allow(now, k.rate, 1)
+		}
+		if e.full.Load() < victim.full.Load() {
+			victim = e
+		}
+	}
+	victim.key.Store(key)
+	victim.full.Store(0)
+	return victim.Allow(now, k.rate, 1)
+}
