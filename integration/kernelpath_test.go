@@ -2,7 +2,6 @@ package integration
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -169,8 +168,6 @@ func TestKernelPathRestart(t *testing.T) {
 			} else {
 				_, addr = w.startClient("client1", ours, flag)
 			}
-			// The next relay drops what comes from a client that it knows nothing of (R-RX-03), so the other side is first.
-			w.firstContact("native", addr)
 			w.run("client1", "ping", "-6", "-n", "-i", "0.2", "-c", "2", "-W", "5", lab.NativeAddr)
 			w.endless("client1", "native", native)()
 			w.transfer("client1", "native", native, kernelTransfer)
@@ -335,21 +332,7 @@ func (w *world) stopped(ends programs, f func()) {
 // endless sends over TCP until the returned function is called. The first bytes have arrived when it returns.
 func (w *world) endless(from, to string, addr netip.Addr) (end func()) {
 	w.t.Helper()
-	listener, err := w.Host(to).Listen(netip.AddrPortFrom(addr, 0).String())
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer listener.Close()
-	ctx, cancel := context.WithTimeout(w.t.Context(), contactTimeout)
-	defer cancel()
-	out, err := w.Host(from).Dial(ctx, listener.Addr().String())
-	if err != nil {
-		w.t.Fatalf("connect %s -> %s: %v", from, to, err)
-	}
-	in, err := listener.Accept()
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	out, in := w.connect(from, to, addr)
 	// A deadline for all of it: no test needs more.
 	if err := in.SetReadDeadline(time.Now().Add(startTimeout)); err != nil {
 		w.t.Fatal(err)

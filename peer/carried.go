@@ -12,11 +12,11 @@ func (l *list) Confirmed(t time.Time, local, peer netip.Addr) (to netip.AddrPort
 	if p == nil || !l.table.maySend(keyOf(local)) || !p.fresh(l.table.Stamp(t)) || p.via() != 0 || p.source.Load() != 0 {
 		return netip.AddrPort{}, time.Time{}, false
 	}
-	return p.endpoint(), l.table.epoch.Add(time.Duration(p.received.Load())), true
+	return p.endpoint(), l.table.time(Stamp(p.received.Load())), true
 }
 
 // Carried records packets that others have carried on the path of a peer to an endpoint, the last of them received when it was
-// heard. It reports whether that is its path still.
+// heard. It reports whether they may go on: that is its path still, and not in doubt.
 func (l *list) Carried(t time.Time, peer netip.Addr, to netip.AddrPort, heard time.Time, sent, received uint64) bool {
 	p := l.table.lookup(keyOf(peer))
 	if p == nil || p.path.Load()&^pathRefreshing != pathWord(to, 0) || p.source.Load() != 0 {
@@ -28,10 +28,9 @@ func (l *list) Carried(t time.Time, peer netip.Addr, to netip.AddrPort, heard ti
 	if w := p.path.Load(); received > 0 && w&pathRefreshing != 0 {
 		p.path.CompareAndSwap(w, w&^pathRefreshing)
 	}
-	if sent > 0 {
-		p.sent.Store(int64(l.table.Stamp(t)))
-	}
 	p.sentPackets.Add(sent)
-	p.receivedPackets.Add(received)
-	return true
+	if received > 0 {
+		p.heard(received)
+	}
+	return sent == 0 || !p.silent(l.table.Stamp(t))
 }

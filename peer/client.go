@@ -111,7 +111,7 @@ func (l *list) refuseTeredo(dst netip.Addr) drop.Reason {
 func (c *Client) Refresh(t time.Time, dst netip.Addr, out *Output) {
 	now := c.table.Stamp(t)
 	p := c.table.lookup(keyOf(dst))
-	if p == nil || !p.valid(now) || p.fresh(now) || !c.own.IsValid() {
+	if p == nil || !p.valid(now) || p.justHeard(now) || !c.own.IsValid() {
 		return
 	}
 	if !p.search().waiting() {
@@ -156,6 +156,7 @@ func (c *Client) test(p *Peer, to netip.AddrPort, from uint8, now Stamp, out *Ou
 	}
 	s.sent++
 	p.sent.Store(int64(now))
+	p.unheard.Store(int64(tried))
 	out.UDP.SendVia(from, to, teredo.AppendEchoRequest(out.UDP.Next(), c.own, p.addr(), c.table.testID, uint16(s.sent), s.nonce[:]))
 	c.wait(p, now+retryAfter)
 }

@@ -12,6 +12,8 @@ const (
 	MaxHeldInTotal = maxHeldInTotal
 	TickMost       = tickMost
 	ErrorsAtOnce   = errorsPerSecond
+
+	StrangersPerSecond = strangersPerSecond
 )
 
 // Held is the number of bytes held in all queues.

@@ -121,7 +121,7 @@ func (l *list) Deadline() (time.Time, bool) {
 	if len(l.waiting) > 0 {
 		next = min(next, l.waiting[0].deadline)
 	}
-	return l.table.epoch.Add(time.Duration(next)), true
+	return l.table.time(next), true
 }
 
 // add returns the entry of an address, making one when there is none (RFC 4380 §5.2.3, §5.2.6).
@@ -228,14 +228,14 @@ func (l *list) transmit(p *Peer, packet []byte, now Stamp, out *Output) {
 
 // accept hands a packet of the peer to the local stack.
 func (l *list) accept(p *Peer, packet []byte, out *Output) {
-	p.receivedPackets.Add(1)
+	p.heard(1)
 	out.deliver(packet)
 }
 
 // unreachable tells the sender of a packet that there is no way to its destination, within the rate limit
 // (RFC 4443 §3.1 code 3).
 func (l *list) unreachable(packet []byte, now Stamp, out *Output) {
-	if !l.errorSource.IsValid() || !l.errors.AllowN(l.table.epoch.Add(time.Duration(now)), 1) {
+	if !l.errorSource.IsValid() || !l.errors.AllowN(l.table.time(now), 1) {
 		return
 	}
 	if e := teredo.AppendUnreachable(out.TUN.Next(), l.errorSource, teredo.UnreachableAddress, packet); len(e) > 0 {

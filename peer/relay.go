@@ -5,9 +5,15 @@ import (
 	"net/netip"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/teredo-suite/teredo/internal/drop"
 	"github.com/teredo-suite/teredo/teredo"
 )
+
+// strangersPerSecond is how many bubbles strangers can make a relay send, also as a burst: enough for the clients of a busy
+// relay to be back within seconds of its restart, and little for whoever such bubbles go to.
+const strangersPerSecond = 1000
 
 // Relay is the machine of a relay's path rules: transmission to clients (RFC 4380 §5.4.1) and reception from them
 // (§5.4.2). One goroutine owns it.
@@ -15,12 +21,13 @@ type Relay struct {
 	list
 	secret    [32]byte // of the source addresses of bubbles
 	behindNAT bool
+	strangers *rate.Limiter // bubbles that they cause
 }
 
 // NewRelay makes a relay that knows no client. Its ICMPv6 errors come from errorSource, a global IPv6 address, or are not
 // sent when that is zero.
 func NewRelay(now time.Time, errorSource netip.Addr, cfg Config) *Relay {
-	r := &Relay{list: newList(now, cfg, true)}
+	r := &Relay{list: newList(now, cfg, true), strangers: rate.NewLimiter(strangersPerSecond, strangersPerSecond)}
 	r.errorSource = errorSource
 	r.cfg.Rand(r.secret[:])
 	return r
@@ -65,6 +72,7 @@ func (r *Relay) Outbound(t time.Time, packet []byte, out *Output) {
 		return
 	}
 	r.hold(p, held{packet: packet}) // without room for the packet, the path is still wanted for the next ones
+	p.setup.stranger = false
 	if !p.setup.waiting() {
 		r.knock(p, now, out)
 	}
@@ -91,7 +99,7 @@ func (r *Relay) refuse(packet []byte) drop.Reason {
 func (r *Relay) Refresh(t time.Time, dst netip.Addr, out *Output) {
 	now := r.table.Stamp(t)
 	p := r.table.lookup(keyOf(dst))
-	if p == nil || !p.valid(now) || p.fresh(now) {
+	if p == nil || !p.valid(now) || p.justHeard(now) {
 		return
 	}
 	if !p.search().waiting() {
@@ -102,7 +110,13 @@ func (r *Relay) Refresh(t time.Time, dst netip.Addr, out *Output) {
 // Tick repeats what went unanswered and forgets what is old.
 func (r *Relay) Tick(t time.Time, out *Output) {
 	now := r.table.Stamp(t)
-	r.due(now, out, func(p *Peer) { r.knock(p, now, out) })
+	r.due(now, out, func(p *Peer) {
+		if p.setup.stranger {
+			r.fail(p, now, out) // one bubble for one packet: the next packet is another chance
+			return
+		}
+		r.knock(p, now, out)
+	})
 	r.sweep(now)
 }
 
@@ -127,7 +141,7 @@ func (r *Relay) knock(p *Peer, now Stamp, out *Output) {
 		src, dst := r.source(p.key), p.addr()
 		via := netip.AddrPortFrom(teredo.ServerOf(dst), teredo.Port)
 		out.UDP.Send(via, teredo.AppendBubble(out.UDP.Next(), src, dst, BubbleHopLimit))
-		if r.behindNAT {
+		if r.behindNAT && !s.stranger { // for what strangers have sent the NAT is open already
 			out.UDP.Send(teredo.Mapped(dst), teredo.AppendBubble(out.UDP.Next(), src, dst, BubbleHopLimit))
 		}
 		r.wait(p, now+retryAfter)
@@ -153,11 +167,15 @@ func (r *Relay) inbound(now Stamp, from netip.AddrPort, pkt *teredo.Packet, out 
 		return drop.Source
 	}
 	p := r.table.lookup(src)
-	switch {
-	case p == nil && teredo.Mapped(src.addr()) == from:
-		return drop.UnknownPeer // R-RX-03
-	case p == nil || teredo.Mapped(src.addr()) != from && !p.isAt(from, 0) && !r.fromSymmetricNAT(p, from, pkt.IPv6):
-		return drop.Source // R-RX-02
+	known := p != nil && !p.isStranger() && (teredo.Mapped(src.addr()) == from || p.isAt(from, 0))
+	if !known && (p == nil || !r.isAnswer(p, from, pkt.IPv6)) {
+		if teredo.Mapped(src.addr()) != from {
+			return drop.Source // R-RX-02
+		}
+		return r.greet(p, src, from, pkt.IPv6, now, out)
+	}
+	if p.isStranger() {
+		p.setup.stranger = false
 	}
 	r.trust(p, from, from, 0, now, out)
 	if teredo.IsBubble(pkt.IPv6) {
@@ -170,9 +188,35 @@ func (r *Relay) inbound(now Stamp, from netip.AddrPort, pkt *teredo.Packet, out 
 	return drop.None
 }
 
-// fromSymmetricNAT reports whether a packet is the answer of a client behind a symmetric NAT to a bubble of ours: it comes
-// from another port than the client's address says, and goes to the address that only the client can know. The IPv4
-// address must be the same, so that no client can have its traffic sent to somebody else.
-func (r *Relay) fromSymmetricNAT(p *Peer, from netip.AddrPort, packet []byte) bool {
+// greet asks a stranger for a proof: a client that the relay has sent nothing to, but which knows it from before a restart, or
+// before it was forgotten. The packet waits for the answer to a bubble that goes through the client's server. So whoever makes
+// up a source gets nothing delivered, and no more than one bubble of the least size sent for a packet, four in 300 s to one
+// client (C-BUB-04).
+func (r *Relay) greet(p *Peer, src key, from netip.AddrPort, packet []byte, now Stamp, out *Output) drop.Reason {
+	switch {
+	case teredo.IsBubble(packet):
+		return drop.UnknownPeer // R-RX-03
+	case !r.table.mayDeliver(keyAt(packet[24:])):
+		return drop.Destination // R-RX-04
+	case r.refuseTeredo(src.addr()) != drop.None:
+		return drop.NotGlobal
+	case p != nil && p.search().waiting(): // asked already
+		r.hold(p, held{packet: packet, from: from})
+		return drop.None
+	case p != nil && p.setup.exhausted(now), !r.strangers.AllowN(r.table.time(now), 1):
+		return drop.UnknownPeer
+	case p == nil:
+		p = r.add(src, now)
+		p.search().stranger = true
+	}
+	r.hold(p, held{packet: packet, from: from}) // without room for the packet, the path is still wanted for the next ones
+	r.knock(p, now, out)
+	return drop.None
+}
+
+// isAnswer reports whether a packet is a client's answer to a bubble of ours: it goes to the address that only the client can
+// know. It may come from another port than the client's address says, from behind a symmetric NAT. The IPv4 address must
+// be the same, so that no client can have its traffic sent to somebody else.
+func (r *Relay) isAnswer(p *Peer, from netip.AddrPort, packet []byte) bool {
 	return teredo.IsBubble(packet) && teredo.Mapped(p.addr()).Addr() == from.Addr() && teredo.Destination(packet) == r.source(p.key)
 }

@@ -68,7 +68,8 @@ type rig struct {
 	now   time.Time
 	out   peer.Output
 	drops *drop.Counters
-	test  []byte // the last connectivity test that was sent
+	test  []byte     // the last connectivity test that was sent
+	asked netip.Addr // source of the last bubble that was sent
 	nonce uint64
 
 	nonces    [][4]byte // of the indirect bubbles that were sent; reports name them n1, n2 and so on
@@ -162,6 +163,9 @@ func (r *rig) report() (lines []string) {
 		}
 		if teredo.IsICMPv6Type(d.Payload, teredo.ICMPv6EchoRequest) {
 			r.test = append([]byte(nil), d.Payload...)
+		}
+		if teredo.IsBubble(d.Payload) {
+			r.asked = teredo.Source(d.Payload)
 		}
 		line, trailers := r.describe(d, addrs)
 		line += " to " + name

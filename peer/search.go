@@ -30,6 +30,7 @@ type setup struct {
 	nbubbles int               // how many of them are on record; unanswered clears it after a direct response
 	nonce    [8]byte           // of the running connectivity test
 	testing  bool
+	stranger bool   // of a relay: nobody has sent to the client, and it has not proved itself
 	unproven []byte // a packet that was sent on a path that may lead one way only, see Client.doubt; nil: none
 	heard    uint64 // packets that had come from the peer by then
 }
@@ -44,6 +45,9 @@ func (p *Peer) search() *setup {
 
 // waiting reports whether Tick will come back to the search.
 func (s *setup) waiting() bool { return s.index >= 0 }
+
+// isStranger reports whether a relay knows of the client only by what somebody has sent in its name.
+func (p *Peer) isStranger() bool { return p.setup != nil && p.setup.stranger }
 
 // held is a packet that waits for a path.
 type held struct {
@@ -145,7 +149,7 @@ func (l *list) due(now Stamp, out *Output, try func(*Peer)) {
 		case p.echoing():
 			try(p)
 		case s.unproven != nil && p.receivedPackets.Load() != s.heard,
-			s.unproven == nil && len(s.held) == 0 && (p.fresh(now) || !p.valid(now)):
+			s.unproven == nil && len(s.held) == 0 && (p.justHeard(now) || !p.valid(now)):
 			l.end(p)
 		case s.sent >= transmissions:
 			l.fail(p, now, out)
@@ -196,10 +200,15 @@ func (l *list) stopWaiting(p *Peer) {
 // mayBubble says whether a bubble may be sent to the peer now (RFC 4380 §5.2.6). last is the transmission from which the
 // 2 s between bubbles count. If not now, it says when, or that the limit of unanswered bubbles is reached.
 func (s *setup) mayBubble(last, now Stamp) (at Stamp, ok bool) {
-	if s.unanswered() == maxBubbles && now-s.bubbles[0] < bubbleWindow {
+	if s.exhausted(now) {
 		return 0, false
 	}
 	return max(last+retryAfter, now), true
+}
+
+// exhausted reports whether the limit of unanswered bubbles is reached.
+func (s *setup) exhausted(now Stamp) bool {
+	return s.unanswered() == maxBubbles && now-s.bubbles[0] < bubbleWindow
 }
 
 // unanswered is how many of the bubbles on record were sent since the last direct response; any packet that comes from

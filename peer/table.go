@@ -8,6 +8,7 @@ package peer
 
 import (
 	"encoding/binary"
+	"math"
 	"math/bits"
 	"net/netip"
 	"sync/atomic"
@@ -22,6 +23,10 @@ const (
 	// refreshAfter is the age at which a path that is in use is tried anew, so that a flow in one direction does not
 	// stall when the entry's validity ends.
 	refreshAfter = Stamp(20 * time.Second)
+	// silence is how long a client's transmissions to a native host go without an answer before it tries another relay.
+	silence = Stamp(5 * time.Second)
+	// tried stands in Peer.unheard since the last test of the path.
+	tried = Stamp(math.MaxInt64)
 )
 
 // testLen is the size of a connectivity test and of its answer: IPv6 header, ICMPv6 header, nonce.
@@ -89,7 +94,7 @@ func (k key) native() bool {
 	return k.hi>>56 != 0xff && k.hi>>54 != 0xfe80>>6 && !k.isTeredo() && k.hi != 0
 }
 
-// Peer is one entry of the list. Its first 72 bytes are shared with the workers; the rest is the control goroutine's.
+// Peer is one entry of the list. Its first 80 bytes are shared with the workers; the rest is the control goroutine's.
 type Peer struct {
 	key
 	path            atomic.Uint64
@@ -99,6 +104,7 @@ type Peer struct {
 	sentPackets     atomic.Uint64
 	receivedPackets atomic.Uint64
 	source          atomic.Uint64 // path that its packets come by when that is not the one above (X-UPNP-08); zero: none
+	unheard         atomic.Int64  // Stamp of the first transmission to a native host since data of it has come; zero: none; or tried
 
 	entry
 }
@@ -118,6 +124,37 @@ func (p *Peer) isAt(from netip.AddrPort, via uint8) bool {
 func (p *Peer) valid(now Stamp) bool {
 	return p.trusted() && now-Stamp(p.received.Load()) < validity
 }
+
+// silent records a transmission, and reports whether a native host has left transmissions of some seconds unanswered, so that
+// its relay is in doubt: a test finds another one, or the same after a restart. To a Teredo peer there is one way only. Once
+// the path was tried, it is not in doubt again until the host has sent data, so a flow that nobody answers does not cause test
+// after test. After a pause of that length the count begins anew: what was sent before may not have wanted an answer.
+func (p *Peer) silent(now Stamp) bool {
+	last := Stamp(p.sent.Swap(int64(now)))
+	if p.isTeredo() {
+		return false
+	}
+	switch first := Stamp(p.unheard.Load()); {
+	case first == tried:
+		return false
+	case first == 0 || now-last >= silence:
+		p.unheard.Store(int64(now))
+		return false
+	default:
+		return now-first >= silence
+	}
+}
+
+// heard records packets of data that have come from the peer.
+func (p *Peer) heard(packets uint64) {
+	p.receivedPackets.Add(packets)
+	if !p.isTeredo() && p.unheard.Load() != 0 {
+		p.unheard.Store(0)
+	}
+}
+
+// justHeard reports whether a packet has come so recently that there is no need for a refresh any more.
+func (p *Peer) justHeard(now Stamp) bool { return now-Stamp(p.received.Load()) < silence }
 
 // fresh reports whether the path is valid and needs no refresh yet.
 func (p *Peer) fresh(now Stamp) bool {
@@ -157,6 +194,9 @@ func newTable(now time.Time, capacity int, relay bool, random func([]byte)) *Tab
 
 // Stamp converts a time for Outgoing and Incoming. Workers call it once for a batch of packets.
 func (t *Table) Stamp(now time.Time) Stamp { return Stamp(now.Sub(t.epoch)) }
+
+// time converts a Stamp back.
+func (t *Table) time(at Stamp) time.Time { return t.epoch.Add(time.Duration(at)) }
 
 func (t *Table) bucket(k key) *atomic.Pointer[Peer] {
 	hi, lo := bits.Mul64(k.hi^t.seed[0], k.lo^t.seed[1])
@@ -240,9 +280,9 @@ func (t *Table) Outgoing(packet []byte, count int, now Stamp) (to netip.AddrPort
 	if w&pathTrusted == 0 || age >= validity {
 		return netip.AddrPort{}, 0, Ask
 	}
-	p.sent.Store(int64(now))
 	p.sentPackets.Add(uint64(count))
-	if age >= refreshAfter && w&pathRefreshing == 0 && p.path.CompareAndSwap(w, w|pathRefreshing) {
+	if p.silent(now) && p.unheard.Swap(int64(tried)) != int64(tried) ||
+		age >= refreshAfter && w&pathRefreshing == 0 && p.path.CompareAndSwap(w, w|pathRefreshing) {
 		return wordEndpoint(w), uint8(w >> pathVia), Refresh
 	}
 	return wordEndpoint(w), uint8(w >> pathVia), Carry
@@ -274,7 +314,7 @@ func (t *Table) Incoming(payload []byte, from netip.AddrPort, via uint8, count i
 		p.path.CompareAndSwap(w, w&^pathRefreshing)
 	}
 	p.received.Store(int64(now))
-	p.receivedPackets.Add(uint64(count))
+	p.heard(uint64(count))
 	return Carry
 }
 

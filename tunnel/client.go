@@ -39,6 +39,8 @@ type ClientConfig struct {
 	Local func(server netip.Addr) netip.AddrPort
 	// Configure replaces the old Teredo address of the interface by the new one; either may be zero.
 	Configure func(old, new netip.Addr) error
+	// Restore gives the interface back what others have taken from it since Configure, and says what. RestoreInterface calls it.
+	Restore func(address netip.Addr) (lost []string, err error)
 	// Discovery opens the socket for local discovery bubbles on the interface that has the local address. Nil: no local
 	// discovery.
 	Discovery func(local netip.Addr) (Conn, error)

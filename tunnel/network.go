@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -30,6 +31,12 @@ func (c *Client) NetworkChanged(ctx context.Context, n Network) error {
 		default:
 		}
 	})
+}
+
+// RestoreInterface gives the interface back what others have taken from it, and says what that was.
+func (c *Client) RestoreInterface(ctx context.Context) (lost []string, err error) {
+	stopped := c.call(ctx, func(time.Time) { lost, err = c.cfg.Restore(c.configured) })
+	return lost, errors.Join(stopped, err)
 }
 
 func (c *Client) changed(now time.Time, n Network) {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -116,6 +117,7 @@ func start(ctx context.Context, r *run) error {
 	cfg.Device = device
 	cfg.Servers, cfg.PermitIPv4 = r.lookups(), r.PermitIPv4
 	cfg.Changed = cli.StatusLine
+	cfg.Restore = func(address netip.Addr) ([]string, error) { return netcfg.RestoreClient(r.TUN, address) }
 	if r.LocalDiscovery {
 		cfg.Discovery = func(local netip.Addr) (tunnel.Conn, error) {
 			return udp.ListenMulticast(netip.AddrPortFrom(teredo.DiscoveryAddr(), teredo.Port), local)
@@ -209,14 +211,24 @@ func (c *client) listen(ctx context.Context, r *run, cfg tunnel.ClientConfig) (*
 	}
 }
 
-// follow tells the client about changes of the network.
+// follow tells the client about changes of the network, and restores the interface.
 func (c *client) follow(ctx context.Context, r *run, log *slog.Logger, changes <-chan netcfg.Change) {
 	select {
 	case <-c.started: // what changes until then waits in the channel
 	case <-ctx.Done():
 		return
 	}
-	for range changes {
+	var keeping sync.WaitGroup
+	defer keeping.Wait()
+	keeper := netcfg.NewKeeper(log, c.running.Load().RestoreInterface)
+	keeping.Go(func() { keeper.Run(ctx) })
+	for change := range changes {
+		if change.Own {
+			keeper.Disturbed()
+		}
+		if change == (netcfg.Change{Own: true}) {
+			continue
+		}
 		network, err := r.network()
 		if err != nil {
 			log.Error("cannot read the state of the network", "error", err)

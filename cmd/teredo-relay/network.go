@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"reflect"
+	"sync"
 
 	"github.com/teredo-suite/teredo/internal/netcfg"
 	"github.com/teredo-suite/teredo/tunnel"
@@ -16,10 +17,11 @@ type network struct {
 	log     *slog.Logger
 	changes <-chan netcfg.Change
 	known   tunnel.RelayNetwork
+	keeper  *netcfg.Keeper // of our interface
 }
 
-// watch finds out about the network and what is told of it from now on.
-func (r *run) watch(ctx context.Context, log *slog.Logger) (*network, error) {
+// watch finds out about the network and what is told of it from now on. The interface has the link-local address.
+func (r *run) watch(ctx context.Context, log *slog.Logger, linkLocal netip.Addr) (*network, error) {
 	changes, err := netcfg.Watch(ctx, r.TUN)
 	if err != nil {
 		return nil, err
@@ -28,14 +30,21 @@ func (r *run) watch(ctx context.Context, log *slog.Logger) (*network, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &network{run: r, log: log, changes: changes, known: known}
+	keeper := netcfg.NewKeeper(log, func(context.Context) ([]string, error) { return netcfg.RestoreRelay(r.TUN, linkLocal) })
+	n := &network{run: r, log: log, changes: changes, known: known, keeper: keeper}
 	n.warn()
 	return n, nil
 }
 
-// follow tells the relay of changes until ctx ends.
+// follow tells the relay of changes, and restores the interface, until ctx ends.
 func (n *network) follow(ctx context.Context, relay *tunnel.Relay) {
+	var keeping sync.WaitGroup
+	defer keeping.Wait()
+	keeping.Go(func() { n.keeper.Run(ctx) })
 	for change := range n.changes {
+		if change.Own {
+			n.keeper.Disturbed()
+		}
 		if !change.Addresses {
 			continue
 		}

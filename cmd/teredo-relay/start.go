@@ -31,7 +31,8 @@ func start(ctx context.Context, r *run) error {
 		return err
 	}
 	defer socket.Close()
-	cfg, err := r.open(log)
+	linkLocal := randomLinkLocal()
+	cfg, err := r.open(log, linkLocal)
 	if err != nil {
 		return err
 	}
@@ -41,7 +42,7 @@ func start(ctx context.Context, r *run) error {
 		return err
 	}
 	tasks, ctx := errgroup.WithContext(ctx)
-	network, err := r.watch(ctx, log)
+	network, err := r.watch(ctx, log, linkLocal)
 	if err != nil {
 		return err
 	}
@@ -73,8 +74,8 @@ func start(ctx context.Context, r *run) error {
 	return tasks.Wait()
 }
 
-// open makes the UDP socket, the interface and the route.
-func (r *run) open(log *slog.Logger) (tunnel.RelayConfig, error) {
+// open makes the UDP socket, the interface with its link-local address, and the route.
+func (r *run) open(log *slog.Logger, linkLocal netip.Addr) (tunnel.RelayConfig, error) {
 	local := netip.IPv4Unspecified()
 	if r.Bind.IsValid() {
 		local = r.Bind.Addr
@@ -88,7 +89,7 @@ func (r *run) open(log *slog.Logger) (tunnel.RelayConfig, error) {
 		conn.Close()
 		return tunnel.RelayConfig{}, err
 	}
-	if err := netcfg.RelayUp(r.TUN, teredo.MTU, linkLocal()); err != nil {
+	if err := netcfg.RelayUp(r.TUN, teredo.MTU, linkLocal); err != nil {
 		device.Close()
 		conn.Close()
 		return tunnel.RelayConfig{}, err
@@ -101,8 +102,8 @@ func (r *run) open(log *slog.Logger) (tunnel.RelayConfig, error) {
 	return tunnel.RelayConfig{Device: device, Conn: conn, Capacity: capacity, PermitIPv4: r.PermitIPv4}, nil
 }
 
-// linkLocal returns a link-local address with a random interface identifier.
-func linkLocal() netip.Addr {
+// randomLinkLocal returns a link-local address with a random interface identifier.
+func randomLinkLocal() netip.Addr {
 	b := [16]byte{0xfe, 0x80}
 	rand.Read(b[8:])
 	return netip.AddrFrom16(b)

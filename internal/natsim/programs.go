@@ -125,16 +125,31 @@ func (n *Network) Relay(options ...func(*tunnel.RelayConfig)) *Relay {
 	in := n.in
 	r := &Relay{in: in, Host: n.host("relay")}
 	r.Conn = r.Host.Listen(netip.AddrPortFrom(netip.IPv4Unspecified(), 0))
-	var random func([]byte)
 	in.do(func() {
 		name := r.Host.Name()
-		r.Device = in.newDevice(name, func(packet []byte) { in.send(r.native, nativePacket(packet)) })
 		r.native = in.newPort(name, defaultDelay, func(p Packet) {
 			in.trace.add(name, Received, "", p)
 			r.Device.push(p.Payload)
 		})
 		r.native.teredo = r.native
 		in.native.attach(r.native)
+	})
+	r.run(options)
+	return r
+}
+
+// Restart has another process take the place of one that was stopped, with the same address and port.
+func (r *Relay) Restart(options ...func(*tunnel.RelayConfig)) {
+	r.Conn = r.Host.Listen(r.Conn.LocalAddr())
+	r.run(options)
+}
+
+// run runs the program.
+func (r *Relay) run(options []func(*tunnel.RelayConfig)) {
+	in, name := r.in, r.Host.Name()
+	var random func([]byte)
+	in.do(func() {
+		r.Device = in.newDevice(name, func(packet []byte) { in.send(r.native, nativePacket(packet)) })
 		random = in.random()
 	})
 	cfg := tunnel.RelayConfig{
@@ -145,8 +160,7 @@ func (n *Network) Relay(options ...func(*tunnel.RelayConfig)) *Relay {
 		o(&cfg)
 	}
 	r.Tunnel = tunnel.NewRelay(cfg)
-	r.program = in.start(r.Host.Name(), r.Tunnel.Run)
-	return r
+	r.program = in.start(name, r.Tunnel.Run)
 }
 
 // Status asks the relay for its status.

@@ -20,6 +20,7 @@ type Change struct {
 	Addresses bool // an interface has got or lost an IPv4 or IPv6 address, or its lifetime or state has changed
 	Routes    bool // IPv4 or IPv6 routes or routing rules
 	Resumed   bool // the clock has jumped: the host has slept, or the clock was set
+	Own       bool // something of the above kinds, at our own interface
 }
 
 // with is what two changes amount to.
@@ -29,5 +30,6 @@ func (c Change) with(d Change) Change {
 		Addresses: c.Addresses || d.Addresses,
 		Routes:    c.Routes || d.Routes,
 		Resumed:   c.Resumed || d.Resumed,
+		Own:       c.Own || d.Own,
 	}
 }

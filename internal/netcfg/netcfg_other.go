@@ -29,6 +29,16 @@ func SetAddress(ifname string, addr netip.Addr) error { return unsupported() }
 // ClearAddress is not supported on this system.
 func ClearAddress(ifname string, addr netip.Addr) error { return unsupported() }
 
+// RestoreClient is not supported on this system.
+func RestoreClient(ifname string, addr netip.Addr) (lost []string, err error) {
+	return nil, unsupported()
+}
+
+// RestoreRelay is not supported on this system.
+func RestoreRelay(ifname string, linkLocal netip.Addr) (lost []string, err error) {
+	return nil, unsupported()
+}
+
 // Forwarding is not supported on this system.
 func Forwarding() (bool, error) { return false, unsupported() }
 
@@ -57,4 +67,4 @@ func OwnIPv6() ([]netip.Addr, error) { return nil, unsupported() }
 func NativeIPv6(except string) (via string, ok bool, err error) { return "", false, unsupported() }
 
 // Watch is not supported on this system.
-func Watch(ctx context.Context, except string) (<-chan Change, error) { return nil, unsupported() }
+func Watch(ctx context.Context, own string) (<-chan Change, error) { return nil, unsupported() }

@@ -3,6 +3,7 @@ package netcfg
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -51,16 +52,12 @@ func replaceRoute(link netlink.Link, r tunnelRoute, source netip.Addr) error {
 // removeRoute deletes a route that replaceRoute made, unless it has another source by now. A route without any is the one
 // meant, too: the kernel takes the source from a route when the address is deleted.
 func removeRoute(link netlink.Link, r tunnelRoute, source netip.Addr) error {
-	filter := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(r.prefix)}
-	routes, err := dump(func() ([]netlink.Route, error) {
-		return netlink.RouteListFiltered(netlink.FAMILY_V6, filter, netlink.RT_FILTER_OIF|netlink.RT_FILTER_DST)
-	})
+	routes, err := routesOf(link, r)
 	if err != nil {
-		return fmt.Errorf("list routes of interface %s: %w", link.Attrs().Name, err)
+		return err
 	}
 	for _, route := range routes {
-		src, hasSource := netip.AddrFromSlice(route.Src)
-		if route.Priority != r.metric || hasSource && src != source {
+		if src, hasSource := netip.AddrFromSlice(route.Src); hasSource && src != source {
 			continue
 		}
 		if err := netlink.RouteDel(&route); err != nil && !isGone(err) {
@@ -68,6 +65,18 @@ func removeRoute(link netlink.Link, r tunnelRoute, source netip.Addr) error {
 		}
 	}
 	return nil
+}
+
+// routesOf lists the routes of the interface to the prefix, with the metric.
+func routesOf(link netlink.Link, r tunnelRoute) ([]netlink.Route, error) {
+	filter := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(r.prefix)}
+	routes, err := dump(func() ([]netlink.Route, error) {
+		return netlink.RouteListFiltered(netlink.FAMILY_V6, filter, netlink.RT_FILTER_OIF|netlink.RT_FILTER_DST)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list routes of interface %s: %w", link.Attrs().Name, err)
+	}
+	return slices.DeleteFunc(routes, func(route netlink.Route) bool { return route.Priority != r.metric }), nil
 }
 
 // refuseRival returns ErrRouteTaken when an interface other than link has a route to 2001::/32 of the given kind.

@@ -16,15 +16,15 @@ const debounce = 200 * time.Millisecond
 
 // Watch tells of changes of the host's links, addresses and routes, and of jumps of its clock, from now until ctx ends,
 // which closes the channel. Those that come together are told together, and those that wait for a slow receiver too.
-// What happens at the interface except, which is our own, is left out; with "" nothing is.
-func Watch(ctx context.Context, except string) (<-chan Change, error) {
-	own := 0 // no interface has this index
-	if except != "" {
-		link, err := findLink(except)
+// What happens at the interface own is told as such, whoever does it, and as nothing else; with "" no interface is our own.
+func Watch(ctx context.Context, own string) (<-chan Change, error) {
+	index := 0 // no interface has this one
+	if own != "" {
+		link, err := findLink(own)
 		if err != nil {
 			return nil, err
 		}
-		own = link.Attrs().Index
+		index = link.Attrs().Index
 	}
 	socket, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_LINK,
 		unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV4_RULE,
@@ -42,7 +42,7 @@ func Watch(ctx context.Context, except string) (<-chan Change, error) {
 		clock.Close()
 	})
 	events, changes := make(chan Change), make(chan Change)
-	go watchNetwork(ctx, socket.Receive, own, events)
+	go watchNetwork(ctx, socket.Receive, index, events)
 	go watchClock(ctx, clock, events)
 	go debounced(ctx, events, changes)
 	return changes, nil
@@ -59,7 +59,7 @@ func watchNetwork(ctx context.Context, receive func() ([]syscall.NetlinkMessage,
 		}
 		var c Change
 		if err != nil {
-			c = Change{Links: true, Addresses: true, Routes: true}
+			c = Change{Links: true, Addresses: true, Routes: true, Own: own != 0}
 		}
 		for _, m := range messages {
 			c = c.with(changeIn(m, own))
@@ -80,7 +80,7 @@ func watchNetwork(ctx context.Context, receive func() ([]syscall.NetlinkMessage,
 	}
 }
 
-// changeIn says what a message is about: nothing, if it is about the interface own.
+// changeIn says what a message is about. own is the index of our own interface.
 func changeIn(m syscall.NetlinkMessage, own int) Change {
 	var c Change
 	var at []byte // index of the interface
@@ -98,7 +98,7 @@ func changeIn(m syscall.NetlinkMessage, own int) Change {
 		c.Routes = true
 	}
 	if len(at) >= 4 && binary.NativeEndian.Uint32(at) == uint32(own) {
-		return Change{}
+		return Change{Own: true}
 	}
 	return c
 }

@@ -1,0 +1,78 @@
+package tunnel_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/teredo-suite/teredo/internal/natsim"
+)
+
+// pinging has one end ping the other, five times a second for the time given, and returns when each ping was answered, or
+// -1 if it was not.
+func (w *world) pinging(from, to *natsim.Stack, long time.Duration) (answered []time.Duration) {
+	w.t.Helper()
+	const gap = 200 * time.Millisecond
+	n := int(long / gap)
+	for i := range n {
+		from.Ping(to.Addr(), fmt.Sprint(i))
+		time.Sleep(gap)
+		answered = append(answered, -1)
+	}
+	time.Sleep(gap)
+	for _, d := range from.Received() {
+		var i int
+		if _, err := fmt.Sscan(d.Data(), &i); err == nil && d.Kind() == "echo reply" && i < n {
+			answered[i] = d.At
+		}
+	}
+	return answered
+}
+
+// A relay that comes back knows no client. The first packet from either side finds the way: the relay's bubble goes to the client
+// through its server (2), and the answer comes directly (3). Not a packet is lost after the relay's return (R-RX-03).
+func TestRelayRestart(t *testing.T) {
+	eachPlace(t, func(t *testing.T, w *world, at *natsim.Network) {
+		c, host := w.qualified(at), w.Native()
+		for _, ends := range [][2]*natsim.Stack{{c.Stack, host.Stack}, {host.Stack, c.Stack}} {
+			w.pinging(ends[0], ends[1], 2*time.Second)
+			w.relay.Stop()
+			w.pinging(ends[0], ends[1], 3*time.Second)
+			w.relay.Restart()
+			start := w.Now()
+			answered := w.pinging(ends[0], ends[1], 3*time.Second)
+			if answered[0] != start+2*viaRelay+3*hop {
+				t.Errorf("from %v: the first ping after the return was answered after %v", ends[0].Addr(), answered[0]-start)
+			}
+			for i, at := range answered {
+				if at < 0 {
+					t.Errorf("from %v: ping %d after the return is lost", ends[0].Addr(), i)
+				}
+			}
+		}
+	})
+}
+
+// A relay that does not come back, or does not know what to do with a stranger's packets as others' relays, is noticed after 5 s:
+// then the client tests the host, and its answer tells the way.
+func TestRelayGone(t *testing.T) {
+	eachPlace(t, func(t *testing.T, w *world, at *natsim.Network) {
+		c, host := w.qualified(at), w.Native()
+		w.pinging(c.Stack, host.Stack, 2*time.Second)
+		other := w.Relay()
+		host.Via(other)
+		w.relay.Stop()
+		start := w.Now()
+		answered := w.pinging(c.Stack, host.Stack, 10*time.Second)
+		lost := 0
+		for _, at := range answered {
+			if at < 0 {
+				lost++
+			}
+		}
+		// The test leaves beside the ping after 5 s, and is answered within 7 hops, which is less than a ping later.
+		if lost != 26 || answered[26]-start != 5200*time.Millisecond+2*viaRelay {
+			t.Errorf("%d pings are lost, and the one after 5.2 s is answered after %v", lost, answered[26]-start)
+		}
+	})
+}
