@@ -111,18 +111,23 @@ type peerStatus struct {
 func (w *world) wantPath(host string, to netip.Addr, path, endpoint string) {
 	w.t.Helper()
 	if err := lab.Until(startTimeout, fmt.Sprintf("the path of %s to %v to be %s, to %s", host, to, path, endpoint), func() error {
-		var peers []peerStatus
-		out := w.query(host, "client", "peers")
-		if err := json.Unmarshal([]byte(out), &peers); err != nil {
-			return fmt.Errorf("peers: %s", out)
-		}
-		for _, p := range peers {
-			if p.Address == to.String() && p.State == "trusted" && p.Path == path && strings.HasPrefix(p.Endpoint, endpoint+":") {
-				return nil
-			}
-		}
-		return fmt.Errorf("peers: %s", out)
+		return w.hasPath(host, to, path, endpoint)
 	}); err != nil {
 		w.t.Error(err)
 	}
+}
+
+// hasPath returns nil when the path is as wantPath wants it.
+func (w *world) hasPath(host string, to netip.Addr, path, endpoint string) error {
+	var peers []peerStatus
+	out := w.query(host, "client", "peers")
+	if err := json.Unmarshal([]byte(out), &peers); err != nil {
+		return fmt.Errorf("peers: %s", out)
+	}
+	for _, p := range peers {
+		if p.Address == to.String() && p.State == "trusted" && p.Path == path && strings.HasPrefix(p.Endpoint, endpoint+":") {
+			return nil
+		}
+	}
+	return fmt.Errorf("peers: %s", out)
 }

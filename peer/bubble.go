@@ -140,12 +140,16 @@ func (c *Client) indirectBubble(now Stamp, src key, trailing []byte, out *Output
 }
 
 // mayTry reports whether a bubble may go to an address that a peer says it has. Private ones are what hairpinning is for
-// (X-HP-07); our own, broadcast and the like are not (X-HP-09). Those that are not unicast have had the bubble dropped.
+// (X-HP-07), but not for a client whose own address is global: it shares no NAT with anybody, so such a bubble could only leak
+// or annoy (X-HP-04). Our own, broadcast and the like are not either (X-HP-09). Those that are not unicast have had the bubble
+// dropped.
 func (c *Client) mayTry(a netip.AddrPort) bool {
-	ip := a.Addr()
-	private := teredo.Filter{Permit: []netip.Prefix{netip.PrefixFrom(ip, 32)}, Broadcasts: c.cfg.Filter.Broadcasts}
-	return ip != c.nat.Local.Addr() && a != c.mapped && a != c.nat.External && private.Global(ip) &&
-		a.Port() != teredo.Port
+	ip, local := a.Addr(), c.nat.Local.Addr()
+	filter := c.cfg.Filter
+	if !filter.Global(local) {
+		filter.Permit = []netip.Prefix{netip.PrefixFrom(ip, 32)}
+	}
+	return ip != local && a != c.mapped && a != c.nat.External && filter.Global(ip) && a.Port() != teredo.Port
 }
 
 // directBubble handles a bubble of a Teredo peer that came directly (RFC 4380 §5.2.3, RFC 6081 §5.2.4.4, §5.3.4.1, §5.4.4.5,

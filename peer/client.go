@@ -317,24 +317,45 @@ func (c *Client) holdForTest(now Stamp, src key, from netip.AddrPort, packet []b
 	return drop.None
 }
 
-// fromServer handles what came from server:3544: bubbles, and ICMPv6 of native hosts.
+// fromServer handles what came from server:3544: bubbles, ICMPv6 of native hosts that the server has passed on, and packets
+// of those that it relays.
 func (c *Client) fromServer(now Stamp, src key, pkt *teredo.Packet, out *Output) drop.Reason {
 	bubble := teredo.IsBubble(pkt.IPv6)
 	switch {
 	case bubble && src.isTeredo():
 		return c.indirectBubble(now, src, pkt.Trailers, out)
+	case !bubble && src.native() && !pkt.Origin.IsValid():
+		return c.fromServersRelay(now, src, pkt.IPv6, out)
 	case !pkt.Origin.IsValid() || !c.cfg.Filter.Global(pkt.Origin.Addr()) || pkt.Origin.Port() == 0:
 		return drop.NotGlobal
 	case pkt.Origin == c.mapped:
 		return drop.Loop
 	case bubble:
-		// C-RX-05: a relay, or a Miredo client, wants to hear from us directly; the source authenticates the answer.
+		// C-RX-05: a relay, which may be the server itself, or a Miredo client wants to hear from us directly; the source
+		// authenticates the answer.
 		out.UDP.Send(pkt.Origin, teredo.AppendBubble(out.UDP.Next(), c.own, src.addr(), BubbleHopLimit))
 		return drop.None
 	case src.native() && teredo.NextHeader(pkt.IPv6) == nextHeaderICMPv6:
 		return c.holdForTest(now, src, pkt.Origin, pkt.IPv6, out) // C-RX-04
 	}
 	return drop.NotAllowed
+}
+
+// fromServersRelay handles what a server that is a relay, too, sends from its own port 3544 (RFC 4380 §5.4.3, A-43). A
+// connectivity test proves such a path like any other. Until then nothing is taken, nor held: everybody can read the server's
+// endpoint in our address, and no NAT keeps it out. A packet without the path causes one test at most, which lets the next
+// ones in.
+func (c *Client) fromServersRelay(now Stamp, src key, packet []byte, out *Output) drop.Reason {
+	p := c.table.lookup(src)
+	if p != nil && (p.isAt(c.server, 0) || c.passesTest(p, c.server, 0, packet)) {
+		return c.direct(now, src, c.server, 0, packet, out)
+	}
+	if !c.table.isTestReply(packet) {
+		if p = c.add(src, now); !p.search().waiting() {
+			c.try(p, now, out)
+		}
+	}
+	return drop.UnknownPeer
 }
 
 // demandsDrop reports whether a trailer of an unknown type says that the packet must be discarded (X-TRL-02).

@@ -195,7 +195,6 @@ func TestClientICMPv6ThroughServer(t *testing.T) {
 		payload []byte
 		want    string
 	}{
-		"without an origin":        {echo, "drop 1 not-global"},
 		"origin private":           {via(netip.MustParseAddrPort("10.1.1.1:1"), echo), "drop 1 not-global"},
 		"origin multicast":         {via(netip.MustParseAddrPort("224.0.0.1:1"), echo), "drop 1 not-global"},
 		"origin port 0":            {via(netip.MustParseAddrPort("198.51.100.7:0"), echo), "drop 1 not-global"},
@@ -267,8 +266,8 @@ func TestClientAnswersNobodyNonGlobal(t *testing.T) {
 	}
 }
 
-// C-RX-11, C-RX-17, C-DCT-05: only the Echo Reply of the tested address with nonce and identifier, from anywhere but the
-// server, passes the test. It is not delivered.
+// C-RX-11, C-RX-17, C-DCT-05: only the Echo Reply of the tested address with nonce and identifier, and not one that the
+// server has passed on, passes the test. It is not delivered.
 func TestClientEchoReply(t *testing.T) {
 	r, _ := clientRig(t)
 	r.want(r.send(data(own, host, 1)), "test own>host to server")
@@ -297,7 +296,6 @@ func TestClientEchoReply(t *testing.T) {
 		{"checksum wrong", relay1, broken, []string{"drop 1 unknown-peer"}},
 		{"another source", relay1, reply(native(5), echo.ID, echo.Data), []string{"drop 1 unknown-peer"}},
 		{"from a private address", netip.MustParseAddrPort("10.0.0.1:3545"), good, []string{"drop 1 not-global"}},
-		{"from the server", server, good, []string{"drop 1 not-global"}},
 		{"through the server", server, via(relay1, good), nil}, // held
 		{"good", relay1, good, []string{"data 1 own>host to relay1", "deliver echo 129 host>own", "deliver echo 129 host>own", "deliver echo 129 host>own"}},
 		{"repeated", relay1, good, nil},
@@ -306,6 +304,81 @@ func TestClientEchoReply(t *testing.T) {
 		if diff := cmp.Diff(c.want, r.receive(c.from, c.payload)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.name, diff)
 		}
+	}
+}
+
+// C-DCT-05, A-43, A-51: a server that is a relay, too, relays from server:3544. The bubble before it names the server itself
+// as its origin. The test proves such a path like any other, and keeps it.
+func TestClientServerRelays(t *testing.T) {
+	r, _ := clientRig(t)
+	r.want(r.send(data(own, host, 1)), "test own>host to server")
+	r.want(r.receive(server, via(server, bubble(teredo.ServerLinkLocal(server.Addr()), own))), "bubble own>server to server")
+	r.want(r.receive(server, data(host, own, 2)), "drop 1 unknown-peer")
+	r.want(r.receive(server, r.reply()), "data 1 own>host to server")
+	r.want(r.receive(server, data(host, own, 3)), "deliver data 3 host>own")
+	r.want(r.send(data(own, host, 4)), "data 4 own>host to server")
+	for range 3 {
+		r.wait(25 * time.Second)
+		r.want(r.send(data(own, host, 5)), "data 5 own>host to server", "test own>host to server")
+		r.want(r.receive(server, r.reply()))
+	}
+	r.wait(40 * time.Second)
+	r.want(r.receive(server, data(host, own, 6)), "deliver data 6 host>own")
+	r.want(r.send(data(own, host, 7)), "data 7 own>host to server")
+
+	// C-DCT-06: another relay takes over when it passes a test, and then the server's packets wait for theirs.
+	r.want(r.receive(relay1, data(host, own, 8)), "test own>host to server")
+	r.want(r.receive(relay1, r.reply()), "deliver data 8 host>own")
+	r.want(r.receive(server, data(host, own, 9)), "test own>host to server", "drop 1 unknown-peer")
+	r.want(r.send(data(own, host, 10)), "data 10 own>host to relay1")
+	r.want(r.receive(server, r.reply()))
+	r.want(r.receive(server, data(host, own, 11)), "deliver data 11 host>own")
+}
+
+// the first packet of a native host that the server relays is dropped, and tested; the next ones get in. One test, and
+// no more of them, as the packet may be forged.
+func TestClientServerRelaysFirst(t *testing.T) {
+	r, _ := clientRig(t)
+	r.want(r.receive(server, data(host, own, 1)), "test own>host to server", "drop 1 unknown-peer")
+	r.want(r.receive(server, data(host, own, 2)), "drop 1 unknown-peer")
+	r.want(r.receive(server, r.reply()))
+	r.want(r.receive(server, data(host, own, 3)), "deliver data 3 host>own")
+
+	r, _ = clientRig(t)
+	r.want(r.receive(server, data(host, own, 1)), "test own>host to server", "drop 1 unknown-peer")
+	late := r.reply()
+	r.want(r.wait(time.Minute))
+	r.want(r.receive(server, late), "drop 1 unknown-peer")
+	r.want(r.wait(time.Minute))
+}
+
+// nothing is believed that comes from server:3544 without an origin indication, but what has a path there.
+func TestClientServerForged(t *testing.T) {
+	unproven := []string{"test own>" + native(5).String() + " to server", "drop 1 unknown-peer"}
+	for name, c := range map[string]struct {
+		payload []byte
+		want    []string
+	}{
+		"data of another host":    {data(native(5), own, 1), unproven},
+		"error of another host":   {teredo.AppendUnreachable(nil, native(5), 0, data(own, host, 1)), unproven},
+		"echo of another host":    {teredo.AppendEchoRequest(nil, native(5), own, 1, 1, nil), unproven},
+		"with an origin":          {via(relay1, data(host, own, 1)), []string{"drop 1 not-allowed"}},
+		"bubble of the host":      {bubble(host, own), []string{"drop 1 not-global"}},
+		"bubble of another host":  {bubble(native(5), own), []string{"drop 1 not-global"}},
+		"bubble of a link-local":  {bubble(relayLL, own), []string{"drop 1 not-global"}},
+		"data of a client":        {data(other, own, 1), []string{"drop 1 not-global"}},
+		"data of ourselves":       {data(own, own, 1), []string{"drop 1 not-global"}},
+		"echo of a link-local":    {teredo.AppendEchoRequest(nil, relayLL, own, 1, 1, nil), []string{"drop 1 not-global"}},
+		"echo of the unspecified": {teredo.AppendEchoRequest(nil, netip.IPv6Unspecified(), own, 1, 1, nil), []string{"drop 1 not-global"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, _ := clientRig(t)
+			r.send(data(own, host, 1))
+			r.receive(server, r.reply())
+			r.want(r.receive(server, c.payload), c.want...)
+			r.want(r.wait(20 * time.Second))
+			r.want(r.send(data(own, host, 2)), "data 2 own>host to server", "test own>host to server")
+		})
 	}
 }
 

@@ -50,6 +50,27 @@ func TestAlternatesReceived(t *testing.T) {
 	r.want(r.send(data(own, other, 1)), "data 1 own>other to 10.0.0.7:4000")
 }
 
+// X-HP-04: a client whose own address is global shares no NAT with anybody, and sends nothing to private addresses. Without a
+// known address of its own, or behind a NAT, it does.
+func TestAlternatesOfGlobalClient(t *testing.T) {
+	const n = ", nonce aaaaaaaa"
+	public := netip.MustParseAddrPort("198.51.100.50:4000")
+	for name, c := range map[string]struct {
+		local netip.AddrPort
+		want  []string
+	}{
+		"X-HP-04: global":    {ownMapped, []string{toPeer("bubble", public.String()) + n}},
+		"X-HP-04: private":   {ownLocal, []string{toPeer("bubble", nearAt.String()) + n, toPeer("bubble", "192.168.1.1:4096") + n, toPeer("bubble", public.String()) + n}},
+		"X-HP-04: not known": {netip.AddrPort{}, []string{toPeer("bubble", nearAt.String()) + n, toPeer("bubble", "192.168.1.1:4096") + n, toPeer("bubble", public.String()) + n}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, _, _ := extendedRig(t, hairpinned, peer.NAT{Local: c.local})
+			got := r.receive(server, indirect(nonce(peerNonce), alternates(nearAt, netip.MustParseAddrPort("192.168.1.1:4096"), public)))
+			r.want(got[1:len(got)-1], c.want...) // between the bubble to the mapping and the indirect one
+		})
+	}
+}
+
 // X-HP-06, X-HP-07, W-TRL-07: a list that breaks a rule has the whole bubble dropped, without a trace.
 func TestAlternatesMalformed(t *testing.T) {
 	entry := func(b ...byte) []byte { return append([]byte{3, byte(2 + len(b)), 0, 0}, b...) }

@@ -212,7 +212,9 @@ func (in *internet) forge(victim *node, clients []*node) (from netip.AddrPort, p
 	switch in.random.IntN(4) {
 	case 0:
 		from = netip.AddrPortFrom(teredo.ServerOf(clients[in.random.IntN(len(clients))].own), teredo.Port)
-		payload = via(in.anyEndpoint(), payload)
+		if in.random.IntN(2) == 0 {
+			payload = via(in.anyEndpoint(), payload)
+		}
 	case 1:
 		if m := teredo.Mapped(src); m.IsValid() {
 			from = m

@@ -34,8 +34,7 @@ var (
 
 // Rules of the prefix in a Teredo router advertisement (RFC 4380 §5.2.1).
 var (
-	ErrPrefixCount    = errors.New("router advertisement does not have exactly one prefix")
-	ErrPrefixLength   = errors.New("advertised prefix length is not 64")
-	ErrPrefixRange    = errors.New("advertised prefix is not in 2001::/32")
-	ErrPrefixHostBits = errors.New("advertised prefix has bits set beyond its length")
+	ErrPrefixCount  = errors.New("router advertisement does not have exactly one prefix")
+	ErrPrefixLength = errors.New("advertised prefix length is not 64")
+	ErrPrefixRange  = errors.New("advertised prefix is not in 2001::/32")
 )

@@ -101,8 +101,8 @@ func (t *AdvertisementTemplate) Append(b []byte, dst netip.Addr) []byte {
 }
 
 // ParseRouterAdvertisement reads a router advertisement that is valid by RFC 4861 §6.1.2 and has exactly one
-// prefix, a /64 of the Teredo service prefix (RFC 4380 §5.2.1). Flags, lifetimes and other options are ignored
-// (W-RA-03). That it answers a solicitation of ours is the caller's to check: Destination, and the server in Prefix.
+// prefix, a /64 of the Teredo service prefix (RFC 4380 §5.2.1). Flags, lifetimes, other options and the bits after the
+// prefix, which many servers set, are ignored (RFC 4861 §4.6.2, W-RA-03). That it answers a solicitation of ours is the caller's to check: Destination, and the server in Prefix.
 // The error names the broken rule: those of CheckIPv6, of ICMPv6 messages and of prefixes.
 func ParseRouterAdvertisement(ipv6 []byte) (RouterAdvertisement, error) {
 	if err := checkRouterMessage(ipv6, ICMPv6RouterAdvertisement, advertisementLen); err != nil {
@@ -147,16 +147,13 @@ func (ra *RouterAdvertisement) takePrefix(option []byte) error {
 		return ErrOptionLength
 	}
 	addr := netip.AddrFrom16([16]byte(option[16:32]))
-	prefix := netip.PrefixFrom(addr, prefixBits)
 	switch {
 	case option[2] != prefixBits:
 		return ErrPrefixLength
 	case !IsTeredo(addr): // RFC 4380 §6 sketched a tunnel mode with other prefixes, which nobody specified (C-QUAL-17)
 		return ErrPrefixRange
-	case prefix.Masked() != prefix:
-		return ErrPrefixHostBits
 	}
-	ra.Prefix = prefix
+	ra.Prefix = netip.PrefixFrom(addr, prefixBits).Masked()
 	return nil
 }
 

@@ -148,6 +148,9 @@ func TestParseAdvertisement(t *testing.T) {
 		{"MTU first", packet(header, mtu, prefix), 1400, nil},
 		{"unknown options", packet(header, "fd 01 000000000000", prefix, "fe 02 0000 0000 0000 0000 0000 0000 0000", mtu), 1400, nil},
 		{"route information", packet(header, prefix, "18 01 00 00 ffffffff"), 0, nil},
+		{"bit 64 set", packet(header, "03 04 40 c0 00000001 00000000 00000000 2001 0000 cb00 7178 8000 0000 0000 0000"), 0, nil},
+		{"bit 127 set", packet(header, "03 04 40 c0 00000001 00000000 00000000 2001 0000 cb00 7178 0000 0000 0000 0001"), 0, nil},
+		{"bits after the prefix, as Microsoft's servers have them", packet("86 00 0000 00 00 0000 00003a98 000007d0", "03 04 40 40 ffffffff ffffffff 00000000 2001 0000 cb00 7178 ff00 0000 0020 0100"), 0, nil},
 
 		{"no prefix", packet(header, mtu), 0, teredo.ErrPrefixCount},
 		{"no options", packet(header), 0, teredo.ErrPrefixCount},
@@ -156,8 +159,6 @@ func TestParseAdvertisement(t *testing.T) {
 		{"prefix length 32", packet(header, "03 04 20 c0 00000001 00000000 00000000 2001 0000 0000 0000 0000 0000 0000 0000"), 0, teredo.ErrPrefixLength},
 		{"prefix length 255", packet(header, "03 04 ff c0 00000001 00000000 00000000 2001 0000 cb00 7178 0000 0000 0000 0000"), 0, teredo.ErrPrefixLength},
 		{"native prefix", packet(header, "03 04 40 c0 00000001 00000000 00000000 2001 0db8 cb00 7178 0000 0000 0000 0000"), 0, teredo.ErrPrefixRange},
-		{"bit 64 set", packet(header, "03 04 40 c0 00000001 00000000 00000000 2001 0000 cb00 7178 8000 0000 0000 0000"), 0, teredo.ErrPrefixHostBits},
-		{"bit 127 set", packet(header, "03 04 40 c0 00000001 00000000 00000000 2001 0000 cb00 7178 0000 0000 0000 0001"), 0, teredo.ErrPrefixHostBits},
 		{"prefix option of 8 bytes", packet(header, "03 01 40 c0 00000001"), 0, teredo.ErrOptionLength},
 		{"prefix option of 40 bytes", packet(header, "03 05 40 c0 00000001 00000000 00000000 2001 0000 cb00 7178 0000 0000 0000 0000 0000 0000 0000 0000"), 0, teredo.ErrOptionLength},
 		{"MTU option of 16 bytes", packet(header, prefix, "05 02 0000 00000578 00000000 00000000"), 0, teredo.ErrOptionLength},

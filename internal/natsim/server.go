@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/teredo-suite/teredo/internal/drop"
+	"github.com/teredo-suite/teredo/internal/wild"
 	"github.com/teredo-suite/teredo/server"
 	"github.com/teredo-suite/teredo/teredo"
 	"github.com/teredo-suite/teredo/tunnel"
@@ -18,6 +19,7 @@ type Server struct {
 	port      *port
 	native    *port
 	handler   *server.Handler
+	wild      *wild.Server // in place of the handler, if it is not nil
 	drops     drop.Counters
 	down      bool
 	noNative  bool
@@ -36,6 +38,13 @@ func OneAddress(s *Server) {
 
 // NoNative leaves a server without native IPv6.
 func NoNative(s *Server) { s.noNative = true }
+
+// Wild has a server answer as those of Microsoft do.
+func Wild(s *Server) { s.wild = &wild.Server{Address: s.Primary} }
+
+// WildRelay has a server answer as that of trex.fi does, which is a relay, too, on its port 3544. Its native internet is one of
+// its own, in which every address answers.
+func WildRelay(s *Server) { s.wild = &wild.Server{Address: s.Primary, Relay: true} }
 
 // Server adds a server. Its secondary address is the one after the primary, unless options say otherwise.
 func (in *Internet) Server(options ...ServerOption) (s *Server) {
@@ -89,6 +98,12 @@ func (s *Server) receive(p Packet) {
 	}
 	s.in.trace.add(s.port.name, Received, "", p)
 	local := slices.Index(s.port.addrs, p.Dst.Addr())
+	if s.wild != nil {
+		var out teredo.Outbox
+		s.wild.Handle(uint8(local), p.Src, p.Payload, &out)
+		s.send(&out)
+		return
+	}
 	v := s.handler.Handle(local, p.Src, p.Payload, make([]byte, 0, server.MaxOutput))
 	switch {
 	case v.Action == server.Send:
@@ -100,5 +115,24 @@ func (s *Server) receive(p Packet) {
 		s.drops.Count(drop.NoRoute)
 	default:
 		s.drops.Count(v.Reason)
+	}
+}
+
+// Relay has a WildRelay carry a packet of a native host to a client.
+func (s *Server) Relay(packet []byte) {
+	s.in.do(func() {
+		var out teredo.Outbox
+		s.wild.Send(packet, &out)
+		s.send(&out)
+	})
+}
+
+// send sends what a server in the wild answers.
+func (s *Server) send(out *teredo.Outbox) {
+	for _, d := range out.Datagrams() {
+		if int(d.Via) < len(s.port.addrs) {
+			src := netip.AddrPortFrom(s.port.addrs[d.Via], teredo.Port)
+			s.in.send(s.port, Packet{Src: src, Dst: d.Remote, TTL: defaultTTL, Payload: d.Payload})
+		}
 	}
 }

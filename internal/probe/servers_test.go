@@ -219,3 +219,19 @@ func TestNoPort(t *testing.T) {
 		}
 	})
 }
+
+// W-RA-03: servers whose advertisements have bits after the prefix work.
+func TestWildServers(t *testing.T) {
+	natsim.Test(t, 1, func(t *testing.T, in *natsim.Internet) {
+		h := in.NAT(natsim.PortRestricted()).Host()
+		r := probeFrom(t, in, h, []probe.Server{named("wild", in.Server(natsim.Wild)), named("relay", in.Server(natsim.WildRelay))})
+		for _, s := range r.Servers {
+			if !s.Works || !s.Works2 {
+				t.Errorf("%+v", s)
+			}
+		}
+		if r.NAT.Kind != probe.PortRestricted || r.NAT.Filtering != probe.AddressOrPortDependent {
+			t.Errorf("kind %q, filtering %q", r.NAT.Kind, r.NAT.Filtering)
+		}
+	})
+}
