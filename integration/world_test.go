@@ -16,8 +16,9 @@ import (
 const (
 	tun = "teredo" // the TUN interface of every program
 
-	pingTimeout  = 5 * time.Second
-	startTimeout = 30 * time.Second
+	// Both are far longer than needed, as two cores may have much else to do.
+	pingTimeout  = 30 * time.Second
+	startTimeout = time.Minute
 )
 
 // world is a lab in a test. A test that fails prints what there is to know about it.

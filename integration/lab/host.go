@@ -86,7 +86,7 @@ func written(f *os.File) (string, error) {
 // Ping sends one ICMPv6 echo request and waits for its reply.
 func (h *Host) Ping(addr netip.Addr, timeout time.Duration) error {
 	seconds := fmt.Sprint(timeout.Seconds())
-	_, err := h.Run(timeout+5*time.Second, "ping", "-6", "-n", "-c", "1", "-W", seconds, addr.String())
+	_, err := h.Run(timeout+time.Minute, "ping", "-6", "-n", "-c", "1", "-W", seconds, addr.String())
 	return err
 }
 
