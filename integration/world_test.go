@@ -145,3 +145,13 @@ func (w *world) ping(from string, to netip.Addr) {
 		w.t.Errorf("ping %s -> %v: %v", from, to, err)
 	}
 }
+
+// TestCommandEnds checks that a command of the lab ends when its program does, though another one that this has started still
+// has its output open. Any other process that is being started meanwhile has it open, too, for a moment.
+func TestCommandEnds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, lab.PortRestricted)
+	if out, err := w.Host("client1").Run(startTimeout, "sh", "-c", "echo done; sleep 3600 &"); err != nil || out != "done\n" {
+		t.Errorf("output %q, %v", out, err)
+	}
+}
