@@ -11,7 +11,7 @@ import (
 	"github.com/teredo-suite/teredo/integration/lab"
 )
 
-const exitTimeout = 20 * time.Second
+const exitTimeout = time.Minute
 
 // roles are the hosts of our programs, in the order of their start.
 var roles = []string{"server", "relay", "client1"}

@@ -68,7 +68,7 @@ func TestHostRelay(t *testing.T) {
 	}
 	relayIP("address", "add", second+"/64", "dev", "uplink")
 	serves(relayHostAddr+"/128", second+"/128")
-	if _, err := w.Host("relay").Run(2*pingTimeout, "ping", "-6", "-n", "-c", "1", "-W", "5", "-I", second, client1.String()); err != nil {
+	if _, err := w.Host("relay").Run(2*pingTimeout, "ping", "-6", "-n", "-c", "1", "-W", fmt.Sprint(pingTimeout.Seconds()), "-I", second, client1.String()); err != nil {
 		t.Errorf("the relay does not carry packets of an address that came later: %v", err)
 	}
 	relayIP("address", "del", second+"/64", "dev", "uplink")
@@ -85,7 +85,7 @@ func TestSunset(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, lab.PortRestricted)
 	before := w.state("relay")
-	sunset := time.Now().Add(15 * time.Second).UTC().Format(time.RFC3339)
+	sunset := time.Now().Add(40 * time.Second).UTC().Format(time.RFC3339)
 	commands := map[string][]string{
 		"server": {"--bind", lab.ServerAddr, "--bind2", lab.ServerAddr2},
 		"relay":  {"--bind", lab.RelayAddr, "--tun", tun},

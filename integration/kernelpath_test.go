@@ -31,9 +31,9 @@ const (
 	kernelTransfer = 4 << 20                      // bytes of one direction
 	kernelPackets  = kernelTransfer / (1280 - 60) // that it takes at least
 
-	stoppedTimeout = time.Second      // for a ping that only the kernel can carry
-	filterTimeout  = 2 * time.Second  // for a ping that a packet filter swallows
-	openTimeout    = 20 * time.Second // for a flow to open at both ends
+	stoppedTimeout = time.Second     // for a ping that only the kernel can carry
+	filterTimeout  = 2 * time.Second // for a ping that a packet filter swallows
+	openTimeout    = 2 * time.Minute // for a flow to open at both ends
 )
 
 // programs are those that carry a flow, by host.

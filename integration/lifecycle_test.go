@@ -11,9 +11,9 @@ import (
 
 const (
 	// qualificationTimeout: three attempts of 4 s (C-QUAL-03), and time to spare.
-	qualificationTimeout = 30 * time.Second
+	qualificationTimeout = time.Minute
 	// lossTimeout: the refresh interval of 30 s (C-MNT-05), then three attempts of 4 s (C-MNT-07), and time to spare.
-	lossTimeout = 60 * time.Second
+	lossTimeout = 2 * time.Minute
 	// retryTimeout is for a client that is offline and tries again now and then.
 	retryTimeout = 150 * time.Second
 )

@@ -13,9 +13,9 @@ import (
 
 const (
 	// contactTimeout is for a first packet and its answer.
-	contactTimeout = 10 * time.Second
+	contactTimeout = 30 * time.Second
 	// failureTimeout: a search for a path ends after four attempts of 2 s, and time to spare.
-	failureTimeout = 12 * time.Second
+	failureTimeout = 40 * time.Second
 )
 
 // TestNATPairs lets clients behind NATs of different kinds find direct paths to each other, or be told that there is none:

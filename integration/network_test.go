@@ -94,7 +94,7 @@ func oneWay(out, in net.PacketConn, n int, pause time.Duration) (lost []string) 
 	buf := make([]byte, 16)
 	for len(arrived) < n {
 		// An error to set the deadline shows as one to read.
-		_ = in.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_ = in.SetReadDeadline(time.Now().Add(pingTimeout))
 		size, _, err := in.ReadFrom(buf)
 		if err != nil {
 			break

@@ -130,7 +130,7 @@ func (w *world) miredo(command, name string, config ...string) []string {
 // stop ends a program, which must end by itself.
 func (w *world) stop(p *lab.Process) {
 	w.t.Helper()
-	if _, err := p.Stop(20 * time.Second); err != nil {
+	if _, err := p.Stop(exitTimeout); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -153,7 +153,7 @@ func (w *world) control(host string) string { return filepath.Join(w.Folder(), h
 
 // query runs the status or peers command of our program on a host.
 func (w *world) query(host, role, what string) string {
-	out, err := w.Host(host).Run(10*time.Second, program(role), what, "--json", "--control", w.control(host))
+	out, err := w.Host(host).Run(startTimeout, program(role), what, "--json", "--control", w.control(host))
 	if err != nil {
 		return err.Error()
 	}

@@ -18,7 +18,7 @@ import (
 )
 
 // patience is how long a datagram over loopback may take before the test gives up.
-const patience = 5 * time.Second
+const patience = time.Minute
 
 // loopback is a server on real sockets of 127.0.0.1 and 127.0.0.2. The kernel chooses the ports.
 type loopback struct {

@@ -51,15 +51,16 @@ func (b *bench) path(who implementation) (err error) {
 type trip struct {
 	*bench
 	*scene
-	client, relay *lab.Process
-	address       netip.Addr // of client1
-	peer          netip.Addr // client2
-	peers         []netip.Addr
+	client, relay, server *lab.Process
+
+	address netip.Addr // of client1
+	peer    netip.Addr // client2
+	peers   []netip.Addr
 }
 
 // connect starts server, relay and client1, and finds the path to the native host.
 func (t *trip) connect() (err error) {
-	if _, err = t.startServer(); err != nil {
+	if t.server, err = t.startServer(); err != nil {
 		return err
 	}
 	if t.relay, err = t.startRelay(); err != nil {

@@ -11,15 +11,16 @@ import (
 
 // plan says how thoroughly to measure.
 type plan struct {
-	rounds   int           // turns of each implementation
-	transfer time.Duration // of one TCP measurement
-	trial    time.Duration // of one packet rate
-	step     float64       // the search for a packet rate ends when its bounds are closer than this factor
-	pings    int           // in each round, along each way
-	sizes    []int         // of the UDP payloads of packet rates
-	flood    time.Duration // of router solicitations
-	crowd    int           // most peers of the relay
-	attempts int           // measurements of each throughput of a relay with many peers
+	rounds   int             // turns of each implementation
+	transfer time.Duration   // of one TCP measurement
+	trial    time.Duration   // of one packet rate
+	step     float64         // the search for a packet rate ends when its bounds are closer than this factor
+	pings    int             // in each round, along each way
+	sizes    []int           // of the UDP payloads of packet rates
+	flood    time.Duration   // of router solicitations
+	outages  []time.Duration // of the server
+	crowd    int             // most peers of the relay
+	attempts int             // measurements of each throughput of a relay with many peers
 }
 
 // largest is the UDP payload that fills the MTU of 1280 bytes.
@@ -28,11 +29,13 @@ const largest = 1232
 var (
 	full = plan{
 		rounds: 5, transfer: 5 * time.Second, trial: 500 * time.Millisecond, step: 1.05,
-		pings: 3000, sizes: []int{64, 512, largest}, flood: 4 * time.Second, crowd: 1_000_000, attempts: 7,
+		pings: 3000, sizes: []int{64, 512, largest}, flood: 4 * time.Second,
+		outages: []time.Duration{20 * time.Second, time.Minute}, crowd: 1_000_000, attempts: 7,
 	}
 	short = plan{
 		rounds: 1, transfer: time.Second, trial: 120 * time.Millisecond, step: 1.3,
-		pings: 500, sizes: []int{64, largest}, flood: time.Second, crowd: 100_000, attempts: 3,
+		pings: 500, sizes: []int{64, largest}, flood: time.Second,
+		outages: []time.Duration{20 * time.Second}, crowd: 100_000, attempts: 3,
 	}
 )
 
@@ -81,6 +84,9 @@ func (b *bench) measure() error {
 				return fmt.Errorf("measure %s: %w", who, err)
 			}
 		}
+	}
+	if err := b.recovery(); err != nil {
+		return fmt.Errorf("measure starts and returns: %w", err)
 	}
 	return b.million()
 }

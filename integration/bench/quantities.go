@@ -18,7 +18,7 @@ const (
 	miredoOverOurs      // at least the target
 	oursAtMost          // ours over Miredo, at most the target
 	overFew             // over the same with few peers, at least the target
-	value               // ours itself, at most the target
+	value               // ours itself, at most the target; beside Miredo where that is measured
 )
 
 // quantities are the rows of the table, in order.
@@ -50,6 +50,15 @@ var quantities = []quantity{
 	{"one rate", "router advertisements to one client, per second", "", none, 0},
 	{"many cpu", "router advertisements to many clients, per processor second", "", oursOverMiredo, 2},
 	{"many rate", "router advertisements to many clients, per second", "", none, 0},
+	{"start one", "first ping after a client's start, server of one address", "s", miredoOverOurs, 1},
+	{"start two", "first ping after a client's start, server of two addresses", "s", miredoOverOurs, 1},
+	{"server live 20", "share of pings answered while the server is down for 20 s", "", none, 0},
+	{"server return 20", "first ping to a new host, server back after 20 s", "s", value, 5},
+	{"server live 60", "share of pings answered while the server is down for 60 s", "", none, 0},
+	{"server return 60", "first ping to a new host, server back after 60 s", "s", value, 5},
+	{"relay return", "next ping after a killed relay's start", "s", value, 1},
+	{"client goes on", "share of TCP connections that outlive a client's kill and start", "", none, 0},
+	{"client return", "next byte of such a connection after the client's start", "s", miredoOverOurs, 1},
 	{"crowd few", "packets that a relay forwards, one to each of its 10 peers in turn", "packets/s", none, 0},
 	{"crowd many", "packets that a relay forwards, one to each of its CROWD peers in turn", "packets/s", overFew, 0.9},
 	{"control few", "packets that a forwarder without a table sends on, one to each of 10 endpoints in turn", "packets/s", none, 0},

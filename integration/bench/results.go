@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +34,8 @@ type results struct {
 	quick   bool
 	samples map[string]map[implementation]sample
 	earlier []row // of an earlier run, for what was not measured in this one
+
+	mu sync.Mutex // of samples: some are measured at the same time
 }
 
 func newResults(p plan, quick bool) *results {
@@ -40,6 +43,8 @@ func newResults(p plan, quick bool) *results {
 }
 
 func (r *results) add(key string, who implementation, value float64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if r.samples[key] == nil {
 		r.samples[key] = make(map[implementation]sample)
 	}
@@ -50,7 +55,7 @@ func (r *results) add(key string, who implementation, value float64) {
 type row struct {
 	What    string   `json:"what"`
 	Unit    string   `json:"unit,omitempty"`
-	Target  string   `json:"target,omitempty"` // of each ratio, or of the medians of ours where there is none
+	Target  string   `json:"target,omitempty"` // of each ratio, or, with a unit, of the medians of ours
 	Ours    *summary `json:"ours,omitempty"`
 	Workers *summary `json:"workers,omitempty"`
 	Miredo  *summary `json:"miredo,omitempty"`
@@ -103,7 +108,7 @@ func (r *results) compared(q quantity, who implementation) *summary {
 	switch measured := s.Median > 0 && other > 0; {
 	case q.goal == oursOverMiredo && measured:
 		s.Ratio, s.Better = s.Median/other, s.Median/other
-	case q.goal == miredoOverOurs && measured:
+	case (q.goal == miredoOverOurs || q.goal == value) && measured:
 		s.Ratio, s.Better = other/s.Median, other/s.Median
 	case q.goal == oursAtMost && measured:
 		s.Ratio, s.Better = s.Median/other, other/s.Median

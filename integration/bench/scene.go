@@ -28,6 +28,7 @@ type scene struct {
 	bin    string
 	who    implementation
 	native netip.Addr
+	single bool // the server has one address
 }
 
 func newScene(bin string, who implementation) (*scene, error) {
@@ -40,8 +41,8 @@ func newScene(bin string, who implementation) (*scene, error) {
 
 // startServer starts a server and waits until it listens.
 func (s *scene) startServer() (*lab.Process, error) {
-	argv := s.ours("server", "server", "--bind", lab.ServerAddr, "--bind2", lab.ServerAddr2)
-	if s.who == miredo {
+	argv := s.ours("server", "server", s.second("--bind", lab.ServerAddr, "--bind2")...)
+	if s.who == miredo && !s.single { // Miredo's has to have two
 		var err error
 		if argv, err = s.miredo("miredo-server", "server", "ServerBindAddress "+lab.ServerAddr); err != nil {
 			return nil, err
@@ -71,12 +72,9 @@ func (s *scene) startRelay() (*lab.Process, error) {
 
 // startClient starts a client and waits until it has a Teredo address.
 func (s *scene) startClient(host string) (p *lab.Process, addr netip.Addr, err error) {
-	argv := s.carrier(host, "client", "--server", lab.ServerAddr, "--server2", lab.ServerAddr2)
-	if s.who == miredo {
-		if argv, err = s.miredo("miredo", host,
-			"RelayType client", "InterfaceName "+tun, "ServerAddress "+lab.ServerAddr); err != nil {
-			return nil, addr, err
-		}
+	argv, err := s.clientCommand(host)
+	if err != nil {
+		return nil, addr, err
 	}
 	p, err = s.start(host, argv, host+" to have a Teredo address", func() error {
 		addrs, err := s.Host(host).Addrs(tun)
@@ -89,6 +87,22 @@ func (s *scene) startClient(host string) (p *lab.Process, addr netip.Addr, err e
 		return errors.Join(errors.New("it has none"), err)
 	})
 	return p, addr, err
+}
+
+// clientCommand is the command line of a client.
+func (s *scene) clientCommand(host string) ([]string, error) {
+	if s.who == miredo {
+		return s.miredo("miredo", host, "RelayType client", "InterfaceName "+tun, "ServerAddress "+lab.ServerAddr)
+	}
+	return s.carrier(host, "client", s.second("--server", lab.ServerAddr, "--server2")...), nil
+}
+
+// second adds the server's second address to a command line that ends with the flag for it, if it has one.
+func (s *scene) second(args ...string) []string {
+	if s.single {
+		return args[:len(args)-1]
+	}
+	return append(args, lab.ServerAddr2)
 }
 
 func (s *scene) start(host string, argv []string, what string, check func() error) (*lab.Process, error) {

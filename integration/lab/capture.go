@@ -27,7 +27,7 @@ func (h *Host) Capture(ifname, filter string) (*Capture, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Capture{File: file, tcpdump: tcpdump}, tcpdump.Until(10*time.Second, "tcpdump to listen", func() error {
+	return &Capture{File: file, tcpdump: tcpdump}, tcpdump.Until(time.Minute, "tcpdump to listen", func() error {
 		if !strings.Contains(tcpdump.Log(), "listening on") {
 			return errors.New("it does not yet")
 		}
@@ -37,7 +37,7 @@ func (h *Host) Capture(ifname, filter string) (*Capture, error) {
 
 // Stop ends the capture, after which File is complete.
 func (c *Capture) Stop() error {
-	if _, err := c.tcpdump.Stop(10 * time.Second); err != nil {
+	if _, err := c.tcpdump.Stop(time.Minute); err != nil {
 		return fmt.Errorf("end the capture: %w", err)
 	}
 	return nil

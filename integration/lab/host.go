@@ -1,9 +1,11 @@
 package lab
 
 import (
-	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -39,26 +41,52 @@ func (h *Host) Do(f func() error) error {
 }
 
 // Run runs a command to its end and returns its standard output. The error holds what it printed on standard error.
+//
+// The output goes to files. A pipe would stay open for as long as anything that the command has started has it, or a
+// process that another test is about to start, which has all our files until it becomes its program.
 func (h *Host) Run(timeout time.Duration, argv ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	var stdout, stderr bytes.Buffer
-	err := h.Do(func() error {
-		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-		cmd.Stdout, cmd.Stderr = &stdout, &stderr
-		cmd.WaitDelay = time.Second // a helper that outlives it does not hold us up
-		return cmd.Run()
-	})
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	stdout, err := memoryFile("stdout")
 	if err != nil {
-		err = fmt.Errorf("%s: %s: %w: %s", h.Name, strings.Join(argv, " "), err, bytes.TrimSpace(stderr.Bytes()))
+		return "", err
 	}
-	return stdout.String(), err
+	defer stdout.Close()
+	stderr, err := memoryFile("stderr")
+	if err != nil {
+		return "", err
+	}
+	defer stderr.Close()
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	err = h.Do(cmd.Run)
+	out, outErr := written(stdout)
+	complaint, complaintErr := written(stderr)
+	if err := errors.Join(err, outErr, complaintErr); err != nil {
+		return out, fmt.Errorf("%s: %s: %w: %s", h.Name, strings.Join(argv, " "), err, strings.TrimSpace(complaint))
+	}
+	return out, nil
+}
+
+// memoryFile makes a file that has no place in the file system.
+func memoryFile(name string) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make a file for %s: %w", name, err)
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// written is what a file holds.
+func written(f *os.File) (string, error) {
+	b, err := io.ReadAll(io.NewSectionReader(f, 0, math.MaxInt64))
+	return string(b), err
 }
 
 // Ping sends one ICMPv6 echo request and waits for its reply.
 func (h *Host) Ping(addr netip.Addr, timeout time.Duration) error {
 	seconds := fmt.Sprint(timeout.Seconds())
-	_, err := h.Run(timeout+5*time.Second, "ping", "-6", "-n", "-c", "1", "-W", seconds, addr.String())
+	_, err := h.Run(timeout+time.Minute, "ping", "-6", "-n", "-c", "1", "-W", seconds, addr.String())
 	return err
 }
 

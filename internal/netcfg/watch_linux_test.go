@@ -19,7 +19,7 @@ import (
 )
 
 // patience is how long a test waits for what must come.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // watched starts a watch in a namespace with two Ethernet interfaces, where nothing happens by itself any more.
 func watched(t *testing.T, except string) (changes <-chan Change, native netlink.Link) {

@@ -18,10 +18,10 @@ import (
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/teredo-suite/teredo/internal/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.VerifyTestMain(m) }
 
 // fake is a gateway on a loopback address of its own. What it speaks is up to the test.
 type fake struct {

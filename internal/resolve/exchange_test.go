@@ -32,7 +32,7 @@ func TestNextServer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var seen log
-			checkAddress(t, newResolver(t, once, first, seen.around(good)), "a.example")
+			checkAddress(t, newResolver(t, impatient, first, seen.around(good)), "a.example")
 			if diff := cmp.Diff([]string{"udp a.example."}, seen.seen()); diff != "" {
 				t.Errorf("queries to the second server (-want +got):\n%s", diff)
 			}
@@ -65,10 +65,10 @@ func TestAllServersFail(t *testing.T) {
 		err      error
 		text     string
 	}{
-		{"silent", newResolver(t, once, silent()), ErrNoAnswer, "no name server answered (is the network up?): read udp 127.0.0.1:"},
+		{"silent", newResolver(t, impatient, silent()), ErrNoAnswer, "no name server answered (is the network up?): read udp 127.0.0.1:"},
 		{"closed", closed(t), ErrNoAnswer, "connection refused"},
 		{"failing", newResolver(t, once, refuse(dns.RcodeServerFailure)), ErrFailed, "says SERVFAIL"},
-		{"failing, then silent", newResolver(t, once, refuse(dns.RcodeRefused), silent()), ErrFailed, "says REFUSED"},
+		{"failing, then silent", newResolver(t, impatient, refuse(dns.RcodeRefused), silent()), ErrFailed, "says REFUSED"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -130,7 +130,7 @@ func TestSearch(t *testing.T) {
 		})
 	}
 	var seen log
-	r := newResolver(t, once+"\nsearch x.example", seen.around(silent()))
+	r := newResolver(t, impatient+"\nsearch x.example", seen.around(silent()))
 	if _, _, err := r.Lookup(t.Context(), "a.b"); !errors.Is(err, ErrNoAnswer) || len(seen.seen()) != 1 {
 		t.Errorf("error %v after queries %q, want %v after one", err, seen.seen(), ErrNoAnswer)
 	}

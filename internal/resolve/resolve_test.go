@@ -16,7 +16,10 @@ import (
 	"github.com/miekg/dns"
 )
 
-const once = "options timeout:1 attempts:1"
+const (
+	once      = "options timeout:30 attempts:1"
+	impatient = "options timeout:2 attempts:1" // beside a server that never answers
+)
 
 func TestLookup(t *testing.T) {
 	records := zone(`

@@ -11,10 +11,10 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
-	"go.uber.org/goleak"
+	"github.com/teredo-suite/teredo/internal/leak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leak.VerifyTestMain(m) }
 
 // zone answers queries from records in the format of a zone file. The names that it has no records for do not exist.
 type zone string

@@ -219,7 +219,7 @@ func (h *host) listen() (c *net.UDPConn) {
 	var err error
 	h.do(func() { c, err = net.ListenUDP("udp6", net.UDPAddrFromAddrPort(netip.AddrPortFrom(h.addr, 0))) })
 	if err == nil {
-		err = c.SetDeadline(time.Now().Add(10 * time.Second))
+		err = c.SetDeadline(time.Now().Add(time.Minute))
 	}
 	if err != nil {
 		h.t.Fatal(err)
