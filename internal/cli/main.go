@@ -18,9 +18,9 @@ import (
 
 // Exit codes of every program.
 const (
-	exitStopped = 0 // it did what was asked, or was told to stop
-	exitFailure = 1 // it failed while running
-	exitUsage   = 2 // wrong usage or configuration
+	exitStopped = 0  // it did what was asked, or was told to stop
+	exitFailure = 1  // it failed while running
+	exitUsage   = 64 // wrong usage or configuration (EX_USAGE of sysexits.h); a crash of Go itself exits with 2
 )
 
 // Program is what the command line needs to know about a program.
@@ -119,7 +119,7 @@ type usageError struct{ cause error }
 func (e *usageError) Error() string { return e.cause.Error() }
 func (e *usageError) Unwrap() error { return e.cause }
 
-// Usage marks err as wrong usage or configuration: a Run method that returns it ends the program with exit code 2
+// Usage marks err as wrong usage or configuration: a Run method that returns it ends the program with exit code 64
 // and a pointer to the help. Usage of nil is nil.
 func Usage(err error) error {
 	if err == nil {

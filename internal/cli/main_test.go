@@ -63,6 +63,8 @@ func (r *testRun) Run(ctx context.Context, k *kong.Kong) error {
 		return errors.New("the cable is out")
 	case "misconfigured":
 		return Usage(fmt.Errorf("start: %w", errors.New("that will never work")))
+	case "crashed":
+		panic("a mistake in the program")
 	case "cancelled":
 		return fmt.Errorf("run: %w", context.Canceled)
 	case "signal", "hang":
@@ -124,7 +126,7 @@ control = "/tmp/file.sock"
 	}
 }
 
-// TestMistakes checks the sentence that each mistake gets, and exit code 2.
+// TestMistakes checks the sentence that each mistake gets, and exit code 64.
 func TestMistakes(t *testing.T) {
 	unknown := writeFile(t, "server = \"a\"\nsevrer2 = \"b\"\n")
 	wrong := writeFile(t, "server = \"a\"\nport = \"high\"\n")
@@ -159,8 +161,8 @@ func TestMistakes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			code, stdout, stderr := call(t.Context(), strings.Fields(test.args)...)
 			message, see, _ := strings.Cut(stderr, "\n")
-			if code != 2 || stdout != "" {
-				t.Errorf("exit code %d, output %q; want 2 and none", code, stdout)
+			if code != exitUsage || stdout != "" {
+				t.Errorf("exit code %d, output %q; want 64 and none", code, stdout)
 			}
 			if want := "teredo-test: " + test.message; !strings.HasPrefix(message, want) {
 				t.Errorf("message %q\nwant %q", message, want)

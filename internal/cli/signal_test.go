@@ -80,3 +80,13 @@ func expectNotify(t *testing.T, systemd *net.UnixConn, want string) {
 		t.Fatalf("systemd was told %q, %v; want %q", got, err, want)
 	}
 }
+
+// A crash must not look like wrong usage, after which systemd leaves a program down.
+func TestCrash(t *testing.T) {
+	program := exec.Command(os.Args[0], "run", "--server", "a", "--end", "crashed")
+	program.Env = append(os.Environ(), "TEREDO_TEST_PROGRAM=1")
+	err := program.Run()
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() == exitUsage || exit.ExitCode() <= exitFailure {
+		t.Errorf("%v; want the exit code of a crash", err)
+	}
+}
