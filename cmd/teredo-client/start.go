@@ -33,6 +33,9 @@ func (r *run) check() error {
 	if err := tunnel.CheckName(r.TUN); err != nil {
 		return err
 	}
+	if len(r.Server) == 0 {
+		return errors.New("no server is given: write one such as teredo.example.net or 192.0.2.1")
+	}
 	if len(r.Server2) > len(r.Server) {
 		return fmt.Errorf("--server2 is given %d times, but --server only %d times", len(r.Server2), len(r.Server))
 	}
@@ -44,27 +47,32 @@ func (r *run) check() error {
 	return nil
 }
 
-// checkServer checks addresses; those of a name are checked when they are known.
+// checkServer checks the names of a server, of which the second may be empty; and addresses. Those that a name has are checked
+// when they are known.
 func (r *run) checkServer(host, host2 string) error {
 	cfg := qualify.Config{Filter: teredo.Filter{Permit: r.PermitIPv4}}
-	for _, s := range []struct {
-		host string
-		addr *netip.Addr
-	}{{host, &cfg.Server}, {host2, &cfg.Server2}} {
-		a, err := netip.ParseAddr(s.host)
-		if err != nil {
-			continue
-		}
-		if !a.Is4() {
-			return fmt.Errorf("server %s is an IPv6 address: a Teredo server is reached over IPv4", a)
-		}
-		*s.addr = a
+	var err error
+	if cfg.Server, err = parseHost(host); err != nil {
+		return err
 	}
-	if !cfg.Server.IsValid() {
-		return nil
+	if host2 != "" {
+		if cfg.Server2, err = parseHost(host2); err != nil {
+			return err
+		}
 	}
-	_, err := qualify.New(cfg)
+	if cfg.Server.IsValid() {
+		_, err = qualify.New(cfg)
+	}
 	return err
+}
+
+// parseHost returns the address that a server is given by, zero for a name.
+func parseHost(host string) (netip.Addr, error) {
+	if err := resolve.Check(host); err != nil {
+		return netip.Addr{}, fmt.Errorf("server %q: %w", host, err)
+	}
+	addr, _ := netip.ParseAddr(host) // what is no address is a name now
+	return addr, nil
 }
 
 // server2 is the second address of the n-th server, empty if it was not given.
