@@ -58,9 +58,4 @@ Examples:
 }
 
 // Run brings IPv6 up and serves status requests.
-func (r *run) Run(ctx context.Context) error {
-	if err := r.check(); err != nil {
-		return cli.Usage(err)
-	}
-	return start(ctx, r)
-}
+func (r *run) Run(ctx context.Context, p *cli.Process) error { return start(ctx, p, r) }

@@ -32,7 +32,7 @@ func TestCheckServers(t *testing.T) {
 			r := run{TUN: "teredo", Server: test.servers, Server2: test.seconds}
 			r.PermitIPv4 = cli.Prefixes{netip.MustParsePrefix("192.0.2.0/24")}
 			got := ""
-			if err := r.check(); err != nil {
+			if err := r.Check(); err != nil {
 				got = err.Error()
 			}
 			if got != test.want {

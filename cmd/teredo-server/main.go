@@ -3,14 +3,8 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"log/slog"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/teredo-suite/teredo/internal/cli"
-	"github.com/teredo-suite/teredo/internal/control"
-	"github.com/teredo-suite/teredo/internal/netcfg"
 	"github.com/teredo-suite/teredo/server"
 	"github.com/teredo-suite/teredo/teredo"
 )
@@ -41,7 +35,9 @@ type run struct {
 
 // status is the server's status with what only the program knows.
 type status struct {
-	Sunset cli.Sunset `json:"sunset,omitzero"` // when it ceases to serve
+	State      string     `json:"state"`                 // initial, running, stopping
+	WaitingFor string     `json:"waiting_for,omitempty"` // while it sets itself up
+	Sunset     cli.Sunset `json:"sunset,omitzero"`       // when it ceases to serve
 	server.Status
 }
 
@@ -59,61 +55,17 @@ Examples:
 }
 
 // Run serves clients and status requests.
-func (r *run) Run(ctx context.Context) error {
-	log := r.Logger()
-	cfg, err := r.config()
-	if err != nil {
-		return err
-	}
-	secrets, inUse, err := r.openSecrets(log)
-	if err != nil {
-		return err
-	}
-	cfg.Secrets = inUse
-	ctx, err = r.Sunset.Context(ctx, log)
-	if err != nil {
-		return err
-	}
-	socket, err := control.Listen(r.Control)
-	if err != nil {
-		return err
-	}
-	defer socket.Close()
-	srv, err := server.New(cfg, log)
-	if err != nil {
-		return err
-	}
-	now := srv.Status()
-	log.Info("serving", slog.Any("bind", now.Bind), slog.Any("public", now.Public), slog.Any("prefix", now.Prefix))
-	if !cfg.Secondary.IsValid() {
-		log.Warn("clients cannot recognise a symmetric NAT: give a second IPv4 address with --bind2")
-	}
-	cli.Ready(fmt.Sprintf("Serving at %v", cfg.Primary))
+func (r *run) Run(ctx context.Context, p *cli.Process) error { return start(ctx, p, r) }
 
-	tasks, ctx := errgroup.WithContext(ctx)
-	tasks.Go(func() error { return srv.Run(ctx) })
-	tasks.Go(func() error { return r.ServeProfiles(ctx) })
-	tasks.Go(func() error { return secrets.follow(ctx, srv) })
-	tasks.Go(func() error {
-		return control.Serve(ctx, socket, map[string]func(context.Context) (any, error){
-			"status": func(context.Context) (any, error) { return status{r.Sunset, srv.Status()}, nil },
-		})
-	})
-	err = tasks.Wait()
-	log.Info("stopped")
-	return err
-}
+// Check finds what is wrong with the flags, as far as that shows without the network.
+func (r *run) Check() error { return r.config().Check() }
 
-func (r *run) config() (server.Config, error) {
-	broadcasts, err := netcfg.Broadcasts()
-	if err != nil {
-		return server.Config{}, err
-	}
-	cfg := server.Config{
+// config is what the flags say.
+func (r *run) config() server.Config {
+	return server.Config{
 		Primary: r.Bind.Addr, Secondary: r.Bind2.Addr,
 		Public: r.Public.Addr, Public2: r.Public2.Addr,
-		Filter:       teredo.Filter{Permit: r.PermitIPv4, Broadcasts: broadcasts},
+		Filter:       teredo.Filter{Permit: r.PermitIPv4},
 		StrictSource: r.StrictSource,
 	}
-	return cfg, cli.Usage(cfg.Check())
 }

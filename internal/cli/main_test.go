@@ -82,7 +82,7 @@ func (r *testRun) Run(ctx context.Context, k *kong.Kong) error {
 // call runs the test program and returns its exit code and what it wrote.
 func call(ctx context.Context, args ...string) (code int, stdout, stderr string) {
 	var out, errs strings.Builder
-	code = program().run(ctx, new(commands), args, &out, &errs)
+	code = program().run(ctx, nil, new(commands), args, &out, &errs)
 	return code, out.String(), errs.String()
 }
 
@@ -277,7 +277,7 @@ func TestSecondStart(t *testing.T) {
 		Run listenRun `cmd:""`
 	}
 	var errs strings.Builder
-	code := program().run(t.Context(), new(starter), []string{"run", "--control", path}, io.Discard, &errs)
+	code := program().run(t.Context(), nil, new(starter), []string{"run", "--control", path}, io.Discard, &errs)
 	want := "teredo-test: already running (control socket " + path + "); stop it first or give this one its own --control PATH\n"
 	if code != 1 || errs.String() != want {
 		t.Errorf("exit code %d, errors %q; want 1 and %q", code, errs.String(), want)

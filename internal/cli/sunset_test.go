@@ -38,7 +38,7 @@ func callServing(t *testing.T, args string) (code int, stdout, stderr string) {
 	commands := new(struct {
 		Run servingRun `cmd:""`
 	})
-	code = program().run(ctx, commands, strings.Fields(args), &out, &errs)
+	code = program().run(ctx, nil, commands, strings.Fields(args), &out, &errs)
 	return code, out.String(), errs.String()
 }
 

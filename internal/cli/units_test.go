@@ -19,7 +19,7 @@ func TestUnits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, line := range []string{"Restart=on-failure", fmt.Sprintf("RestartPreventExitStatus=%d", exitUsage)} {
+		for _, line := range []string{"Restart=on-failure", "ExecReload=/bin/kill -HUP $MAINPID", fmt.Sprintf("RestartPreventExitStatus=%d", exitUsage)} {
 			if !strings.Contains(string(text), "\n"+line+"\n") {
 				t.Errorf("%s has no %s", unit, line)
 			}
