@@ -126,6 +126,33 @@ control = "/tmp/file.sock"
 	}
 }
 
+// listRun has a flag that takes a list.
+type listRun struct {
+	Names []string
+	RunFlags
+}
+
+func (r *listRun) Run(k *kong.Kong) error {
+	_, err := fmt.Fprintf(k.Stdout, "%q", r.Names)
+	return err
+}
+
+// A list in a file has the items that are written there, empty ones too.
+func TestListInFile(t *testing.T) {
+	for text, want := range map[string]string{
+		`[]`: `[]`, `["a", "b"]`: `["a" "b"]`, `["", "b"]`: `["" "b"]`, `["a", ""]`: `["a" ""]`, `[""]`: `[""]`, `"a"`: `["a"]`, `""`: `[]`,
+	} {
+		var out strings.Builder
+		commands := new(struct {
+			Run listRun `cmd:""`
+		})
+		args := []string{"run", "--config", writeFile(t, "names = "+text)}
+		if code := program().run(t.Context(), nil, commands, args, &out, io.Discard); code != 0 || out.String() != want {
+			t.Errorf("%s: %s, exit code %d, want %s", text, out.String(), code, want)
+		}
+	}
+}
+
 // TestMistakes checks the sentence that each mistake gets, and exit code 64.
 func TestMistakes(t *testing.T) {
 	unknown := writeFile(t, "server = \"a\"\nsevrer2 = \"b\"\n")
