@@ -111,7 +111,7 @@ func TestSunset(t *testing.T) {
 	w.startClient("client1", ours)
 	for role, p := range running {
 		w.wantExit(p, 0, "service ends soon", "service ends now", sunset)
-		w.wantExit(w.start(role, commands[role]...), 2, "sunset", sunset)
+		w.wantExit(w.start(role, commands[role]...), 64, "sunset", sunset)
 	}
 	if after := w.state("relay"); after != before {
 		t.Errorf("the relay's host is not as before:\n%s\nwas:\n%s", after, before)

@@ -1,6 +1,8 @@
 package integration
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -11,9 +13,10 @@ import (
 func TestRefusals(t *testing.T) {
 	const (
 		failed = 1
-		wrong  = 2
+		wrong  = 64
 	)
-	// "PERMIT" stands for the lab's --permit-ipv4; a --control of its own is added.
+	// "PERMIT" stands for the lab's --permit-ipv4, and "FILE" and all behind it for a configuration file with that text; a
+	// --control of its own is added.
 	for _, tt := range []struct {
 		host    string // also says which program
 		command string
@@ -25,6 +28,23 @@ func TestRefusals(t *testing.T) {
 		{"client1", "no-such-command", wrong, []string{"no-such-command"}},
 		{"client1", "run --server 192.0.2.1", wrong, []string{"192.0.2.1", "--permit-ipv4"}},
 		{"client1", "run --server 192.168.7.7 PERMIT", wrong, []string{"192.168.7.7", "--permit-ipv4"}},
+		{"client1", "run --server 192.0.2.300 PERMIT", wrong, []string{"192.0.2.300", "write one such as"}},
+		{"client1", "run --server http://192.0.2.1/ PERMIT", wrong, []string{"name the host alone, 192.0.2.1"}},
+		{"client1", "run --server 192.0.2.1:3544 PERMIT", wrong, []string{"name the host alone, 192.0.2.1"}},
+		{"client1", "run --server= PERMIT", wrong, []string{"no server is given"}},
+		{"client1", "run FILE server=\"\"", wrong, []string{"no server is given"}},
+		{"client1", "run FILE server=[]", wrong, []string{"no server is given"}},
+		{"client1", "run FILE server=[\"a\",\"\"]", wrong, []string{`server ""`}},
+		{"client1", "run FILE server=\"192.0.2.1:3544\"", wrong, []string{"name the host alone, 192.0.2.1"}},
+		{"client1", "run FILE server=", wrong, []string{"client1.toml, line 1"}},
+		{"client1", "run --config /nonexistent/client.toml", wrong, []string{"/nonexistent/client.toml"}},
+		{"client1", "run --server 192.0.2.1 --secret-file /nonexistent/secret PERMIT", wrong, []string{"/nonexistent/secret"}},
+		{"client1", "run --server 192.0.2.1 --refresh-interval 1s PERMIT", wrong, []string{"from 5s to 5m0s"}},
+		{"client1", "run --server 192.0.2.1 --refresh-interval 1h PERMIT", wrong, []string{"from 5s to 5m0s"}},
+		{"client1", "run FILE server=\"a\"\nrefresh-interval=\"1h\"", wrong, []string{"client1.toml", "from 5s to 5m0s"}},
+		{"client1", "probe 192.0.2.1:3544", wrong, []string{"name the host alone, 192.0.2.1"}},
+		{"client1", "probe 192.0.2.300", wrong, []string{"192.0.2.300"}},
+		{"client1", "", wrong, []string{"run"}},
 		{"client1", "run --server 192.0.2.1 --port 70000 PERMIT", wrong, []string{"70000"}},
 		{"client1", "run --server 192.0.2.1 --permit-ipv4 192.0.2.0", wrong, []string{"192.0.2.0"}},
 		{"client1", "run --server 192.0.2.1 --tun a-name-that-is-too-long PERMIT", wrong, []string{"a-name-that-is-too-long"}},
@@ -61,8 +81,12 @@ func TestRefusals(t *testing.T) {
 			role := strings.TrimSuffix(tt.host, "1")
 			command, unprivileged := strings.CutPrefix(tt.command, "unprivileged ")
 			command = strings.Replace(command, "PERMIT", "--permit-ipv4 "+lab.PublicRanges, 1)
+			command, text, hasFile := strings.Cut(command, "FILE ")
 			argv := append([]string{program(role)}, strings.Fields(command)...)
-			if command != "no-such-command" {
+			if hasFile {
+				argv = append(argv, "--config", w.config(tt.host, text))
+			}
+			if command != "" && command != "no-such-command" {
 				argv = append(argv, "--control", w.control(tt.host))
 			}
 			if unprivileged {
@@ -71,4 +95,14 @@ func TestRefusals(t *testing.T) {
 			w.wantExit(w.start(tt.host, argv...), tt.code, tt.texts...)
 		})
 	}
+}
+
+// config writes the configuration file of the program on a host.
+func (w *world) config(host, text string) string {
+	w.t.Helper()
+	file := filepath.Join(w.Folder(), host+".toml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	return file
 }

@@ -28,8 +28,7 @@ const relayPort = 3545
 // startServer starts a server and waits until it listens.
 func (w *world) startServer(who implementation) *lab.Process {
 	w.t.Helper()
-	argv := []string{program("server"), "run", "--bind", lab.ServerAddr, "--bind2", lab.ServerAddr2,
-		"--permit-ipv4", lab.PublicRanges, "--control", w.control("server")}
+	argv := w.serverCommand()
 	if who == miredo {
 		argv = w.miredo("miredo-server", "server", "ServerBindAddress "+lab.ServerAddr)
 	}
@@ -41,8 +40,7 @@ func (w *world) startServer(who implementation) *lab.Process {
 // startRelay starts a relay and waits until it routes. Flags are for ours.
 func (w *world) startRelay(who implementation, flags ...string) *lab.Process {
 	w.t.Helper()
-	argv := append([]string{program("relay"), "run", "--bind", lab.RelayAddr, "--tun", tun,
-		"--permit-ipv4", lab.PublicRanges, "--control", w.control("relay")}, flags...)
+	argv := w.relayCommand(flags...)
 	if who == miredo {
 		argv = w.miredo("miredo", "relay",
 			"RelayType relay", "InterfaceName "+tun, "BindAddress "+lab.RelayAddr, fmt.Sprint("BindPort ", relayPort))
@@ -109,6 +107,18 @@ func (w *world) routed(host string) error {
 		}
 	}
 	return nil
+}
+
+// serverCommand is the command line of our server.
+func (w *world) serverCommand(more ...string) []string {
+	return append([]string{program("server"), "run", "--bind", lab.ServerAddr, "--bind2", lab.ServerAddr2,
+		"--permit-ipv4", lab.PublicRanges, "--control", w.control("server")}, more...)
+}
+
+// relayCommand is the command line of our relay.
+func (w *world) relayCommand(more ...string) []string {
+	return append([]string{program("relay"), "run", "--bind", lab.RelayAddr, "--tun", tun,
+		"--permit-ipv4", lab.PublicRanges, "--control", w.control("relay")}, more...)
 }
 
 // clientCommand is the command line of our client on a host.

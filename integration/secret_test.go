@@ -26,8 +26,7 @@ func TestSecret(t *testing.T) {
 	w := newWorld(t, lab.PortRestricted)
 	w.record()
 	clientFile, serverFile := w.secret("client", wrong), w.secret("server", right)
-	server := w.start("server", program("server"), "run", "--bind", lab.ServerAddr, "--bind2", lab.ServerAddr2,
-		"--secret-file", serverFile, "--permit-ipv4", lab.PublicRanges, "--control", w.control("server"))
+	server := w.start("server", w.serverCommand("--secret-file", serverFile)...)
 	w.until(server, startTimeout, "the server to listen", func() error { return w.listens("server", teredo.Port) })
 	client := w.start("client1", w.clientCommand("client1", "--secret-file", clientFile)...)
 

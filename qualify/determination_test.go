@@ -422,10 +422,12 @@ func TestSetInterval(t *testing.T) {
 		w.answer(w.single(w.answer(s, mapped)), mapped)
 		within(t, w, 90*time.Second)
 	})
-	t.Run("bounded below", func(t *testing.T) {
-		w := newWorld(t)
-		w.qualify(mapped)
-		w.m.SetInterval(0)
-		within(t, w, time.Second)
+	t.Run("bounded", func(t *testing.T) {
+		for interval, want := range map[time.Duration]time.Duration{0: qualify.MinInterval, time.Hour: qualify.MaxInterval} {
+			w := newWorld(t)
+			w.qualify(mapped)
+			w.m.SetInterval(interval)
+			within(t, w, want)
+		}
 	})
 }

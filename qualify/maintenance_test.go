@@ -169,7 +169,7 @@ func TestMaintenance(t *testing.T) {
 
 // With an interval shorter than the exchange with a silent guessed secondary, the first check is due at once.
 func TestShortInterval(t *testing.T) {
-	w := newWorld(t, guessedSecondary, func(c *qualify.Config) { c.Interval = time.Second })
+	w := newWorld(t, guessedSecondary, func(c *qualify.Config) { c.Interval = qualify.MinInterval })
 	w.answer(w.start(), mapped)
 	for range attempts - 1 {
 		w.single(w.tick())

@@ -16,7 +16,7 @@ import (
 func TestRandomEvents(t *testing.T) {
 	configs := []func(*qualify.Config){
 		func(*qualify.Config) {}, guessedSecondary, noSecondary, local(mapped),
-		func(c *qualify.Config) { c.Interval = time.Second },
+		func(c *qualify.Config) { c.Interval = qualify.MinInterval },
 		secure, conePhase,
 	}
 	for i, change := range configs {

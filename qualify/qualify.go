@@ -32,8 +32,6 @@ const (
 	timeout  = 4 * time.Second // T: how long a router solicitation waits for its answer (K-04)
 	attempts = 3               // N: transmissions of one router solicitation (K-04, A-12)
 
-	minInterval = time.Second // shorter would only be a burden on the server
-
 	minBackoff = 5 * time.Second   // the least wait between a failure and the next qualification
 	maxBackoff = 300 * time.Second // and the longest
 
@@ -42,8 +40,22 @@ const (
 	pathValidity = 30 * time.Second // how long a path lives after a packet has come on it (RFC 4380 §5.2.4, K-07)
 )
 
-// DefaultInterval is the refresh interval where none is configured (RFC 6081 §5.1.1).
-const DefaultInterval = 30 * time.Second
+// The refresh interval where none is configured (RFC 6081 §5.1.1), and what it can be. A shorter one would ask the server again
+// while the answer to the last question may still come (K-04), and be a burden to it. A longer one outlasts the mapping of
+// any NAT, for which RFC 4787 §4.3 recommends five minutes.
+const (
+	DefaultInterval = 30 * time.Second
+	MinInterval     = 5 * time.Second
+	MaxInterval     = 5 * time.Minute
+)
+
+// CheckInterval says whether a refresh interval is possible.
+func CheckInterval(interval time.Duration) error {
+	if interval < MinInterval || interval > MaxInterval {
+		return fmt.Errorf("a refresh interval of %v is not possible: choose one from %v to %v", interval, MinInterval, MaxInterval)
+	}
+	return nil
+}
 
 // Config says whom to ask, and how.
 type Config struct {
@@ -61,7 +73,7 @@ type Config struct {
 	// Last is the address that an earlier run has had. With the same server and mapping the client has it again
 	// (W-ADDR-07). The zero Address means that there is none.
 	Last teredo.Address
-	// Interval is the refresh interval (RFC 6081 §5.1.1): 0 means 30 s, and less than 1 s is refused.
+	// Interval is the refresh interval (RFC 6081 §5.1.1): 0 means 30 s, and what CheckInterval refuses is an error.
 	Interval time.Duration
 	// ClientID, of at most 255 bytes, and Secret are what client and server share for secure qualification (RFC 4380
 	// §5.2.2). When both are empty, solicitations carry a nonce alone.
@@ -132,8 +144,8 @@ func New(cfg Config) (*Machine, error) {
 	if cfg.Interval == 0 {
 		cfg.Interval = DefaultInterval
 	}
-	if cfg.Interval < minInterval {
-		return nil, fmt.Errorf("refresh interval %v is too short; use %v or more", cfg.Interval, minInterval)
+	if err := CheckInterval(cfg.Interval); err != nil {
+		return nil, err
 	}
 	if err := checkSecret(cfg.ClientID, cfg.Secret); err != nil {
 		return nil, err
@@ -193,9 +205,9 @@ func (m *Machine) Start(now time.Time, out *teredo.Outbox) {
 	m.begin(now, out)
 }
 
-// SetInterval changes the refresh interval, from now on; less than 1 s counts as 1 s. It may bring Deadline forward.
+// SetInterval changes the refresh interval, from now on; what is out of bounds counts as the bound. It may bring Deadline forward.
 func (m *Machine) SetInterval(interval time.Duration) {
-	m.cfg.Interval = max(interval, minInterval)
+	m.cfg.Interval = min(max(interval, MinInterval), MaxInterval)
 	if m.state == Qualified && !m.exchange.waiting() {
 		m.period = m.refreshInterval()
 		m.wake = m.heard.Add(m.period)

@@ -29,10 +29,12 @@ func TestNewRefusesServers(t *testing.T) {
 			"secondary server 10.0.0.1 is not a global IPv4 address; permit it with --permit-ipv4 10.0.0.1/32 if it is meant"},
 		{"twice the same", qualify.Config{Server: addr("8.8.8.8"), Server2: addr("8.8.8.8")},
 			"secondary server 8.8.8.8 is the same as the primary; give the server's other address, or none"},
-		{"interval", qualify.Config{Server: addr("8.8.8.8"), Interval: time.Millisecond},
-			"refresh interval 1ms is too short; use 1s or more"},
+		{"short interval", qualify.Config{Server: addr("8.8.8.8"), Interval: qualify.MinInterval - 1},
+			"a refresh interval of 4.999999999s is not possible: choose one from 5s to 5m0s"},
+		{"long interval", qualify.Config{Server: addr("8.8.8.8"), Interval: qualify.MaxInterval + 1},
+			"a refresh interval of 5m0.000000001s is not possible: choose one from 5s to 5m0s"},
 		{"negative interval", qualify.Config{Server: addr("8.8.8.8"), Interval: -1},
-			"refresh interval -1ns is too short; use 1s or more"},
+			"a refresh interval of -1ns is not possible: choose one from 5s to 5m0s"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

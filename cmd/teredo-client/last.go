@@ -26,7 +26,7 @@ type memory struct {
 
 // remember reads what the run before has left, unless a new address is wanted.
 func (r *run) remember(log *slog.Logger) *memory {
-	m := &memory{path: r.stateFile("last"), log: log, latest: make(chan lastRun, 1)}
+	m := &memory{path: r.StateFile("last"), log: log, latest: make(chan lastRun, 1)}
 	if r.NewAddress {
 		return m
 	}

@@ -28,7 +28,10 @@ func TestProbeServers(t *testing.T) {
 		{[]string{"192.0.2.1,192.0.2.1"}, nil, "is the same as the primary"},
 		{[]string{"192.0.2.1,"}, nil, "neither a host name nor an IPv4 address"},
 		{[]string{"2001:db8::1"}, nil, "an IPv6 address"},
-		{[]string{"192.0.2.300"}, nil, "neither a host name nor an IPv4 address"},
+		{[]string{"192.0.2.300"}, nil, "neither a host name nor an IPv4 address: write one such as"},
+		{[]string{"192.0.2.1:3544"}, nil, "name the host alone, 192.0.2.1"},
+		{[]string{"http://teredo.example/"}, nil, "name the host alone, teredo.example"},
+		{[]string{""}, nil, "neither a host name nor an IPv4 address"},
 		{strings.Split("192.0.2."+strings.Repeat("1 192.0.2.", 16)+"2", " "), nil, "17 servers are given; 16 is the most"},
 		{nil, nil, "no server is given, and no client is running"},
 	} {

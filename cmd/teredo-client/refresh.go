@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/teredo-suite/teredo/qualify"
 	"github.com/teredo-suite/teredo/tunnel"
 )
 
@@ -14,11 +15,6 @@ type refreshInterval struct {
 	auto  bool
 }
 
-const (
-	shortestRefresh = time.Second
-	longestRefresh  = time.Hour
-)
-
 // UnmarshalText parses a duration or "auto".
 func (i *refreshInterval) UnmarshalText(text []byte) error {
 	if string(text) == "auto" {
@@ -26,11 +22,11 @@ func (i *refreshInterval) UnmarshalText(text []byte) error {
 		return nil
 	}
 	d, err := time.ParseDuration(string(text))
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("%q is neither a duration, such as 30s, nor auto", text)
-	case d < shortestRefresh || d > longestRefresh:
-		return fmt.Errorf("a refresh interval of %v is not from %v to %v", d, shortestRefresh, longestRefresh)
+	}
+	if err := qualify.CheckInterval(d); err != nil {
+		return err
 	}
 	*i = refreshInterval{fixed: d}
 	return nil

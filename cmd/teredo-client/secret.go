@@ -3,52 +3,44 @@ package main
 import (
 	"context"
 	"log/slog"
-	"os"
-	"os/signal"
-	"syscall"
 
-	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/internal/secret"
-	"github.com/teredo-suite/teredo/tunnel"
 )
 
-// secretFile is the file with the client's identifier and secret. There need not be one.
-type secretFile struct {
-	path    string
-	log     *slog.Logger
-	hangups chan os.Signal
-}
-
-// openSecret reads the file into the configuration. From then on SIGHUP means to read it again.
-func (r *run) openSecret(cfg *tunnel.ClientConfig) (*secretFile, error) {
-	s := &secretFile{path: r.SecretFile, log: cfg.Log, hangups: make(chan os.Signal, 1)}
-	if s.path == "" {
-		return s, nil
+// loadSecret reads the file with the client's identifier and secret. Both are empty when no file is given.
+func (r *run) loadSecret(log *slog.Logger) (clientID, key []byte, err error) {
+	if r.SecretFile == "" {
+		return nil, nil, nil
 	}
-	signal.Notify(s.hangups, syscall.SIGHUP)
-	c, err := s.load()
+	c, err := secret.LoadOne(r.SecretFile)
 	if err != nil {
-		return nil, cli.Usage(err)
+		return nil, nil, err
 	}
-	cfg.ClientID, cfg.Secret = []byte(c.ID), c.Secret
-	return s, nil
+	secret.Warn(log, c)
+	log.Info("qualifying with a secret", "client", c.ID, "file", r.SecretFile)
+	return []byte(c.ID), c.Secret, nil
 }
 
-// follow gives the secret to the client again at each SIGHUP, until ctx ends.
-func (s *secretFile) follow(ctx context.Context, t *tunnel.Client) error {
-	return secret.Follow(ctx, s.hangups, s.log, s.load, func(c secret.Client) {
-		if err := t.SetSecret(ctx, []byte(c.ID), c.Secret); err != nil && ctx.Err() == nil {
-			s.log.Error("cannot use the secret", "error", err)
-		}
-	})
-}
-
-func (s *secretFile) load() (secret.Client, error) {
-	c, err := secret.LoadOne(s.path)
+// reloadSecret has the client use what is in the file now, once it has been set up. It reports whether there is a file, or was
+// one until now.
+func (c *client) reloadSecret(ctx context.Context) bool {
+	if c.run.SecretFile == "" && !c.secure {
+		return false
+	}
+	clientID, key, err := c.run.loadSecret(c.cfg.Log)
 	if err != nil {
-		return c, err
+		c.cfg.Log.Error("cannot read the secret again; the one in use stays", "error", err)
+		return true
 	}
-	secret.Warn(s.log, c)
-	s.log.Info("qualifying with a secret", "client", c.ID, "file", s.path)
-	return c, nil
+	select {
+	case <-c.started:
+	case <-ctx.Done():
+		return true
+	}
+	if err := c.running.SetSecret(ctx, clientID, key); err != nil && ctx.Err() == nil {
+		c.cfg.Log.Error("cannot use the secret", "error", err)
+		return true
+	}
+	c.secure = key != nil
+	return true
 }

@@ -9,17 +9,16 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/teredo-suite/teredo/internal/cli"
-	"github.com/teredo-suite/teredo/internal/control"
 	"github.com/teredo-suite/teredo/internal/netcfg"
 	"github.com/teredo-suite/teredo/internal/portmap"
 	"github.com/teredo-suite/teredo/internal/resolve"
+	"github.com/teredo-suite/teredo/internal/tun"
 	"github.com/teredo-suite/teredo/internal/udp"
 	"github.com/teredo-suite/teredo/peer"
 	"github.com/teredo-suite/teredo/qualify"
@@ -30,10 +29,13 @@ import (
 // bindRetry is how often the client looks whether the local address that it was told to use is there.
 const bindRetry = 2 * time.Second
 
-// check finds what is wrong with the flags, as far as that shows without the network.
-func (r *run) check() error {
+// Check finds what is wrong with the flags, as far as that shows without the network.
+func (r *run) Check() error {
 	if err := tunnel.CheckName(r.TUN); err != nil {
 		return err
+	}
+	if len(r.Server) == 0 {
+		return errors.New("no server is given: write one such as teredo.example.net or 192.0.2.1")
 	}
 	if len(r.Server2) > len(r.Server) {
 		return fmt.Errorf("--server2 is given %d times, but --server only %d times", len(r.Server2), len(r.Server))
@@ -46,27 +48,32 @@ func (r *run) check() error {
 	return nil
 }
 
-// checkServer checks addresses; those of a name are checked when they are known.
+// checkServer checks the names of a server, of which the second may be empty; and addresses. Those that a name has are checked
+// when they are known.
 func (r *run) checkServer(host, host2 string) error {
 	cfg := qualify.Config{Filter: teredo.Filter{Permit: r.PermitIPv4}}
-	for _, s := range []struct {
-		host string
-		addr *netip.Addr
-	}{{host, &cfg.Server}, {host2, &cfg.Server2}} {
-		a, err := netip.ParseAddr(s.host)
-		if err != nil {
-			continue
-		}
-		if !a.Is4() {
-			return fmt.Errorf("server %s is an IPv6 address: a Teredo server is reached over IPv4", a)
-		}
-		*s.addr = a
+	var err error
+	if cfg.Server, err = parseHost(host); err != nil {
+		return err
 	}
-	if !cfg.Server.IsValid() {
-		return nil
+	if host2 != "" {
+		if cfg.Server2, err = parseHost(host2); err != nil {
+			return err
+		}
 	}
-	_, err := qualify.New(cfg)
+	if cfg.Server.IsValid() {
+		_, err = qualify.New(cfg)
+	}
 	return err
+}
+
+// parseHost returns the address that a server is given by, zero for a name.
+func parseHost(host string) (netip.Addr, error) {
+	if err := resolve.Check(host); err != nil {
+		return netip.Addr{}, fmt.Errorf("server %q: %w", host, err)
+	}
+	addr, _ := netip.ParseAddr(host) // what is no address is a name now
+	return addr, nil
 }
 
 // server2 is the second address of the n-th server, empty if it was not given.
@@ -77,78 +84,137 @@ func (r *run) server2(n int) string {
 	return ""
 }
 
-// client is what the status requests see: nothing but a sentence until the UDP socket could be made.
+// client is the program: what it is told to do, and what the control socket tells of it.
 type client struct {
-	running atomic.Pointer[tunnel.Client]
-	waiting atomic.Pointer[error]
-	started chan struct{} // closed when running is set
-	secret  *secretFile
+	run     *run
+	cfg     tunnel.ClientConfig
+	state   *cli.State[tunnel.ClientStatus]
+	secure  bool // there is a secret in use; of reloadSecret
 	memory  *memory
+	running *tunnel.Client
+	started chan struct{} // closed when running is set
 }
 
-func start(ctx context.Context, r *run) error {
-	cfg := tunnel.ClientConfig{Log: r.Logger(), ConePhase: r.ConePhase}
-	r.setRefresh(&cfg)
-	secret, err := r.openSecret(&cfg)
-	if err != nil {
-		return err
+func start(ctx context.Context, p *cli.Process, r *run) error {
+	c := &client{run: r, state: newState(), started: make(chan struct{})}
+	c.cfg = tunnel.ClientConfig{Log: p.Logger(&r.RunFlags), ConePhase: r.ConePhase, Extensions: extensions(r.Disable)}
+	var err error
+	if c.cfg.ClientID, c.cfg.Secret, err = r.loadSecret(c.cfg.Log); err != nil {
+		return cli.Usage(err)
 	}
-	socket, err := control.Listen(r.Control)
-	if err != nil {
-		return err
-	}
-	defer socket.Close()
-	device, err := tunnel.OpenDevice(r.TUN, r.TUNOffload)
+	c.secure = c.cfg.Secret != nil
+	c.memory = r.remember(c.cfg.Log)
+	return cli.Serve(ctx, p, cli.Service[tunnel.ClientStatus]{
+		Flags: &r.RunFlags, Log: c.cfg.Log, State: c.state, Run: c.serve,
+		Answers: map[string]func(context.Context) (any, error){"peers": c.peers},
+		Reload:  cli.Reload{Flags: []string{"secret-file"}, Files: c.reloadSecret},
+	})
+}
+
+// newState is the state until the client runs.
+func newState() *cli.State[tunnel.ClientStatus] {
+	unknown := qualify.Unknown.String()
+	return cli.NewState(
+		tunnel.ClientStatus{
+			State: qualify.Initial.String(), NAT: unknown, Mapping: unknown, Filtering: unknown,
+			Sequential: unknown, Hairpinning: unknown, PortMapping: "none", HeardSeconds: -1,
+		},
+		func(s *tunnel.ClientStatus) (state, waitingFor *string) { return &s.State, &s.WaitingFor },
+	)
+}
+
+// serve sets the client up and runs it.
+func (c *client) serve(ctx context.Context) error {
+	c.state.WaitsFor("the interface " + c.run.TUN)
+	device, err := c.run.openDevice(c.cfg.Log)
 	if err != nil {
 		return err
 	}
 	defer device.Close()
-	if err := netcfg.ClientUp(r.TUN, teredo.MTU); err != nil {
-		return err
-	}
-	if err := netcfg.LimitSegments(r.TUN, udp.MostSegments(teredo.MTU)); err != nil {
-		cfg.Log.Debug("super-packets may leave in two bursts", "error", err)
-	}
 	tasks, ctx := errgroup.WithContext(ctx)
-	changes, err := netcfg.Watch(ctx, r.TUN) // ends with any of the tasks
+	changes, err := netcfg.Watch(ctx, c.run.TUN) // ends with any of the tasks
 	if err != nil {
 		return err
 	}
-	cfg.Device = device
+	c.cfg.Device = device
+	cli.Ready("Qualifying with " + c.run.Server[0])
+	tasks.Go(func() error { return c.carry(ctx) })
+	tasks.Go(func() error { c.follow(ctx, changes); return nil })
+	tasks.Go(func() error { return c.memory.keep(ctx) })
+	return tasks.Wait()
+}
+
+// openDevice makes the interface.
+func (r *run) openDevice(log *slog.Logger) (tun.Device, error) {
+	device, err := tunnel.OpenDevice(r.TUN, r.TUNOffload)
+	if err != nil {
+		return nil, err
+	}
+	if err := netcfg.ClientUp(r.TUN, teredo.MTU); err != nil {
+		device.Close()
+		return nil, err
+	}
+	if err := netcfg.LimitSegments(r.TUN, udp.MostSegments(teredo.MTU)); err != nil {
+		log.Debug("super-packets may leave in two bursts", "error", err)
+	}
+	return device, nil
+}
+
+// carry waits until the service port can be opened, and runs the client.
+func (c *client) carry(ctx context.Context) error {
+	conn, err := c.listen(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	c.cfg.Conn = conn
+	if err := c.complete(); err != nil {
+		return err
+	}
+	c.running = tunnel.NewClient(c.cfg)
+	close(c.started)
+	c.state.Runs(c.running.Status)
+	return c.running.Run(ctx)
+}
+
+// complete completes the configuration of a client that has its port.
+func (c *client) complete() (err error) {
+	r, cfg := c.run, &c.cfg
+	c.state.WaitsFor("the kernel path")
+	if cfg.Kernel, err = tunnel.OpenKernel(r.TUN, cfg.Conn.LocalAddr(), r.KernelPath, cfg.Log); err != nil {
+		return err
+	}
+	c.state.WaitsFor("the addresses of this host")
+	if cfg.Network, err = r.network(); err != nil {
+		return err
+	}
+	cfg.Local = localToward(cfg.Conn)
 	cfg.Servers, cfg.PermitIPv4 = r.lookups(), r.PermitIPv4
-	cfg.Changed = cli.StatusLine
+	cfg.Changed, cfg.Last = cli.StatusLine, c.memory.address()
+	cfg.Configure = func(old, new netip.Addr) error {
+		if new.IsValid() {
+			c.memory.note(cfg.Conn.LocalAddr().Port(), new)
+		}
+		return r.configure(old, new)
+	}
 	cfg.Restore = func(address netip.Addr) ([]string, error) { return netcfg.RestoreClient(r.TUN, address) }
+	cfg.RandomPort = r.openRandomPort
+	r.setRefresh(cfg)
 	if r.LocalDiscovery {
 		cfg.Discovery = func(local netip.Addr) (tunnel.Conn, error) {
 			return udp.ListenMulticast(netip.AddrPortFrom(teredo.DiscoveryAddr(), teredo.Port), local)
 		}
 	}
-	c := client{secret: secret, memory: r.remember(cfg.Log), started: make(chan struct{})}
-	tasks.Go(func() error {
-		return control.Serve(ctx, socket, map[string]func(context.Context) (any, error){"status": c.status, "peers": c.peers})
-	})
-	tasks.Go(func() error { return c.run(ctx, r, cfg) })
-	tasks.Go(func() error { return r.ServeProfiles(ctx) })
-	tasks.Go(func() error { c.follow(ctx, r, cfg.Log, changes); return nil })
-	cli.Ready("Qualifying with " + r.Server[0])
-	return tasks.Wait()
+	if r.PortMapping {
+		c.state.WaitsFor("the list of port mappings that an earlier run has left")
+		cfg.PortMap = portmap.NewKeeper(netcfg.Gateway, r.StateFile("portmap"), cfg.Log).Keep
+	}
+	return nil
 }
 
-// run waits until the service port can be opened, and runs the client.
-func (c *client) run(ctx context.Context, r *run, cfg tunnel.ClientConfig) error {
-	conn, err := c.listen(ctx, r, cfg)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	cfg.Conn = conn
-	if cfg.Kernel, err = tunnel.OpenKernel(r.TUN, conn.LocalAddr(), r.KernelPath, cfg.Log); err != nil {
-		return err
-	}
-	if cfg.Network, err = r.network(); err != nil {
-		return err
-	}
-	cfg.Local = func(server netip.Addr) netip.AddrPort {
+// localToward finds the local address and port that packets to a server leave from.
+func localToward(conn tunnel.Conn) func(server netip.Addr) netip.AddrPort {
+	return func(server netip.Addr) netip.AddrPort {
 		local := conn.LocalAddr()
 		if !local.Addr().IsUnspecified() {
 			return local
@@ -159,26 +225,6 @@ func (c *client) run(ctx context.Context, r *run, cfg tunnel.ClientConfig) error
 		}
 		return netip.AddrPortFrom(addr, local.Port())
 	}
-	cfg.Last = c.memory.address()
-	cfg.Configure = func(old, new netip.Addr) error {
-		if new.IsValid() {
-			c.memory.note(conn.LocalAddr().Port(), new)
-		}
-		return r.configure(old, new)
-	}
-	cfg.Extensions = extensions(r.Disable)
-	if r.PortMapping {
-		cfg.PortMap = portmap.NewKeeper(netcfg.Gateway, r.stateFile("portmap"), cfg.Log).Keep
-	}
-	cfg.RandomPort = r.openRandomPort
-	t := tunnel.NewClient(cfg)
-	c.running.Store(t)
-	close(c.started)
-	tasks, ctx := errgroup.WithContext(ctx)
-	tasks.Go(func() error { return t.Run(ctx) })
-	tasks.Go(func() error { return c.secret.follow(ctx, t) })
-	tasks.Go(func() error { return c.memory.keep(ctx) })
-	return tasks.Wait()
 }
 
 // openRandomPort opens a UDP port that the kernel chooses.
@@ -188,7 +234,9 @@ func (r *run) openRandomPort() (tunnel.Conn, error) {
 
 // listen opens the service port: the configured one, or that of the run before if it is free. An address that no interface has
 // may still come, for instance by DHCP.
-func (c *client) listen(ctx context.Context, r *run, cfg tunnel.ClientConfig) (*udp.Conn, error) {
+func (c *client) listen(ctx context.Context) (*udp.Conn, error) {
+	r, warned := c.run, false
+	c.state.WaitsFor("its UDP port")
 	open := func(port uint16) (*udp.Conn, error) {
 		return udp.Listen(netip.AddrPortFrom(r.bindAddr(), port), udp.Options{GSO: r.UDPGSO, GRO: r.UDPGRO})
 	}
@@ -197,11 +245,18 @@ func (c *client) listen(ctx context.Context, r *run, cfg tunnel.ClientConfig) (*
 		if errors.Is(err, syscall.EADDRINUSE) && r.Port == 0 {
 			conn, err = open(0)
 		}
-		if !errors.Is(err, syscall.EADDRNOTAVAIL) {
+		reason := ""
+		if errors.Is(err, syscall.EADDRNOTAVAIL) {
+			reason = err.Error()
+		}
+		c.state.Change(func(s *tunnel.ClientStatus) { s.LastError = reason })
+		if reason == "" {
 			return conn, err
 		}
-		if c.waiting.Swap(&err) == nil {
-			cfg.Log.Warn("cannot open the UDP port yet, trying again", "error", err)
+		c.state.WaitsFor("the local address")
+		if !warned {
+			c.cfg.Log.Warn("cannot open the UDP port yet, trying again", "error", err)
+			warned = true
 		}
 		select {
 		case <-ctx.Done():
@@ -212,7 +267,7 @@ func (c *client) listen(ctx context.Context, r *run, cfg tunnel.ClientConfig) (*
 }
 
 // follow tells the client about changes of the network, and restores the interface.
-func (c *client) follow(ctx context.Context, r *run, log *slog.Logger, changes <-chan netcfg.Change) {
+func (c *client) follow(ctx context.Context, changes <-chan netcfg.Change) {
 	select {
 	case <-c.started: // what changes until then waits in the channel
 	case <-ctx.Done():
@@ -220,7 +275,7 @@ func (c *client) follow(ctx context.Context, r *run, log *slog.Logger, changes <
 	}
 	var keeping sync.WaitGroup
 	defer keeping.Wait()
-	keeper := netcfg.NewKeeper(log, c.running.Load().RestoreInterface)
+	keeper := netcfg.NewKeeper(c.cfg.Log, c.running.RestoreInterface)
 	keeping.Go(func() { keeper.Run(ctx) })
 	for change := range changes {
 		if change.Own {
@@ -229,12 +284,12 @@ func (c *client) follow(ctx context.Context, r *run, log *slog.Logger, changes <
 		if change == (netcfg.Change{Own: true}) {
 			continue
 		}
-		network, err := r.network()
+		network, err := c.run.network()
 		if err != nil {
-			log.Error("cannot read the state of the network", "error", err)
+			c.cfg.Log.Error("cannot read the state of the network", "error", err)
 			continue
 		}
-		_ = c.running.Load().NetworkChanged(ctx, network) // fails only when the client has stopped
+		_ = c.running.NetworkChanged(ctx, network) // fails only when the client has stopped
 	}
 }
 
@@ -252,26 +307,13 @@ func (r *run) network() (n tunnel.Network, err error) {
 	return n, err
 }
 
-func (c *client) status(ctx context.Context) (any, error) {
-	if t := c.running.Load(); t != nil {
-		return t.Status(ctx)
-	}
-	unknown := qualify.Unknown.String()
-	s := tunnel.ClientStatus{
-		State: qualify.Initial.String(), NAT: unknown, Mapping: unknown, Filtering: unknown,
-		Sequential: unknown, Hairpinning: unknown, PortMapping: "none", HeardSeconds: -1,
-	}
-	if err := c.waiting.Load(); err != nil {
-		s.LastError, s.WaitingFor = (*err).Error(), "the local address"
-	}
-	return s, nil
-}
-
 func (c *client) peers(ctx context.Context) (any, error) {
-	if t := c.running.Load(); t != nil {
-		return t.Peers(ctx)
+	select {
+	case <-c.started:
+		return c.running.Peers(ctx)
+	default:
+		return []peer.Info{}, nil
 	}
-	return []peer.Info{}, nil
 }
 
 // configure gives the interface its Teredo address, or takes it away.

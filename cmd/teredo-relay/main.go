@@ -39,8 +39,9 @@ type run struct {
 
 // status is the relay's status with what only the program knows.
 type status struct {
-	Sunset cli.Sunset `json:"sunset,omitzero"` // when it ceases to serve
 	tunnel.RelayStatus
+	WaitingFor string     `json:"waiting_for,omitempty"` // while it sets itself up
+	Sunset     cli.Sunset `json:"sunset,omitzero"`       // when it ceases to serve
 }
 
 // Help is the detailed help of the run command.
@@ -57,15 +58,10 @@ Examples:
 }
 
 // Run relays packets and serves status requests.
-func (r *run) Run(ctx context.Context) error {
-	if err := r.check(); err != nil {
-		return cli.Usage(err)
-	}
-	return start(ctx, r)
-}
+func (r *run) Run(ctx context.Context, p *cli.Process) error { return start(ctx, p, r) }
 
-// check finds what is wrong with the flags.
-func (r *run) check() error {
+// Check finds what is wrong with the flags.
+func (r *run) Check() error {
 	switch {
 	case r.Port == teredo.Port:
 		return fmt.Errorf("UDP port %d is for Teredo servers: choose another --port", r.Port)

@@ -21,7 +21,7 @@ func TestCheck(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := ""
-			if err := test.run.check(); err != nil {
+			if err := test.run.Check(); err != nil {
 				got = err.Error()
 			}
 			if got != test.want {

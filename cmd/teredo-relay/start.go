@@ -6,13 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/teredo-suite/teredo/internal/cli"
-	"github.com/teredo-suite/teredo/internal/control"
 	"github.com/teredo-suite/teredo/internal/netcfg"
 	"github.com/teredo-suite/teredo/internal/udp"
+	"github.com/teredo-suite/teredo/peer"
 	"github.com/teredo-suite/teredo/teredo"
 	"github.com/teredo-suite/teredo/tunnel"
 )
@@ -20,62 +21,83 @@ import (
 // capacity is how many clients the relay remembers; the least recently used go first.
 const capacity = 1 << 20
 
-func start(ctx context.Context, r *run) error {
-	log := r.Logger()
+func start(ctx context.Context, p *cli.Process, r *run) error {
+	log := p.Logger(&r.RunFlags)
 	ctx, err := r.Sunset.Context(ctx, log)
 	if err != nil {
 		return err
 	}
-	socket, err := control.Listen(r.Control)
-	if err != nil {
-		return err
+	a := &relay{run: r, log: log, state: cli.NewState(
+		status{RelayStatus: tunnel.RelayStatus{State: "initial"}, Sunset: r.Sunset},
+		func(s *status) (state, waitingFor *string) { return &s.State, &s.WaitingFor },
+	)}
+	return cli.Serve(ctx, p, cli.Service[status]{
+		Flags: &r.RunFlags, Log: log, State: a.state, Run: a.serve,
+		Answers: map[string]func(context.Context) (any, error){"peers": a.peers},
+	})
+}
+
+// relay is what the control socket tells of.
+type relay struct {
+	*run
+	log     *slog.Logger
+	state   *cli.State[status]
+	running atomic.Pointer[tunnel.Relay] // nil while it is set up
+}
+
+func (r *relay) peers(ctx context.Context) (any, error) {
+	if t := r.running.Load(); t != nil {
+		return t.Peers(ctx)
 	}
-	defer socket.Close()
+	return []peer.Info{}, nil
+}
+
+// serve sets the relay up and runs it.
+func (r *relay) serve(ctx context.Context) error {
 	linkLocal := randomLinkLocal()
-	cfg, err := r.open(log, linkLocal)
+	cfg, err := r.open(linkLocal)
 	if err != nil {
 		return err
 	}
 	defer cfg.Device.Close()
 	defer cfg.Conn.Close()
-	if cfg.Kernel, err = tunnel.OpenKernel(r.TUN, cfg.Conn.LocalAddr(), r.KernelPath, log); err != nil {
+	r.state.WaitsFor("the kernel path")
+	if cfg.Kernel, err = tunnel.OpenKernel(r.TUN, cfg.Conn.LocalAddr(), r.KernelPath, r.log); err != nil {
 		return err
 	}
+	r.state.WaitsFor("the addresses of this host")
 	tasks, ctx := errgroup.WithContext(ctx)
-	network, err := r.watch(ctx, log, linkLocal)
+	network, err := r.watch(ctx, r.log, linkLocal)
 	if err != nil {
 		return err
 	}
 	cfg.Network = network.known
-	relay := tunnel.NewRelay(cfg)
-	restore, err := r.forwarding(log)
+	r.state.WaitsFor("the forwarding of IPv6")
+	restore, err := r.forwarding(r.log)
 	if err != nil {
 		return err
 	}
 	defer restore()
-	log.Info("relaying", "interface", r.TUN, "local", relay.LocalAddr())
-	cli.Ready(fmt.Sprintf("Relaying at %v", relay.LocalAddr()))
-
-	tasks.Go(func() error { return relay.Run(ctx) })
-	tasks.Go(func() error { return r.ServeProfiles(ctx) })
-	tasks.Go(func() error {
-		network.follow(ctx, relay)
-		return nil
+	t := tunnel.NewRelay(cfg)
+	r.running.Store(t)
+	r.state.Runs(func(ctx context.Context) (status, error) {
+		s, err := t.Status(ctx)
+		return status{RelayStatus: s, Sunset: r.Sunset}, err
 	})
+	r.log.Info("relaying", "interface", r.TUN, "local", t.LocalAddr())
+	cli.Ready(fmt.Sprintf("Relaying at %v", t.LocalAddr()))
+
+	tasks.Go(func() error { return t.Run(ctx) })
 	tasks.Go(func() error {
-		return control.Serve(ctx, socket, map[string]func(context.Context) (any, error){
-			"status": func(ctx context.Context) (any, error) {
-				s, err := relay.Status(ctx)
-				return status{r.Sunset, s}, err
-			},
-			"peers": func(ctx context.Context) (any, error) { return relay.Peers(ctx) },
-		})
+		network.follow(ctx, t)
+		return nil
 	})
 	return tasks.Wait()
 }
 
 // open makes the UDP socket, the interface with its link-local address, and the route.
-func (r *run) open(log *slog.Logger, linkLocal netip.Addr) (tunnel.RelayConfig, error) {
+func (r *relay) open(linkLocal netip.Addr) (tunnel.RelayConfig, error) {
+	r.state.WaitsFor("its UDP port")
 	local := netip.IPv4Unspecified()
 	if r.Bind.IsValid() {
 		local = r.Bind.Addr
@@ -84,6 +106,7 @@ func (r *run) open(log *slog.Logger, linkLocal netip.Addr) (tunnel.RelayConfig, 
 	if err != nil {
 		return tunnel.RelayConfig{}, err
 	}
+	r.state.WaitsFor("the interface " + r.TUN)
 	device, err := tunnel.OpenDevice(r.TUN, r.TUNOffload)
 	if err != nil {
 		conn.Close()
@@ -96,7 +119,7 @@ func (r *run) open(log *slog.Logger, linkLocal netip.Addr) (tunnel.RelayConfig, 
 	}
 	if r.HostOnly {
 		if err := netcfg.LimitSegments(r.TUN, udp.MostSegments(teredo.MTU)); err != nil {
-			log.Debug("super-packets may leave in two bursts", "error", err)
+			r.log.Debug("super-packets may leave in two bursts", "error", err)
 		}
 	}
 	return tunnel.RelayConfig{Device: device, Conn: conn, Capacity: capacity, PermitIPv4: r.PermitIPv4}, nil
@@ -107,26 +130,4 @@ func randomLinkLocal() netip.Addr {
 	b := [16]byte{0xfe, 0x80}
 	rand.Read(b[8:])
 	return netip.AddrFrom16(b)
-}
-
-// forwarding turns IPv6 forwarding on if it is asked to, or says that it is off where that matters. What it returns undoes it.
-func (r *run) forwarding(log *slog.Logger) (restore func(), err error) {
-	on, err := netcfg.Forwarding()
-	switch {
-	case err != nil:
-		return nil, err
-	case on || r.HostOnly:
-		return func() {}, nil
-	case !r.Forwarding:
-		log.Warn("IPv6 forwarding is off, so only this host is served: use --forwarding, set net.ipv6.conf.all.forwarding=1, or say --host-only")
-		return func() {}, nil
-	}
-	if err := netcfg.SetForwarding(true); err != nil {
-		return nil, err
-	}
-	return func() {
-		if err := netcfg.SetForwarding(false); err != nil {
-			log.Error("IPv6 forwarding stays on", "error", err)
-		}
-	}, nil
 }

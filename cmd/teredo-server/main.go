@@ -3,14 +3,8 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"log/slog"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/teredo-suite/teredo/internal/cli"
-	"github.com/teredo-suite/teredo/internal/control"
-	"github.com/teredo-suite/teredo/internal/netcfg"
 	"github.com/teredo-suite/teredo/server"
 	"github.com/teredo-suite/teredo/teredo"
 )
@@ -34,7 +28,7 @@ type run struct {
 	Public     cli.IPv4 `placeholder:"ADDRESS" help:"What the Internet sees in place of --bind, where this host is behind a 1:1 NAT."`
 	Public2    cli.IPv4 `name:"public2" placeholder:"ADDRESS" help:"What the Internet sees in place of --bind2."`
 	SecretFile string   `placeholder:"FILE" help:"Serve only clients that have a secret in this file: one 'identifier secret' a line, mode 600. SIGHUP has it read again."`
-	SourceRate int      `default:"1000" placeholder:"N" help:"Send at most so many datagrams a second because of one IPv4 address, and five times as many at once (${default}; 0 is no limit). All clients behind one carrier's NAT share it."`
+	SourceRate uint     `default:"1000" placeholder:"N" help:"Send at most so many datagrams a second because of one IPv4 address, and five times as many at once (${default}; 0 is no limit). All clients behind one carrier's NAT share it."`
 	cli.SunsetFlags
 	StrictSource bool `help:"Refuse bubbles from another UDP port than the one in their Teredo address. Clients of other servers behind symmetric NATs then cannot reach clients of this server."`
 	cli.RunFlags
@@ -42,7 +36,9 @@ type run struct {
 
 // status is the server's status with what only the program knows.
 type status struct {
-	Sunset cli.Sunset `json:"sunset,omitzero"` // when it ceases to serve
+	State      string     `json:"state"`                 // initial, running, stopping
+	WaitingFor string     `json:"waiting_for,omitempty"` // while it sets itself up
+	Sunset     cli.Sunset `json:"sunset,omitzero"`       // when it ceases to serve
 	server.Status
 }
 
@@ -60,61 +56,17 @@ Examples:
 }
 
 // Run serves clients and status requests.
-func (r *run) Run(ctx context.Context) error {
-	log := r.Logger()
-	cfg, err := r.config()
-	if err != nil {
-		return err
-	}
-	secrets, inUse, err := r.openSecrets(log)
-	if err != nil {
-		return err
-	}
-	cfg.Secrets = inUse
-	ctx, err = r.Sunset.Context(ctx, log)
-	if err != nil {
-		return err
-	}
-	socket, err := control.Listen(r.Control)
-	if err != nil {
-		return err
-	}
-	defer socket.Close()
-	srv, err := server.New(cfg, log)
-	if err != nil {
-		return err
-	}
-	now := srv.Status()
-	log.Info("serving", slog.Any("bind", now.Bind), slog.Any("public", now.Public), slog.Any("prefix", now.Prefix))
-	if !cfg.Secondary.IsValid() {
-		log.Warn("clients cannot recognise a symmetric NAT: give a second IPv4 address with --bind2")
-	}
-	cli.Ready(fmt.Sprintf("Serving at %v", cfg.Primary))
+func (r *run) Run(ctx context.Context, p *cli.Process) error { return start(ctx, p, r) }
 
-	tasks, ctx := errgroup.WithContext(ctx)
-	tasks.Go(func() error { return srv.Run(ctx) })
-	tasks.Go(func() error { return r.ServeProfiles(ctx) })
-	tasks.Go(func() error { return secrets.follow(ctx, srv) })
-	tasks.Go(func() error {
-		return control.Serve(ctx, socket, map[string]func(context.Context) (any, error){
-			"status": func(context.Context) (any, error) { return status{r.Sunset, srv.Status()}, nil },
-		})
-	})
-	err = tasks.Wait()
-	log.Info("stopped")
-	return err
-}
+// Check finds what is wrong with the flags, as far as that shows without the network.
+func (r *run) Check() error { return r.config().Check() }
 
-func (r *run) config() (server.Config, error) {
-	broadcasts, err := netcfg.Broadcasts()
-	if err != nil {
-		return server.Config{}, err
-	}
-	cfg := server.Config{
+// config is what the flags say.
+func (r *run) config() server.Config {
+	return server.Config{
 		Primary: r.Bind.Addr, Secondary: r.Bind2.Addr,
 		Public: r.Public.Addr, Public2: r.Public2.Addr,
-		Filter:       teredo.Filter{Permit: r.PermitIPv4, Broadcasts: broadcasts},
+		Filter:       teredo.Filter{Permit: r.PermitIPv4},
 		StrictSource: r.StrictSource, SourceRate: int(r.SourceRate),
 	}
-	return cfg, cli.Usage(cfg.Check())
 }

@@ -3,45 +3,22 @@ package main
 import (
 	"context"
 	"log/slog"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
-	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/internal/secret"
 	"github.com/teredo-suite/teredo/server"
 )
 
-// secrets are those of the clients, as they are in a file.
-type secrets struct {
-	path    string
-	log     *slog.Logger
-	hangups chan os.Signal
-}
-
-// openSecrets reads the file for the first time. From then on SIGHUP means to read it again.
-func (r *run) openSecrets(log *slog.Logger) (*secrets, *server.Secrets, error) {
-	s := &secrets{path: r.SecretFile, log: log, hangups: make(chan os.Signal, 1)}
-	if s.path == "" {
-		return s, nil, nil
+// loadSecrets reads the file of the clients' secrets. They are nil when no file is given: then every client is served.
+func (r *run) loadSecrets(log *slog.Logger) (*server.Secrets, error) {
+	if r.SecretFile == "" {
+		return nil, nil
 	}
-	signal.Notify(s.hangups, syscall.SIGHUP)
-	loaded, err := s.load()
-	return s, loaded, cli.Usage(err)
-}
-
-// follow gives the secrets to the server again at each SIGHUP, until ctx ends.
-func (s *secrets) follow(ctx context.Context, srv *server.Server) error {
-	return secret.Follow(ctx, s.hangups, s.log, s.load, srv.SetSecrets)
-}
-
-func (s *secrets) load() (*server.Secrets, error) {
-	clients, err := secret.Load(s.path)
+	clients, err := secret.Load(r.SecretFile)
 	if err != nil {
 		return nil, err
 	}
-	secret.Warn(s.log, clients...)
+	secret.Warn(log, clients...)
 	now := time.Now()
 	list := make([]server.Secret, len(clients))
 	expired := 0
@@ -51,6 +28,26 @@ func (s *secrets) load() (*server.Secrets, error) {
 			expired++
 		}
 	}
-	s.log.Info("serving only clients with a secret", "clients", len(clients), "expired", expired, "file", s.path)
+	log.Info("serving only clients with a secret", "clients", len(clients), "expired", expired, "file", r.SecretFile)
 	return server.NewSecrets(list, time.Now), nil
+}
+
+// reloadSecrets has the server use what is in the file now, once it has been set up. It reports whether there is a file, or was
+// one until now.
+func (s *program) reloadSecrets(ctx context.Context) bool {
+	if s.run.SecretFile == "" && s.cfg.Secrets == nil {
+		return false
+	}
+	secrets, err := s.run.loadSecrets(s.log)
+	if err != nil {
+		s.log.Error("cannot read the secrets again; those in use stay", "error", err)
+		return true
+	}
+	select {
+	case <-s.started:
+		s.running.SetSecrets(secrets)
+		s.cfg.Secrets = secrets
+	case <-ctx.Done():
+	}
+	return true
 }

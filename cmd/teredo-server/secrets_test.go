@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-func TestOpenSecrets(t *testing.T) {
+func TestLoadSecrets(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secrets")
 	text := "laptop hunter2\nphone hex:6f1d0a55c3f04ab1b6d1e9d7a2c84e30 expires=2020-01-01\n"
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -19,11 +19,11 @@ func TestOpenSecrets(t *testing.T) {
 	log := slog.New(slog.NewTextHandler(&buf, nil))
 
 	r := run{}
-	if _, secrets, err := r.openSecrets(log); secrets != nil || err != nil {
+	if secrets, err := r.loadSecrets(log); secrets != nil || err != nil {
 		t.Errorf("without a file: %v, %v; then nobody needs a secret", secrets, err)
 	}
 	r.SecretFile = path
-	if _, secrets, err := r.openSecrets(log); secrets == nil || err != nil {
+	if secrets, err := r.loadSecrets(log); secrets == nil || err != nil {
 		t.Errorf("got %v, %v", secrets, err)
 	}
 	got := buf.String()
@@ -33,7 +33,7 @@ func TestOpenSecrets(t *testing.T) {
 	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, secrets, err := r.openSecrets(log); secrets != nil || err == nil || !strings.Contains(err.Error(), "chmod 600") {
+	if secrets, err := r.loadSecrets(log); secrets != nil || err == nil || !strings.Contains(err.Error(), "chmod 600") {
 		t.Errorf("got %v, %v", secrets, err)
 	}
 }

@@ -80,6 +80,9 @@ func asArgument(value any) (string, error) {
 				return "", err
 			}
 		}
+		if n := len(items); n > 0 && items[n-1] == "" {
+			items = append(items, "") // kong takes no notice of what is empty behind the last comma
+		}
 		return strings.Join(items, ","), nil
 	}
 	return "", errors.New("a string, a number, true or false, a date, or a list of these is needed")

@@ -10,16 +10,17 @@ import (
 	"github.com/lmittmann/tint"
 )
 
-// Logger returns the logger that the flags ask for. It writes to standard error: coloured on a terminal, and without
-// time stamps to the systemd journal, which has its own.
-func (f RunFlags) Logger() *slog.Logger {
+// Logger returns the log of a program, which SIGHUP can give another level. It writes to standard error: coloured on a
+// terminal, and without time stamps to the systemd journal, which has its own.
+func (p *Process) Logger(flags *RunFlags) *slog.Logger {
+	p.level.Set(slog.Level(flags.LogLevel))
 	info, err := os.Stderr.Stat()
 	terminal := err == nil && info.Mode().Type()&fs.ModeCharDevice != 0
 	toJournal, err := journal.StderrIsJournalStream()
-	return slog.New(logHandler(os.Stderr, slog.Level(f.LogLevel), terminal, err == nil && toJournal))
+	return slog.New(logHandler(os.Stderr, &p.level, terminal, err == nil && toJournal))
 }
 
-func logHandler(w io.Writer, level slog.Level, terminal, toJournal bool) slog.Handler {
+func logHandler(w io.Writer, level slog.Leveler, terminal, toJournal bool) slog.Handler {
 	if terminal {
 		return tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: "15:04:05.000", NoColor: os.Getenv("NO_COLOR") != ""})
 	}

@@ -9,18 +9,20 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"reflect"
 	"runtime"
 	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	"golang.org/x/sys/unix"
 )
 
 // Exit codes of every program.
 const (
-	exitStopped = 0 // it did what was asked, or was told to stop
-	exitFailure = 1 // it failed while running
-	exitUsage   = 2 // wrong usage or configuration
+	exitStopped = 0  // it did what was asked, or was told to stop
+	exitFailure = 1  // it failed while running
+	exitUsage   = 64 // wrong usage or configuration (EX_USAGE of sysexits.h); a crash of Go itself exits with 2
 )
 
 // Program is what the command line needs to know about a program.
@@ -33,22 +35,23 @@ type Program struct {
 // Main runs the command that the command line names and exits the process.
 //
 // commands points to a struct of kong commands. Their Run methods may take a context.Context, which ends at the
-// first SIGINT or SIGTERM; a second signal kills the process. A command's help text and detailed help may contain
-// ${name} for the program's name.
+// first SIGINT or SIGTERM; a second signal kills the process. SIGHUP never ends it: a Run method may take a *Process for
+// Serve, which heeds it. A command that has a method Check is checked with it, also when SIGHUP has its flags read again.
+// A command's help text and detailed help may contain ${name} for the program's name.
 func (p Program) Main(commands any) {
+	hangups := make(chan os.Signal, 1) // one that waits stands for all: everything is read again
+	signal.Notify(hangups, syscall.SIGHUP)
+	ends := make(chan os.Signal, 1)
+	signal.Notify(ends, os.Interrupt, syscall.SIGTERM)
 	makeRoom()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	told := make(chan struct{})
-	context.AfterFunc(ctx, func() {
-		stop() // gives the next signal its deadly effect back
+	ctx, end := context.WithCancelCause(context.Background())
+	go func() {
+		s := <-ends
+		signal.Stop(ends) // gives the next signal its deadly effect back
 		stopping()
-		close(told)
-	})
-	code := p.run(ctx, commands, os.Args[1:], os.Stdout, os.Stderr)
-	if ctx.Err() != nil {
-		<-told
-	}
-	os.Exit(code)
+		end(errors.New(unix.SignalName(s.(syscall.Signal))))
+	}()
+	os.Exit(p.run(ctx, hangups, commands, os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // makeRoom lets more goroutines run at once than there are processors, unless the user has said how many. Those that wait
@@ -62,32 +65,33 @@ func makeRoom() {
 }
 
 // run is Main without the process around it. It returns the exit code.
-func (p Program) run(ctx context.Context, commands any, args []string, stdout, stderr io.Writer) int {
+func (p Program) run(ctx context.Context, hangups <-chan os.Signal, commands any, args []string, stdout, stderr io.Writer) int {
 	helped := false
-	parser := kong.Must(commands,
-		kong.Name(p.Name),
-		kong.Description(p.Description),
-		kong.Vars{"name": p.Name, "control": p.Control},
-		kong.PostBuild(p.nameInDetails),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+	process := &Process{hangups: hangups}
+	process.parse = func() (*kong.Context, error) {
+		fresh := reflect.New(reflect.TypeOf(commands).Elem()).Interface()
+		return p.parse(fresh, args, kong.Writers(io.Discard, io.Discard))
+	}
+	command, err := p.parse(commands, args,
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(int) { helped = true }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(process),
 	)
-	command, err := parser.Parse(args)
-	if helped {
-		return exitStopped
+	if err == nil && !helped {
+		process.command = command
+		err = command.Run()
 	}
-	if err != nil {
-		return p.misused(stderr, err)
-	}
-	err = command.Run()
-	usage, misconfigured := errors.AsType[*usageError](err)
+	usage, misused := errors.AsType[*usageError](err)
 	switch {
-	case err == nil, ctx.Err() != nil && errors.Is(err, context.Canceled):
+	case helped, err == nil, ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return exitStopped
-	case misconfigured:
-		fmt.Fprintf(stderr, "%s: %v\nSee %s --help.\n", p.Name, usage, command.Selected().FullPath())
+	case misused:
+		where := p.Name
+		if command != nil && command.Selected() != nil {
+			where = command.Selected().FullPath()
+		}
+		fmt.Fprintf(stderr, "%s: %v\nSee %s --help.\n", p.Name, usage, where)
 		return exitUsage
 	default:
 		fmt.Fprintf(stderr, "%s: %v\n", p.Name, err)
@@ -95,14 +99,27 @@ func (p Program) run(ctx context.Context, commands any, args []string, stdout, s
 	}
 }
 
-// misused says in one sentence what is wrong with the command line, and where the help is.
-func (p Program) misused(stderr io.Writer, err error) int {
-	where := p.Name
-	if parse, ok := errors.AsType[*kong.ParseError](err); ok && parse.Context != nil && parse.Context.Selected() != nil {
-		where = parse.Context.Selected().FullPath()
+// parse reads the command line, and the configuration file that it may name, into commands, and checks the command. What it
+// returns with an error may be nil, and tells as much as was understood.
+func (p Program) parse(commands any, args []string, options ...kong.Option) (*kong.Context, error) {
+	parser := kong.Must(commands, append(options,
+		kong.Name(p.Name),
+		kong.Description(p.Description),
+		kong.Vars{"name": p.Name, "control": p.Control},
+		kong.PostBuild(p.nameInDetails),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+	)...)
+	command, err := parser.Parse(args)
+	if wrong, ok := errors.AsType[*kong.ParseError](err); ok {
+		command = wrong.Context
 	}
-	fmt.Fprintf(stderr, "%s: %v\nSee %s --help.\n", p.Name, err, where)
-	return exitUsage
+	if err != nil {
+		return command, Usage(err)
+	}
+	if c, ok := command.Selected().Target.Addr().Interface().(interface{ Check() error }); ok {
+		err = c.Check()
+	}
+	return command, Usage(err)
 }
 
 // nameInDetails fills ${name} into the detailed help, which kong takes as it is.
@@ -119,7 +136,7 @@ type usageError struct{ cause error }
 func (e *usageError) Error() string { return e.cause.Error() }
 func (e *usageError) Unwrap() error { return e.cause }
 
-// Usage marks err as wrong usage or configuration: a Run method that returns it ends the program with exit code 2
+// Usage marks err as wrong usage or configuration: a Run method that returns it ends the program with exit code 64
 // and a pointer to the help. Usage of nil is nil.
 func Usage(err error) error {
 	if err == nil {

@@ -63,6 +63,8 @@ func (r *testRun) Run(ctx context.Context, k *kong.Kong) error {
 		return errors.New("the cable is out")
 	case "misconfigured":
 		return Usage(fmt.Errorf("start: %w", errors.New("that will never work")))
+	case "crashed":
+		panic("a mistake in the program")
 	case "cancelled":
 		return fmt.Errorf("run: %w", context.Canceled)
 	case "signal", "hang":
@@ -80,7 +82,7 @@ func (r *testRun) Run(ctx context.Context, k *kong.Kong) error {
 // call runs the test program and returns its exit code and what it wrote.
 func call(ctx context.Context, args ...string) (code int, stdout, stderr string) {
 	var out, errs strings.Builder
-	code = program().run(ctx, new(commands), args, &out, &errs)
+	code = program().run(ctx, nil, new(commands), args, &out, &errs)
 	return code, out.String(), errs.String()
 }
 
@@ -124,7 +126,34 @@ control = "/tmp/file.sock"
 	}
 }
 
-// TestMistakes checks the sentence that each mistake gets, and exit code 2.
+// listRun has a flag that takes a list.
+type listRun struct {
+	Names []string
+	RunFlags
+}
+
+func (r *listRun) Run(k *kong.Kong) error {
+	_, err := fmt.Fprintf(k.Stdout, "%q", r.Names)
+	return err
+}
+
+// A list in a file has the items that are written there, empty ones too.
+func TestListInFile(t *testing.T) {
+	for text, want := range map[string]string{
+		`[]`: `[]`, `["a", "b"]`: `["a" "b"]`, `["", "b"]`: `["" "b"]`, `["a", ""]`: `["a" ""]`, `[""]`: `[""]`, `"a"`: `["a"]`, `""`: `[]`,
+	} {
+		var out strings.Builder
+		commands := new(struct {
+			Run listRun `cmd:""`
+		})
+		args := []string{"run", "--config", writeFile(t, "names = "+text)}
+		if code := program().run(t.Context(), nil, commands, args, &out, io.Discard); code != 0 || out.String() != want {
+			t.Errorf("%s: %s, exit code %d, want %s", text, out.String(), code, want)
+		}
+	}
+}
+
+// TestMistakes checks the sentence that each mistake gets, and exit code 64.
 func TestMistakes(t *testing.T) {
 	unknown := writeFile(t, "server = \"a\"\nsevrer2 = \"b\"\n")
 	wrong := writeFile(t, "server = \"a\"\nport = \"high\"\n")
@@ -159,8 +188,8 @@ func TestMistakes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			code, stdout, stderr := call(t.Context(), strings.Fields(test.args)...)
 			message, see, _ := strings.Cut(stderr, "\n")
-			if code != 2 || stdout != "" {
-				t.Errorf("exit code %d, output %q; want 2 and none", code, stdout)
+			if code != exitUsage || stdout != "" {
+				t.Errorf("exit code %d, output %q; want 64 and none", code, stdout)
 			}
 			if want := "teredo-test: " + test.message; !strings.HasPrefix(message, want) {
 				t.Errorf("message %q\nwant %q", message, want)
@@ -275,7 +304,7 @@ func TestSecondStart(t *testing.T) {
 		Run listenRun `cmd:""`
 	}
 	var errs strings.Builder
-	code := program().run(t.Context(), new(starter), []string{"run", "--control", path}, io.Discard, &errs)
+	code := program().run(t.Context(), nil, new(starter), []string{"run", "--control", path}, io.Discard, &errs)
 	want := "teredo-test: already running (control socket " + path + "); stop it first or give this one its own --control PATH\n"
 	if code != 1 || errs.String() != want {
 		t.Errorf("exit code %d, errors %q; want 1 and %q", code, errs.String(), want)

@@ -13,7 +13,7 @@ import (
 )
 
 // TestSignals runs the test binary as a program under a systemd of our own: the first signal ends the context, the
-// second one kills.
+// second one kills. SIGHUP does neither.
 func TestSignals(t *testing.T) {
 	tests := map[string]struct {
 		end     string
@@ -22,6 +22,7 @@ func TestSignals(t *testing.T) {
 	}{
 		"SIGTERM":                 {"signal", []syscall.Signal{syscall.SIGTERM}, false},
 		"SIGINT":                  {"signal", []syscall.Signal{syscall.SIGINT}, false},
+		"SIGHUP ends nothing":     {"signal", []syscall.Signal{syscall.SIGHUP, syscall.SIGHUP, syscall.SIGTERM}, false},
 		"a second signal":         {"hang", []syscall.Signal{syscall.SIGTERM, syscall.SIGTERM}, true},
 		"a second, other, signal": {"hang", []syscall.Signal{syscall.SIGTERM, syscall.SIGINT}, true},
 	}
@@ -37,12 +38,14 @@ func TestSignals(t *testing.T) {
 			}
 			t.Cleanup(func() { program.Process.Kill() })
 			expectNotify(t, systemd, "READY=1\nSTATUS=Waiting")
-			for i, signal := range test.signals {
+			stopped := false
+			for _, signal := range test.signals {
 				if err := program.Process.Signal(signal); err != nil {
 					t.Fatal(err)
 				}
-				if i == 0 {
+				if signal != syscall.SIGHUP && !stopped {
 					expectNotify(t, systemd, "STOPPING=1")
+					stopped = true
 				}
 			}
 			err := program.Wait()
@@ -78,5 +81,15 @@ func expectNotify(t *testing.T, systemd *net.UnixConn, want string) {
 	n, err := systemd.Read(b)
 	if got := strings.TrimSpace(string(b[:n])); err != nil || got != want {
 		t.Fatalf("systemd was told %q, %v; want %q", got, err, want)
+	}
+}
+
+// A crash must not look like wrong usage, after which systemd leaves a program down.
+func TestCrash(t *testing.T) {
+	program := exec.Command(os.Args[0], "run", "--server", "a", "--end", "crashed")
+	program.Env = append(os.Environ(), "TEREDO_TEST_PROGRAM=1")
+	err := program.Run()
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() == exitUsage || exit.ExitCode() <= exitFailure {
+		t.Errorf("%v; want the exit code of a crash", err)
 	}
 }

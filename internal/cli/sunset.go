@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -50,9 +51,9 @@ func (s Sunset) context(ctx context.Context, log *slog.Logger, now func() time.T
 	if s.left(now) <= 0 {
 		return nil, Usage(fmt.Errorf("service has ended at sunset, %v: to serve again, change --sunset or leave it out", s))
 	}
-	ctx, end := context.WithCancel(ctx)
+	ctx, end := context.WithCancelCause(ctx)
 	go func() {
-		defer end()
+		defer end(errors.New("sunset"))
 		if s.await(ctx, log, now) {
 			log.Warn("service ends now, as announced", "sunset", s)
 			stopping()

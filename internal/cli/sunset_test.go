@@ -38,7 +38,7 @@ func callServing(t *testing.T, args string) (code int, stdout, stderr string) {
 	commands := new(struct {
 		Run servingRun `cmd:""`
 	})
-	code = program().run(ctx, commands, strings.Fields(args), &out, &errs)
+	code = program().run(ctx, nil, commands, strings.Fields(args), &out, &errs)
 	return code, out.String(), errs.String()
 }
 
@@ -78,8 +78,8 @@ func TestServingMistakes(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			code, stdout, stderr := callServing(t, "run "+test.args)
-			if code != 2 || stdout != "" || !strings.HasPrefix(stderr, "teredo-test: "+test.want) {
-				t.Errorf("exit code %d, output %q, errors %q; want 2 and %q", code, stdout, stderr, test.want)
+			if code != exitUsage || stdout != "" || !strings.HasPrefix(stderr, "teredo-test: "+test.want) {
+				t.Errorf("exit code %d, output %q, errors %q; want 64 and %q", code, stdout, stderr, test.want)
 			}
 		})
 	}

@@ -3,6 +3,7 @@ package portmap
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -148,14 +149,20 @@ func (h *holding) failed() {
 	h.due = now.Add(max(left/2, soonestRetry))
 }
 
-// report tells why there is no mapping, loudly once.
+// report tells, loudly once, that there is no mapping, and what a person wants to know about it. The rest is for who debugs.
 func (k *Keeper) report(err error) {
 	level := slog.LevelDebug
 	if !k.silent {
 		level = slog.LevelInfo
 	}
 	k.silent = true
-	k.log.Log(context.Background(), level, "the gateway maps no port", "reason", err)
+	ctx := context.Background()
+	if refused, ok := errors.AsType[refusal](err); ok {
+		k.log.Log(ctx, level, "the gateway refuses to map a port", "reason", refused.reason)
+	} else {
+		k.log.Log(ctx, level, "no gateway here maps ports")
+	}
+	k.log.Debug("no port mapping", "details", err)
 }
 
 // sleep waits until the wall clock shows a time, and reports false when ctx ended before. A clock that was set back must

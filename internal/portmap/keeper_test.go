@@ -406,3 +406,47 @@ func TestEndWhileAsking(t *testing.T) {
 		p.wantRecords(0)
 	})
 }
+
+// What a person reads about a gateway that maps no port, once; who debugs reads what each protocol said.
+func TestReport(t *testing.T) {
+	const none = `level=INFO msg="no gateway here maps ports"`
+	silent := errors.New("no answer: context deadline exceeded")
+	for name, test := range map[string]struct {
+		upnp, pcp, natpmp error
+		want, details     string
+	}{
+		"nobody answers": {silent, silent, silent, none,
+			"upnp: no answer: context deadline exceeded; pcp: no answer: context deadline exceeded; nat-pmp: no answer: context deadline exceeded"},
+		"UPnP refuses": {fmt.Errorf("AddPortMapping: %w", refusal{`error 718 "ConflictInMappingEntry"`}), silent, silent,
+			`level=INFO msg="the gateway refuses to map a port" reason="error 718 \"ConflictInMappingEntry\""`, "718"},
+		"NAT-PMP refuses": {silent, errOnlyNATPMP, refusal{"not authorized"},
+			`level=INFO msg="the gateway refuses to map a port" reason="not authorized"`, "pcp: the gateway speaks NAT-PMP instead; nat-pmp: the gateway refuses: not authorized"},
+		"another version": {silent, errOnlyNATPMP, silent, none, "the gateway speaks NAT-PMP instead"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFake(t)
+			k := testKeeper(t, f)
+			var log strings.Builder
+			k.log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+				if a.Key == slog.TimeKey {
+					return slog.Attr{}
+				}
+				return a
+			}}))
+			for i, err := range []error{test.upnp, test.pcp, test.natpmp} {
+				k.protocols[i].find = func(context.Context, gateway) (service, error) { return nil, err }
+			}
+			for range 2 {
+				_, _, err := k.make(t.Context(), f.gateway())
+				k.report(err)
+			}
+			lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+			if len(lines) != 4 || lines[0] != test.want || lines[2] != strings.Replace(test.want, "INFO", "DEBUG", 1) {
+				t.Errorf("log %q, want %q first, and later for who debugs", lines, test.want)
+			}
+			if !strings.Contains(lines[1], "level=DEBUG") || !strings.Contains(lines[1], test.details) {
+				t.Errorf("details %q, want %q", lines[1], test.details)
+			}
+		})
+	}
+}

@@ -17,19 +17,28 @@ func (k *Keeper) make(ctx context.Context, g gateway) (service, Mapping, error) 
 	defer wait()
 	defer cancel()
 	k.removeStale(ctx, g, searches)
-	var reasons []string
+	var reasons failure
 	for _, s := range searches {
 		by, err := s.result()
-		if err == nil && ctx.Err() == nil {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil {
 			var m Mapping
 			if m, err = k.add(ctx, by); err == nil {
 				return by, m, nil
 			}
 		}
-		reasons = append(reasons, fmt.Sprintf("%s: %v", s.protocol.name, err))
+		reasons = append(reasons, fmt.Errorf("%s: %w", s.protocol.name, err))
 	}
-	return nil, Mapping{}, errors.New(strings.Join(reasons, "; "))
+	return nil, Mapping{}, reasons
 }
+
+// failure is why no protocol has made a mapping: a reason for each, in their order.
+type failure []error
+
+func (f failure) Error() string   { return strings.ReplaceAll(errors.Join(f...).Error(), "\n", "; ") }
+func (f failure) Unwrap() []error { return f }
 
 // search is the question whether the gateway speaks a protocol.
 type search struct {

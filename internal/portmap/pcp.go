@@ -32,10 +32,13 @@ func findPCP(ctx context.Context, g gateway) (service, error) {
 	s := pcp{g}
 	answer, err := s.ask(ctx, s.appendHeader(nil, pcpAnnounce, 0), func([]byte) bool { return true })
 	if err == nil && answer[3] == pcpUnsupportedVersion {
-		err = refusal{pcpResult(answer[3])}
+		err = errors.New("the gateway speaks another version of it")
 	}
 	return s, err
 }
+
+// errOnlyNATPMP says that PCP is not spoken, which refuses nothing (RFC 6887 §9).
+var errOnlyNATPMP = errors.New("the gateway speaks NAT-PMP instead")
 
 func (s pcp) record() record {
 	return record{Protocol: namePCP, Gateway: s.g.addr, Internal: s.g.internal, Nonce: hex.EncodeToString(s.g.nonce[:])}
@@ -77,6 +80,8 @@ func (s pcp) mapPort(ctx context.Context, nonce [12]byte, port uint16, lease tim
 		return len(b) < pcpMapLen || string(b[pcpHeaderLen:nonceAndPort]) == string(request[pcpHeaderLen:nonceAndPort])
 	})
 	switch {
+	case errors.Is(err, errOnlyNATPMP): // now; it spoke PCP a moment ago
+		return Mapping{}, refusal{err.Error()}
 	case err != nil:
 		return Mapping{}, err
 	case answer[3] != 0:
@@ -106,8 +111,8 @@ func (s pcp) ask(ctx context.Context, request []byte, mine func(b []byte) bool) 
 		answer = append([]byte(nil), b...)
 		return true
 	})
-	if err == nil && onlyNATPMP { // RFC 6887 §9
-		err = refusal{"it speaks NAT-PMP instead"}
+	if err == nil && onlyNATPMP {
+		err = errOnlyNATPMP
 	}
 	return answer, err
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -44,14 +45,11 @@ func (r *Resolver) Lookup(ctx context.Context, name string) (addrs []netip.Addr,
 }
 
 func (r *Resolver) lookup(ctx context.Context, name string) ([]netip.Addr, time.Duration, error) {
-	if addr, err := netip.ParseAddr(name); err == nil {
-		if addr.Is4() {
-			return []netip.Addr{addr}, 0, nil
-		}
-		return nil, 0, ErrIPv6
+	if err := Check(name); err != nil {
+		return nil, 0, err
 	}
-	if !isHostName(name) {
-		return nil, 0, ErrBadName
+	if addr, err := netip.ParseAddr(name); err == nil {
+		return []netip.Addr{addr}, 0, nil
 	}
 	addrs, err := lookupHosts(orDefault(r.HostsPath, "/etc/hosts"), name)
 	if err != nil || len(addrs) > 0 {
@@ -62,6 +60,39 @@ func (r *Resolver) lookup(ctx context.Context, name string) ([]netip.Addr, time.
 		return nil, 0, err
 	}
 	return conf.search(ctx, name)
+}
+
+// Check says why name can be neither a host name nor an IPv4 address, and what to write instead. The error wraps ErrBadName or
+// ErrIPv6.
+func Check(name string) error {
+	if possible(name) {
+		return nil
+	}
+	if _, err := netip.ParseAddr(name); err == nil {
+		return ErrIPv6
+	}
+	if host, ok := hostIn(name); ok {
+		return fmt.Errorf("%w: name the host alone, %s", ErrBadName, host)
+	}
+	return fmt.Errorf("%w: write one such as teredo.example.net or 192.0.2.1", ErrBadName)
+}
+
+// possible reports whether name is an IPv4 address or can be a host name.
+func possible(name string) bool {
+	addr, err := netip.ParseAddr(name)
+	return err == nil && addr.Is4() || err != nil && isHostName(name)
+}
+
+// hostIn is the host in a URL, or in front of a port or a path.
+func hostIn(name string) (host string, ok bool) {
+	if !strings.Contains(name, "://") {
+		name = "//" + name
+	}
+	u, err := url.Parse(name)
+	if err != nil || !possible(u.Hostname()) {
+		return "", false
+	}
+	return u.Hostname(), true
 }
 
 // search resolves the first that exists of the names that name can stand for.

@@ -154,13 +154,41 @@ func TestErrorSentences(t *testing.T) {
 		{r, "none.example", `look up "none.example": the name does not exist`},
 		{r, "six.example", `look up "six.example": the name has no IPv4 address`},
 		{r, "2001:db8::1", `look up "2001:db8::1": an IPv6 address, but Teredo servers are reached over IPv4: give an IPv4 address or a name`},
-		{r, "a:3544", `look up "a:3544": neither a host name nor an IPv4 address`},
+		{r, "a:3544", `look up "a:3544": neither a host name nor an IPv4 address: name the host alone, a`},
 		{empty, "a.example", fmt.Sprintf("look up \"a.example\": no nameserver is configured: add a line 'nameserver ADDRESS' to %s", r.HostsPath)},
 		{absent, "a.example", `look up "a.example": no nameserver is configured: create /nonexistent/resolv.conf with a line 'nameserver ADDRESS'`},
 	}
 	for _, tt := range tests {
 		if _, _, err := tt.resolver.Lookup(t.Context(), tt.name); err == nil || err.Error() != tt.want {
 			t.Errorf("%v\nwant %s", err, tt.want)
+		}
+	}
+}
+
+// What to write instead.
+func TestCheck(t *testing.T) {
+	const example = ": write one such as teredo.example.net or 192.0.2.1"
+	for name, want := range map[string]string{
+		"teredo.example": "", "192.0.2.1": "", "localhost": "",
+		"":                            example,
+		" ":                           example,
+		"192.0.2.300":                 example,
+		"192.0.2.1 ":                  example,
+		"http://":                     example,
+		"[2001:db8::1]:3544":          example,
+		"http://192.0.2.300":          example,
+		"http://teredo.example/":      ": name the host alone, teredo.example",
+		"https://192.0.2.1:3544/?a#b": ": name the host alone, 192.0.2.1",
+		"192.0.2.1:3544":              ": name the host alone, 192.0.2.1",
+		"teredo.example:3544":         ": name the host alone, teredo.example",
+		"teredo.example/":             ": name the host alone, teredo.example",
+		"me@teredo.example":           ": name the host alone, teredo.example",
+	} {
+		err := Check(name)
+		switch {
+		case want == "" && err == nil:
+		case err == nil, !errors.Is(err, ErrBadName), err.Error() != ErrBadName.Error()+want:
+			t.Errorf("%q: %v, want %q", name, err, want)
 		}
 	}
 }

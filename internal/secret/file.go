@@ -1,7 +1,6 @@
 package secret
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -74,23 +73,5 @@ func Warn(log *slog.Logger, clients ...Client) {
 			log.Warn("a secret is too short to withstand guessing from recorded traffic; 'openssl rand -hex 16' makes a good one, to be "+
 				"written after hex:", "client", c.ID, "line", c.Line, "bytes", len(c.Secret), "want", minStrong)
 		}
-	}
-}
-
-// Follow loads the secrets again at each signal and gives them to use, until ctx ends. What cannot be loaded is logged, and
-// the secrets in use stay. load is Load or LoadOne with its path.
-func Follow[T any](ctx context.Context, signals <-chan os.Signal, log *slog.Logger, load func() (T, error), use func(T)) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-signals:
-		}
-		secrets, err := load()
-		if err != nil {
-			log.Error("cannot read the secrets again; those in use stay", "error", err)
-			continue
-		}
-		use(secrets)
 	}
 }

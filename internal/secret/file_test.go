@@ -2,7 +2,6 @@ package secret
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -79,48 +78,6 @@ func TestWarn(t *testing.T) {
 		Client{ID: "weak", Secret: []byte("hunter2"), Line: 2})
 	got := log.String()
 	if strings.Count(got, "\n") != 1 || !strings.Contains(got, "client=weak line=2 bytes=7") || strings.Contains(got, "hunter2") {
-		t.Errorf("log %q", got)
-	}
-}
-
-// A signal loads the secrets again; a bad file is logged and leaves the old ones in use.
-func TestFollow(t *testing.T) {
-	path := write(t, 0o600, "laptop first\n")
-	ctx, cancel := context.WithCancel(t.Context())
-	signals := make(chan os.Signal)
-	loaded := make(chan error)
-	used := make(chan string, 1)
-	done := make(chan error)
-	var log bytes.Buffer
-	go func() {
-		done <- Follow(ctx, signals, slog.New(slog.NewTextHandler(&log, nil)), func() (Client, error) {
-			c, err := LoadOne(path)
-			loaded <- err
-			return c, err
-		}, func(c Client) { used <- string(c.Secret) })
-	}()
-	change := func(text string) {
-		t.Helper()
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		signals <- syscall.SIGHUP
-		<-loaded
-	}
-	change("laptop second\n")
-	if got := <-used; got != "second" {
-		t.Errorf("secret %q", got)
-	}
-	change("laptop\n")
-	change("laptop third\n")
-	if got := <-used; got != "third" {
-		t.Errorf("secret %q after a bad file", got)
-	}
-	cancel()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	if got := log.String(); strings.Count(got, "level=ERROR") != 1 || !strings.Contains(got, `line 1: client \"laptop\" has no secret`) {
 		t.Errorf("log %q", got)
 	}
 }

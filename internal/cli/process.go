@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"reflect"
+	"slices"
+
+	"github.com/alecthomas/kong"
+)
+
+// Process is what a run command gets to know of its process: a log, and what SIGHUP asks for. Kong hands it to Run.
+type Process struct {
+	hangups <-chan os.Signal
+	command *kong.Context                 // as it runs
+	parse   func() (*kong.Context, error) // reads the command line and the configuration file again
+	level   slog.LevelVar                 // of the log
+}
+
+// Reload is what a program reads again at SIGHUP, besides the flags that all of them have.
+type Reload struct {
+	Flags []string // names of those whose new value takes effect
+	// Files reads again the files that flags name, and reports whether there are any. It may be nil.
+	Files func(ctx context.Context) bool
+}
+
+// follow reads the configuration again at each SIGHUP until ctx ends.
+func (p *Process) follow(ctx context.Context, flags *RunFlags, log *slog.Logger, reload Reload) {
+	takes := append([]string{"log-level"}, reload.Flags...)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.hangups:
+		}
+		something := flags.Config != ""
+		if something {
+			p.readAgain(flags, log, takes)
+		}
+		if reload.Files != nil && reload.Files(ctx) {
+			something = true
+		}
+		if !something {
+			log.Info("SIGHUP: there is nothing to read again, as no flag names a file")
+		}
+	}
+}
+
+// readAgain takes the new values of flags that can take one, and names the others that have changed.
+func (p *Process) readAgain(flags *RunFlags, log *slog.Logger, takes []string) {
+	read, err := p.parse()
+	if err != nil {
+		log.Error("SIGHUP: the configuration is wrong now, and the values in use stay", "error", err)
+		return
+	}
+	log.Info("SIGHUP: configuration read again", "file", flags.Config)
+	now := read.Selected().Flags
+	for i, flag := range p.command.Selected().Flags {
+		switch {
+		case reflect.DeepEqual(flag.Target.Interface(), now[i].Target.Interface()):
+		case slices.Contains(takes, flag.Name):
+			flag.Target.Set(now[i].Target)
+			log.Info("the configuration has a new value", "flag", flag.Name)
+		default:
+			log.Warn("the configuration has a new value that cannot be taken while running: restart to apply", "flag", flag.Name)
+		}
+	}
+	p.level.Set(slog.Level(flags.LogLevel))
+}

@@ -1,0 +1,55 @@
+package cli
+
+import (
+	"context"
+	"log/slog"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/teredo-suite/teredo/internal/control"
+)
+
+// Service is a program that runs until it is told to stop.
+type Service[T any] struct {
+	Flags *RunFlags
+	Log   *slog.Logger
+	State *State[T] // is what requests for the status are answered with
+	// Answers are those to other requests on the control socket.
+	Answers map[string]func(context.Context) (any, error)
+	Reload  Reload
+	// Run sets the program up, and works until ctx ends.
+	Run func(ctx context.Context) error
+}
+
+// Serve runs the service. The control socket answers, and SIGHUP is heeded, from the first moment until Run has returned.
+func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
+	socket, err := control.Listen(s.Flags.Control)
+	if err != nil {
+		return err
+	}
+	answers := map[string]func(context.Context) (any, error){"status": s.State.answer}
+	for what, answer := range s.Answers {
+		answers[what] = answer
+	}
+	answering, quiet := context.WithCancel(context.WithoutCancel(ctx))
+	defer quiet()
+	told := ctx
+	all, ctx := errgroup.WithContext(ctx)
+	defer context.AfterFunc(ctx, s.State.stops)()
+	all.Go(func() error { return control.Serve(answering, socket, answers) })
+	all.Go(func() error {
+		defer quiet()
+		tasks, ctx := errgroup.WithContext(ctx)
+		tasks.Go(func() error { return s.Run(ctx) })
+		tasks.Go(func() error { return s.Flags.ServeProfiles(ctx) })
+		tasks.Go(func() error {
+			p.follow(ctx, s.Flags, s.Log, s.Reload)
+			if told.Err() != nil {
+				s.Log.Info("stopping", "reason", context.Cause(told))
+			}
+			return nil
+		})
+		return tasks.Wait()
+	})
+	return all.Wait()
+}
