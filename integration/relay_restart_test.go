@@ -2,6 +2,8 @@ package integration
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -45,6 +47,12 @@ func TestRelayRestart(t *testing.T) {
 				relay.Kill()
 				time.Sleep(downTime)
 				relay = w.startRelay(ours, tt.flags...)
+				w.until(relay, startTimeout, "the relay to be ready", func() error {
+					if answer := w.query("relay", "relay", "status"); !json.Valid([]byte(answer)) {
+						return errors.New(answer)
+					}
+					return nil
+				})
 			}
 			for _, way := range []struct {
 				from, to string
