@@ -110,7 +110,7 @@ func TestSunset(t *testing.T) {
 	}
 	w.startClient("client1", ours)
 	for role, p := range running {
-		w.wantExit(p, 0, "service ends soon", "service ends now", sunset)
+		w.wantExit(p, 0, "service ends soon", "service ends now", "reason=sunset", sunset)
 		w.wantExit(w.start(role, commands[role]...), 64, "sunset", sunset)
 	}
 	if after := w.state("relay"); after != before {

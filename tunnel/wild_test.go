@@ -19,6 +19,7 @@ func TestWildServer(t *testing.T) {
 		a, b := in.NAT(natsim.Restricted()).Client(srv, extended), in.NAT(natsim.Symmetric()).Client(srv, extended)
 		a.AwaitAddr(time.Minute)
 		b.AwaitAddr(time.Minute)
+		time.Sleep(3 * hop) // the secondary address is asked behind that
 		if s := b.Status(); s.NAT != "symmetric" {
 			t.Errorf("the NAT is %v", s.NAT)
 		}

@@ -39,9 +39,9 @@ type run struct {
 
 // status is the relay's status with what only the program knows.
 type status struct {
-	tunnel.RelayStatus
 	WaitingFor string     `json:"waiting_for,omitempty"` // while it sets itself up
 	Sunset     cli.Sunset `json:"sunset,omitzero"`       // when it ceases to serve
+	tunnel.RelayStatus
 }
 
 // Help is the detailed help of the run command.

@@ -1,5 +1,5 @@
-// Package cli is what the programs of the suite share on the command line: parsing with help and a configuration
-// file, exit codes, logs, signals, readiness for systemd, and the commands status, peers and version.
+// Package cli is what the programs of the suite share: a command line with help and a configuration file, exit codes, logs,
+// signals, readiness for systemd, the commands status, peers and version, and the frame in which a program runs (Serve).
 package cli
 
 import (
