@@ -9,10 +9,15 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+	"golang.org/x/time/rate"
 )
 
-// debounce is how long a change waits for others to come with it: an interface that goes up causes many.
-const debounce = 200 * time.Millisecond
+const (
+	// debounce is how long a change waits for others to come with it: an interface that goes up causes many.
+	debounce = 20 * time.Millisecond
+	// changesPerSecond is how many changes are told in the long run, and at once. Who hears of one asks the kernel, or a server.
+	changesPerSecond = 5
+)
 
 // Watch tells of changes of the host's links, addresses and routes, and of jumps of its clock, from now until ctx ends,
 // which closes the channel. Those that come together are told together, and those that wait for a slow receiver too.
@@ -120,9 +125,10 @@ func routeInterface(m syscall.NetlinkMessage) []byte {
 	return nil
 }
 
-// debounced passes events on, together with those that come soon after.
+// debounced passes events on, together with those that come soon after, and later when many have come before.
 func debounced(ctx context.Context, events <-chan Change, changes chan<- Change) {
 	defer close(changes)
+	limit := rate.NewLimiter(changesPerSecond, changesPerSecond)
 	var change Change
 	var ripe <-chan time.Time // set while change waits for more
 	var to chan<- Change      // set when change waits for its receiver
@@ -133,7 +139,7 @@ func debounced(ctx context.Context, events <-chan Change, changes chan<- Change)
 		case event := <-events:
 			change = change.with(event)
 			if ripe == nil && to == nil {
-				ripe = time.After(debounce)
+				ripe = time.After(max(debounce, limit.Reserve().Delay()))
 			}
 		case <-ripe:
 			ripe, to = nil, changes
