@@ -89,7 +89,7 @@ func (k key) native() bool {
 	return k.hi>>56 != 0xff && k.hi>>54 != 0xfe80>>6 && !k.isTeredo() && k.hi != 0
 }
 
-// Peer is one entry of the list. Its first 72 bytes are shared with the workers; the rest is the control goroutine's.
+// Peer is one entry of the list. Its first 88 bytes are shared with the workers; the rest is the control goroutine's.
 type Peer struct {
 	key
 	path            atomic.Uint64
@@ -98,6 +98,8 @@ type Peer struct {
 	next            atomic.Pointer[Peer]
 	sentPackets     atomic.Uint64
 	receivedPackets atomic.Uint64
+	sentBytes       atomic.Uint64
+	receivedBytes   atomic.Uint64
 	source          atomic.Uint64 // path that its packets come by when that is not the one above (X-UPNP-08); zero: none
 
 	entry
@@ -215,16 +217,17 @@ func (t *Table) Warm(addresses [][]byte) {
 		for _, p := range first[:n] {
 			if p != nil {
 				p.path.Load()
+				p.receivedBytes.Load() // it may be in the next line of the cache
 			}
 		}
 		addresses = addresses[n:]
 	}
 }
 
-// Outgoing says where count IPv6 packets from the TUN device go that are all Alike, packet being one of them. On Carry and
-// Refresh their transmission is recorded, and they are to go to the endpoint to from the local port via (RFC 4380 §5.2.4
+// Outgoing says where count IPv6 packets of size bytes in all go that come from the TUN device and are all Alike, packet being
+// one of them. On Carry and Refresh their transmission is recorded, and they are to go to the endpoint to from the local port via (RFC 4380 §5.2.4
 // case 1, §5.4.1 case 1).
-func (t *Table) Outgoing(packet []byte, count int, now Stamp) (to netip.AddrPort, via uint8, v Verdict) {
+func (t *Table) Outgoing(packet []byte, count, size int, now Stamp) (to netip.AddrPort, via uint8, v Verdict) {
 	if len(packet) < teredo.HeaderLen {
 		return netip.AddrPort{}, 0, Ask
 	}
@@ -242,6 +245,7 @@ func (t *Table) Outgoing(packet []byte, count int, now Stamp) (to netip.AddrPort
 	}
 	p.sent.Store(int64(now))
 	p.sentPackets.Add(uint64(count))
+	p.sentBytes.Add(uint64(size))
 	if age >= refreshAfter && w&pathRefreshing == 0 && p.path.CompareAndSwap(w, w|pathRefreshing) {
 		return wordEndpoint(w), uint8(w >> pathVia), Refresh
 	}
@@ -256,9 +260,9 @@ func (t *Table) Plain(payload []byte) bool {
 		!t.isTestReply(payload)
 }
 
-// Incoming says whether count payloads that are Plain and Alike, from an endpoint to the local port via, are packets of a
+// Incoming says whether count payloads of size bytes in all that are Plain and Alike, from an endpoint to the local port via, are packets of a
 // trusted peer at its known path, to be delivered. On Carry their reception is recorded (RFC 4380 §5.2.3 case 1, §5.4.2).
-func (t *Table) Incoming(payload []byte, from netip.AddrPort, via uint8, count int, now Stamp) Verdict {
+func (t *Table) Incoming(payload []byte, from netip.AddrPort, via uint8, count, size int, now Stamp) Verdict {
 	if !t.mayDeliver(keyAt(payload[24:])) {
 		return Ask
 	}
@@ -275,6 +279,7 @@ func (t *Table) Incoming(payload []byte, from netip.AddrPort, via uint8, count i
 	}
 	p.received.Store(int64(now))
 	p.receivedPackets.Add(uint64(count))
+	p.receivedBytes.Add(uint64(size))
 	return Carry
 }
 

@@ -22,7 +22,9 @@ type Flow struct {
 
 // Usage is what the kernel has carried of a flow since it was added.
 type Usage struct {
-	Sent, Received uint64    // packets
-	Heard          time.Time // of the last reception
-	Open           bool      // unfinished packets are sent
+	Sent, Received           uint64    // packets
+	SentBytes, ReceivedBytes uint64    // of them, without the headers of the datagrams
+	Heard                    time.Time // of the last reception
+	Open                     bool      // packets are sent, unfinished ones too
+	NoBursts                 bool      // bursts of TCP are left to the program, as datagrams without a checksum get lost
 }
