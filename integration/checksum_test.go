@@ -57,7 +57,10 @@ func TestKernelPathChecksum(t *testing.T) {
 			pings := func() {
 				t.Helper()
 				for from, to := range map[string]netip.Addr{"client1": to, tt.to: addr} {
-					w.run(from, "ping", "-6", "-n", "-i", "0.05", "-c", "30", "-W", "5", to.String())
+					out, err := w.Host(from).Run(startTimeout, "ping", "-6", "-n", "-i", "0.05", "-c", "30", "-W", "5", to.String())
+					if err != nil || !strings.Contains(out, " 0% packet loss") {
+						t.Errorf("ping %s -> %v: %v, %s", from, to, err, out)
+					}
 				}
 			}
 			pings()

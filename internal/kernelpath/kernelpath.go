@@ -8,6 +8,9 @@
 // a flow carries them only when a packet from the other end has shown that it is open there, too: a direct bubble sent
 // through the kernel arrives still marked as tunnelled. When packets come without the mark for a while the flow closes again: a
 // program sends them, which may be another than before.
+//
+// Over other uplinks datagrams have a UDP checksum, but for the segments of super-packets and what else the kernel cannot know it
+// for. Some NATs and firewalls drop those without. So they leave only where one was acknowledged; see may_be_bare in path.c.
 package kernelpath
 
 import (
