@@ -276,11 +276,15 @@ type kernelStatus struct {
 	Offloads kernelOffloads `json:"offloads"`
 	Sent     uint64         `json:"sent_packets"`
 	Received uint64         `json:"received_packets"`
+
+	SentBytes     uint64 `json:"sent_bytes"`
+	ReceivedBytes uint64 `json:"received_bytes"`
 }
 
 type kernelOffloads struct {
 	KernelPath  bool `json:"kernel_path"`
 	KernelFlows int  `json:"kernel_flows"`
+	NoBursts    int  `json:"kernel_flows_without_bursts"`
 }
 
 // kernelStatus reads the status of our program on a host, which must run.

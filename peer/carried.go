@@ -15,9 +15,12 @@ func (l *list) Confirmed(t time.Time, local, peer netip.Addr) (to netip.AddrPort
 	return p.endpoint(), l.table.time(Stamp(p.received.Load())), true
 }
 
+// Traffic is how many packets went one way, and how many bytes they had.
+type Traffic struct{ Packets, Bytes uint64 }
+
 // Carried records packets that others have carried on the path of a peer to an endpoint, the last of them received when it was
 // heard. It reports whether they may go on: that is its path still, and not in doubt.
-func (l *list) Carried(t time.Time, peer netip.Addr, to netip.AddrPort, heard time.Time, sent, received uint64) bool {
+func (l *list) Carried(t time.Time, peer netip.Addr, to netip.AddrPort, heard time.Time, sent, received Traffic) bool {
 	p := l.table.lookup(keyOf(peer))
 	if p == nil || p.path.Load()&^pathRefreshing != pathWord(to, 0) || p.source.Load() != 0 {
 		return false
@@ -25,12 +28,13 @@ func (l *list) Carried(t time.Time, peer netip.Addr, to netip.AddrPort, heard ti
 	if at, was := int64(l.table.Stamp(heard)), p.received.Load(); was < at {
 		p.received.CompareAndSwap(was, at) // else a worker has heard of it just now
 	}
-	if w := p.path.Load(); received > 0 && w&pathRefreshing != 0 {
+	if w := p.path.Load(); received.Packets > 0 && w&pathRefreshing != 0 {
 		p.path.CompareAndSwap(w, w&^pathRefreshing)
 	}
-	p.sentPackets.Add(sent)
-	if received > 0 {
+	p.sentPackets.Add(sent.Packets)
+	p.sentBytes.Add(sent.Bytes)
+	if received.Packets > 0 {
 		p.heard(received)
 	}
-	return sent == 0 || !p.silent(l.table.Stamp(t))
+	return sent.Packets == 0 || !p.silent(l.table.Stamp(t))
 }

@@ -13,7 +13,7 @@ import (
 // carrier is what clients and relays have for those who carry packets besides the workers.
 type carrier interface {
 	Confirmed(now time.Time, local, peer netip.Addr) (to netip.AddrPort, heard time.Time, ok bool)
-	Carried(now time.Time, peer netip.Addr, to netip.AddrPort, heard time.Time, sent, received uint64) bool
+	Carried(now time.Time, peer netip.Addr, to netip.AddrPort, heard time.Time, sent, received peer.Traffic) bool
 }
 
 // A path is for others than the workers as long as it needs no refresh, if it leads from the service port and back there, and
@@ -75,6 +75,11 @@ func asymmetricRig(t testing.TB) *rig {
 	return r
 }
 
+// traffic is so many packets of 100 bytes.
+func traffic(packets uint64) peer.Traffic {
+	return peer.Traffic{Packets: packets, Bytes: 100 * packets}
+}
+
 // What a worker has heard since counts for the time.
 func TestConfirmedHeard(t *testing.T) {
 	r, c := clientRig(t)
@@ -114,7 +119,7 @@ func TestCarried(t *testing.T) {
 	r, c := clientRig(t)
 	carried := func(heardAgo time.Duration, sent, received uint64) {
 		t.Helper()
-		if !c.Carried(r.now, other, peerMapped, r.now.Add(-heardAgo), sent, received) {
+		if !c.Carried(r.now, other, peerMapped, r.now.Add(-heardAgo), traffic(sent), traffic(received)) {
 			t.Error("that is not the path of the peer")
 		}
 	}
@@ -135,6 +140,10 @@ func TestCarried(t *testing.T) {
 	r.receive(peerMapped, data(other, own, 1))
 	carried(4*time.Second, 1, 1)
 	r.wantUse(9, 12, 0, 0)
+	// Each of the workers' packets has 48 bytes.
+	if i := r.info(other); i.SentBytes != 8*100+48 || i.ReceivedBytes != 11*100+48 {
+		t.Errorf("%d bytes sent, %d received", i.SentBytes, i.ReceivedBytes)
+	}
 }
 
 // What was carried by any other path counts for nothing.
@@ -156,7 +165,7 @@ func TestCarriedElsewhere(t *testing.T) {
 			r := c.open(t)
 			r.wait(time.Second)
 			before := r.m.Peers(r.now, 10)
-			if r.m.(carrier).Carried(r.now, c.peer, c.to, r.now, 1, 1) {
+			if r.m.(carrier).Carried(r.now, c.peer, c.to, r.now, traffic(1), traffic(1)) {
 				t.Error("that is its path")
 			}
 			for i, after := range r.m.Peers(r.now, 10) {
@@ -180,7 +189,7 @@ func TestCarriedKeepsPath(t *testing.T) {
 			r.m.Establish(other, peerMapped, r.m.Table().Stamp(r.now))
 			for range 100 {
 				r.want(r.wait(15 * time.Second))
-				if !r.m.(carrier).Carried(r.now, other, peerMapped, r.now, 0, 1) {
+				if !r.m.(carrier).Carried(r.now, other, peerMapped, r.now, traffic(0), traffic(1)) {
 					t.Fatal("the path is gone")
 				}
 			}
@@ -203,9 +212,9 @@ func TestRefreshEndedByOthers(t *testing.T) {
 	for n := range uint32(3) {
 		r.wait(20 * time.Second)
 		r.want(r.send(data(own, other, n)), fmt.Sprintf("data %d own>other to other", n), "test own>other to other")
-		c.Carried(r.now, other, peerMapped, r.now, 1, 1)
+		c.Carried(r.now, other, peerMapped, r.now, traffic(1), traffic(1))
 		r.want(r.wait(10 * time.Second))
-		c.Carried(r.now, other, peerMapped, r.now, 0, 1)
+		c.Carried(r.now, other, peerMapped, r.now, traffic(0), traffic(1))
 	}
 	if r.m.Waiting() != 0 {
 		t.Error("the refresh goes on")
@@ -219,8 +228,8 @@ func TestRefreshGoesOn(t *testing.T) {
 	opened := r.now
 	r.wait(20 * time.Second)
 	r.want(r.send(data(own, other, 1)), "data 1 own>other to other", "test own>other to other")
-	c.Carried(r.now, other, peerMapped, opened, 1, 0)
-	if _, _, v := c.Table().Outgoing(data(own, other, 2), 1, c.Table().Stamp(r.now)); v != peer.Carry {
+	c.Carried(r.now, other, peerMapped, opened, traffic(1), traffic(0))
+	if _, _, v := c.Table().Outgoing(data(own, other, 2), 1, 48, c.Table().Stamp(r.now)); v != peer.Carry {
 		t.Errorf("a worker's verdict is %v", v) // it has asked already
 	}
 	r.want(r.wait(2*time.Second), "2s test own>other to other")
@@ -229,7 +238,7 @@ func TestRefreshGoesOn(t *testing.T) {
 // Data of the peer ends a doubt about its path, whoever has carried it.
 func TestDoubtEndedByOthers(t *testing.T) {
 	r := doubtful(t, symmetricNAT)
-	r.m.(carrier).Carried(r.now, other, peerMapped, r.now, 0, 1)
+	r.m.(carrier).Carried(r.now, other, peerMapped, r.now, traffic(0), traffic(1))
 	r.want(r.wait(20 * time.Second))
 }
 
@@ -246,7 +255,7 @@ func TestCarriedProves(t *testing.T) {
 		m.SetAddress(own)
 		r.m = m
 		r.receive(peerMapped, bubble(other, own))
-		m.Carried(r.now, other, peerMapped, r.now, c.sent, c.received)
+		m.Carried(r.now, other, peerMapped, r.now, traffic(c.sent), traffic(c.received))
 		for n := range 100 {
 			r.receive(teredo.Mapped(client(n)), bubble(client(n), own))
 		}
@@ -268,8 +277,8 @@ func TestCarriedIsUse(t *testing.T) {
 		r.m.Establish(client(n), teredo.Mapped(client(n)), r.m.Table().Stamp(r.now))
 		r.wait(time.Millisecond)
 	}
-	m.Carried(r.now, client(0), teredo.Mapped(client(0)), epoch, 1, 0)
-	m.Carried(r.now, client(1), teredo.Mapped(client(1)), r.now, 0, 1)
+	m.Carried(r.now, client(0), teredo.Mapped(client(0)), epoch, traffic(1), traffic(0))
+	m.Carried(r.now, client(1), teredo.Mapped(client(1)), r.now, traffic(0), traffic(1))
 	for n := 16; n < 20; n++ {
 		r.wait(time.Millisecond)
 		r.m.Establish(client(n), teredo.Mapped(client(n)), r.m.Table().Stamp(r.now))
@@ -280,7 +289,7 @@ func TestCarriedIsUse(t *testing.T) {
 	r.report()
 	for range 60 {
 		r.wait(10 * time.Second)
-		m.Carried(r.now, client(0), teredo.Mapped(client(0)), r.now, 0, 1)
+		m.Carried(r.now, client(0), teredo.Mapped(client(0)), r.now, traffic(0), traffic(1))
 	}
 	if r.m.Len() != 1 || !r.m.Knows(client(0)) {
 		t.Errorf("%d peers after ten minutes, the one in use among them: %v", r.m.Len(), r.m.Knows(client(0)))

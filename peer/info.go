@@ -15,6 +15,8 @@ type Info struct {
 	Path            string         `json:"path"`     // "direct" to another client, "local" to one on the same subnet, "relay" to a native host
 	SentPackets     uint64         `json:"sent_packets"`
 	ReceivedPackets uint64         `json:"received_packets"`
+	SentBytes       uint64         `json:"sent_bytes"` // of the IPv6 packets
+	ReceivedBytes   uint64         `json:"received_bytes"`
 	Held            int            `json:"held_packets"`      // packets that wait for a path
 	HeardSeconds    float64        `json:"heard_seconds_ago"` // -1: never
 	SentSeconds     float64        `json:"sent_seconds_ago"`  // -1: never
@@ -36,6 +38,7 @@ func (p *Peer) info(now Stamp) Info {
 	i := Info{
 		Address: p.addr(), State: "idle", Path: "relay",
 		SentPackets: p.sentPackets.Load(), ReceivedPackets: p.receivedPackets.Load(),
+		SentBytes: p.sentBytes.Load(), ReceivedBytes: p.receivedBytes.Load(),
 		HeardSeconds: -1, SentSeconds: -1,
 	}
 	if teredo.IsTeredo(i.Address) {

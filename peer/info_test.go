@@ -30,7 +30,7 @@ func TestPeersDescribed(t *testing.T) {
 		{Address: client(2), State: "idle", Path: "direct", HeardSeconds: -1},
 		{Address: client(1), Endpoint: client1At(), State: "trusted", Path: "direct", SentSeconds: -1},
 		{Address: host, State: "searching", Path: "relay", Held: 2, HeardSeconds: -1, SentSeconds: 1},
-		{Address: other, Endpoint: peerMapped, State: "trusted", Path: "direct", SentPackets: 1, ReceivedPackets: 1, HeardSeconds: 2, SentSeconds: 2},
+		{Address: other, Endpoint: peerMapped, State: "trusted", Path: "direct", SentPackets: 1, ReceivedPackets: 1, SentBytes: 48, ReceivedBytes: 48, HeardSeconds: 2, SentSeconds: 2},
 	}
 	if diff := cmp.Diff(want, r.m.Peers(r.now, 10), cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{})); diff != "" {
 		t.Error(diff)

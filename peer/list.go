@@ -223,12 +223,13 @@ func (l *list) sweep(now Stamp) {
 func (l *list) transmit(p *Peer, packet []byte, now Stamp, out *Output) {
 	p.sent.Store(int64(now))
 	p.sentPackets.Add(1)
+	p.sentBytes.Add(uint64(len(packet)))
 	out.UDP.SendVia(p.via(), p.endpoint(), append(out.UDP.Next(), packet...))
 }
 
 // accept hands a packet of the peer to the local stack.
 func (l *list) accept(p *Peer, packet []byte, out *Output) {
-	p.heard(1)
+	p.heard(Traffic{1, uint64(len(packet))})
 	out.deliver(packet)
 }
 

@@ -243,7 +243,7 @@ func (in *internet) native(packet []byte) {
 
 // outgoing is a packet of the client's own stack, or one that is routed to the relay.
 func (n *node) outgoing(packet []byte) {
-	to, _, verdict := n.m.Table().Outgoing(packet, 1, n.m.Table().Stamp(n.time()))
+	to, _, verdict := n.m.Table().Outgoing(packet, 1, len(packet), n.m.Table().Stamp(n.time()))
 	if verdict == peer.Ask {
 		n.m.Outbound(n.time(), packet, &n.out)
 	} else {

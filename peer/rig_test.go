@@ -111,7 +111,7 @@ func (r *rig) send(packet []byte) []string {
 }
 
 func (r *rig) outgoing(packet []byte) {
-	to, via, verdict := r.m.Table().Outgoing(packet, 1, r.m.Table().Stamp(r.now))
+	to, via, verdict := r.m.Table().Outgoing(packet, 1, len(packet), r.m.Table().Stamp(r.now))
 	if verdict == peer.Ask {
 		r.m.Outbound(r.now, packet, &r.out)
 		return
@@ -281,5 +281,5 @@ func incoming(t *peer.Table, payload []byte, from netip.AddrPort, via uint8, now
 	if !t.Plain(payload) {
 		return peer.Ask
 	}
-	return t.Incoming(payload, from, via, 1, now)
+	return t.Incoming(payload, from, via, 1, len(payload), now)
 }

@@ -108,7 +108,7 @@ func TestServedAllocates(t *testing.T) {
 	m.Establish(other, peerMapped, 0)
 	out, in := data(host, other, 1), data(other, host, 1)
 	if n := testing.AllocsPerRun(100, func() {
-		if _, _, v := m.Table().Outgoing(out, 1, 1); v != peer.Carry {
+		if _, _, v := m.Table().Outgoing(out, 1, len(out), 1); v != peer.Carry {
 			r.Fatalf("outgoing: verdict %d", v)
 		}
 		if v := incoming(m.Table(), in, peerMapped, 0, 1); v != peer.Carry {

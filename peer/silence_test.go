@@ -108,17 +108,17 @@ func TestSilenceForOthers(t *testing.T) {
 	c := r.m.(carrier)
 	heard := r.now
 	for range 5 { // the first account finds the first transmission
-		if !c.Carried(r.now, host, relay1, heard, 10, 0) {
+		if !c.Carried(r.now, host, relay1, heard, traffic(10), traffic(0)) {
 			t.Fatalf("in doubt after %v", r.now.Sub(heard))
 		}
 		r.wait(time.Second)
 	}
-	if c.Carried(r.now, host, relay1, heard, 10, 0) {
+	if c.Carried(r.now, host, relay1, heard, traffic(10), traffic(0)) {
 		t.Error("not in doubt after 5 s")
 	}
 	r.want(r.send(data(own, host, 1)), "data 1 own>host to relay1", "test own>host to server")
 	for range 3 {
-		if _, _, ok := c.Confirmed(r.now, own, host); !ok || !c.Carried(r.now, host, relay1, heard, 10, 0) {
+		if _, _, ok := c.Confirmed(r.now, own, host); !ok || !c.Carried(r.now, host, relay1, heard, traffic(10), traffic(0)) {
 			t.Error("in doubt after it was tried")
 		}
 		r.wait(time.Second)
@@ -128,7 +128,7 @@ func TestSilenceForOthers(t *testing.T) {
 		if n == 4 {
 			heard, received = r.now, 1
 		}
-		if !c.Carried(r.now, host, relay1, heard, 10, received) {
+		if !c.Carried(r.now, host, relay1, heard, traffic(10), traffic(received)) {
 			t.Errorf("in doubt in round %d", n)
 		}
 		r.wait(time.Second)

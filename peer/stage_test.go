@@ -387,7 +387,7 @@ func (a *actor) talk(to *actor) {
 
 // carry is what becomes of a packet of the client's stack.
 func (a *actor) carry(packet []byte) {
-	if to, via, v := a.c.Table().Outgoing(packet, 1, peer.Stamp(a.now)); v != peer.Ask {
+	if to, via, v := a.c.Table().Outgoing(packet, 1, len(packet), peer.Stamp(a.now)); v != peer.Ask {
 		a.send(via, to, packet)
 		return
 	}

@@ -94,7 +94,7 @@ func (k key) native() bool {
 	return k.hi>>56 != 0xff && k.hi>>54 != 0xfe80>>6 && !k.isTeredo() && k.hi != 0
 }
 
-// Peer is one entry of the list. Its first 80 bytes are shared with the workers; the rest is the control goroutine's.
+// Peer is one entry of the list. Its first 96 bytes are shared with the workers; the rest is the control goroutine's.
 type Peer struct {
 	key
 	path            atomic.Uint64
@@ -103,6 +103,8 @@ type Peer struct {
 	next            atomic.Pointer[Peer]
 	sentPackets     atomic.Uint64
 	receivedPackets atomic.Uint64
+	sentBytes       atomic.Uint64
+	receivedBytes   atomic.Uint64
 	source          atomic.Uint64 // path that its packets come by when that is not the one above (X-UPNP-08); zero: none
 	unheard         atomic.Int64  // Stamp of the first transmission to a native host since data of it has come; zero: none; or tried
 
@@ -146,8 +148,9 @@ func (p *Peer) silent(now Stamp) bool {
 }
 
 // heard records packets of data that have come from the peer.
-func (p *Peer) heard(packets uint64) {
-	p.receivedPackets.Add(packets)
+func (p *Peer) heard(t Traffic) {
+	p.receivedPackets.Add(t.Packets)
+	p.receivedBytes.Add(t.Bytes)
 	if !p.isTeredo() && p.unheard.Load() != 0 {
 		p.unheard.Store(0)
 	}
@@ -255,16 +258,17 @@ func (t *Table) Warm(addresses [][]byte) {
 		for _, p := range first[:n] {
 			if p != nil {
 				p.path.Load()
+				p.receivedBytes.Load() // it may be in the next line of the cache
 			}
 		}
 		addresses = addresses[n:]
 	}
 }
 
-// Outgoing says where count IPv6 packets from the TUN device go that are all Alike, packet being one of them. On Carry and
-// Refresh their transmission is recorded, and they are to go to the endpoint to from the local port via (RFC 4380 §5.2.4
+// Outgoing says where count IPv6 packets of size bytes in all go that come from the TUN device and are all Alike, packet being
+// one of them. On Carry and Refresh their transmission is recorded, and they are to go to the endpoint to from the local port via (RFC 4380 §5.2.4
 // case 1, §5.4.1 case 1).
-func (t *Table) Outgoing(packet []byte, count int, now Stamp) (to netip.AddrPort, via uint8, v Verdict) {
+func (t *Table) Outgoing(packet []byte, count, size int, now Stamp) (to netip.AddrPort, via uint8, v Verdict) {
 	if len(packet) < teredo.HeaderLen {
 		return netip.AddrPort{}, 0, Ask
 	}
@@ -281,6 +285,7 @@ func (t *Table) Outgoing(packet []byte, count int, now Stamp) (to netip.AddrPort
 		return netip.AddrPort{}, 0, Ask
 	}
 	p.sentPackets.Add(uint64(count))
+	p.sentBytes.Add(uint64(size))
 	if p.silent(now) && p.unheard.Swap(int64(tried)) != int64(tried) ||
 		age >= refreshAfter && w&pathRefreshing == 0 && p.path.CompareAndSwap(w, w|pathRefreshing) {
 		return wordEndpoint(w), uint8(w >> pathVia), Refresh
@@ -296,9 +301,9 @@ func (t *Table) Plain(payload []byte) bool {
 		!t.isTestReply(payload)
 }
 
-// Incoming says whether count payloads that are Plain and Alike, from an endpoint to the local port via, are packets of a
+// Incoming says whether count payloads of size bytes in all that are Plain and Alike, from an endpoint to the local port via, are packets of a
 // trusted peer at its known path, to be delivered. On Carry their reception is recorded (RFC 4380 §5.2.3 case 1, §5.4.2).
-func (t *Table) Incoming(payload []byte, from netip.AddrPort, via uint8, count int, now Stamp) Verdict {
+func (t *Table) Incoming(payload []byte, from netip.AddrPort, via uint8, count, size int, now Stamp) Verdict {
 	if !t.mayDeliver(keyAt(payload[24:])) {
 		return Ask
 	}
@@ -314,7 +319,7 @@ func (t *Table) Incoming(payload []byte, from netip.AddrPort, via uint8, count i
 		p.path.CompareAndSwap(w, w&^pathRefreshing)
 	}
 	p.received.Store(int64(now))
-	p.heard(uint64(count))
+	p.heard(Traffic{uint64(count), uint64(size)})
 	return Carry
 }
 

@@ -52,7 +52,7 @@ func OpenKernel(name string, local netip.AddrPort, mode offload.Mode, log *slog.
 	if mode == offload.Off {
 		return nil, nil
 	}
-	path, err := kernelpath.Open(name, local, mostKernelFlows)
+	path, err := kernelpath.Open(name, local, mostKernelFlows, log)
 	switch {
 	case err == nil:
 		return path, nil

@@ -10,6 +10,7 @@ import (
 // flow is packets of a batch that follow each other and share their fate.
 type flow struct {
 	first, count int
+	size         int  // bytes of all
 	ask          bool // they are for the control goroutine
 }
 
@@ -26,13 +27,14 @@ func (f *flows) outgoing(t *peer.Table, packets []tun.Packet) {
 	f.all, f.peers = f.all[:0], f.peers[:0]
 	for i := range packets {
 		head := packets[i].Head
+		size := len(head) + len(packets[i].Body)
 		switch {
 		case i > 0 && peer.Alike(packets[i-1].Head, head):
-			f.extend()
+			f.extend(size)
 		case len(head) < teredo.HeaderLen:
 			f.ask(i)
 		default:
-			f.begin(i, head[24:40])
+			f.begin(i, size, head[24:40])
 		}
 	}
 	f.warm(t)
@@ -48,9 +50,9 @@ func (f *flows) incoming(t *peer.Table, messages []udp.Message) {
 		case !t.Plain(payload):
 			f.ask(i)
 		case f.follows() && m.Remote == messages[i-1].Remote && peer.Alike(messages[i-1].Buf[:messages[i-1].N], payload):
-			f.extend()
+			f.extend(m.N)
 		default:
-			f.begin(i, payload[8:24])
+			f.begin(i, m.N, payload[8:24])
 		}
 	}
 	f.warm(t)
@@ -60,13 +62,17 @@ func (f *flows) incoming(t *peer.Table, messages []udp.Message) {
 func (f *flows) follows() bool { return len(f.all) > 0 && !f.all[len(f.all)-1].ask }
 
 // ask makes packet i a flow for the control goroutine.
-func (f *flows) ask(i int) { f.all = append(f.all, flow{i, 1, true}) }
+func (f *flows) ask(i int) { f.all = append(f.all, flow{first: i, count: 1, ask: true}) }
 
-func (f *flows) extend() { f.all[len(f.all)-1].count++ }
+func (f *flows) extend(size int) {
+	last := &f.all[len(f.all)-1]
+	last.count++
+	last.size += size
+}
 
-// begin begins a flow with packet i, whose peer has the address.
-func (f *flows) begin(i int, address []byte) {
-	f.all = append(f.all, flow{first: i, count: 1})
+// begin begins a flow with packet i of so many bytes, whose peer has the address.
+func (f *flows) begin(i, size int, address []byte) {
+	f.all = append(f.all, flow{first: i, count: 1, size: size})
 	f.peers = append(f.peers, address)
 }
 

@@ -189,6 +189,9 @@ func TestKernelUsageCounts(t *testing.T) {
 		check := func(wantSent, wantReceived, wantFailed uint64) {
 			t.Helper()
 			s := o.client.Status()
+			if sent, received := s.SentBytes-before.SentBytes, s.ReceivedBytes-before.ReceivedBytes; sent != 100*wantSent || received != 100*wantReceived {
+				t.Errorf("%d bytes sent, %d received", sent, received)
+			}
 			sent, received, failed := s.SentPackets-before.SentPackets, s.ReceivedPackets-before.ReceivedPackets, s.Drops["kernel-path"]
 			if sent != wantSent || received != wantReceived || failed != wantFailed {
 				t.Errorf("%d sent, %d received, %d failed; want %d, %d, %d", sent, received, failed, wantSent, wantReceived, wantFailed)
@@ -210,6 +213,23 @@ func TestKernelUsageCounts(t *testing.T) {
 		// One of those that the program has sent was the packet that waited for the path.
 		if i := infos[0]; i.SentPackets != 1001+2 || i.ReceivedPackets != 3002 || i.HeardSeconds != time.Since(carried).Seconds() {
 			t.Errorf("%+v", i)
+		}
+	})
+}
+
+// The status tells of flows whose bursts the kernel leaves to the program, as long as it does.
+func TestFlowsWithoutBursts(t *testing.T) {
+	offloaded(t, func(t *testing.T, o *offload) {
+		o.send()
+		for _, leave := range []bool{false, true, false} {
+			o.kernel.LeaveBursts(o.flow, leave)
+			want := 0
+			if leave {
+				want = 1
+			}
+			if s := o.client.Status().Offloads; s.FlowsWithoutBursts != want || s.KernelFlows != 1 {
+				t.Errorf("%+v, want %d flows without bursts", s, want)
+			}
 		}
 	})
 }

@@ -42,7 +42,17 @@ type kernelFlows struct {
 // paths are what *peer.Client and *peer.Relay know about peers.
 type paths interface {
 	Confirmed(now time.Time, local, peer netip.Addr) (to netip.AddrPort, heard time.Time, ok bool)
-	Carried(now time.Time, peer netip.Addr, to netip.AddrPort, heard time.Time, sent, received uint64) bool
+	Carried(now time.Time, peer netip.Addr, to netip.AddrPort, heard time.Time, sent, received peer.Traffic) bool
+}
+
+// withoutBursts is how many flows the kernel carries except for bursts of TCP.
+func (k *kernelFlows) withoutBursts() (n int) {
+	for _, flow := range k.all {
+		if flow.usage.NoBursts {
+			n++
+		}
+	}
+	return n
 }
 
 type kernelFlow struct {
@@ -140,11 +150,14 @@ func (p *pump) settle(now time.Time, f kernelpath.Flow, flow *kernelFlow) bool {
 	if err != nil {
 		return false
 	}
-	sent, received := usage.Sent-flow.usage.Sent, usage.Received-flow.usage.Received
+	sent := peer.Traffic{Packets: usage.Sent - flow.usage.Sent, Bytes: usage.SentBytes - flow.usage.SentBytes}
+	received := peer.Traffic{Packets: usage.Received - flow.usage.Received, Bytes: usage.ReceivedBytes - flow.usage.ReceivedBytes}
 	flow.usage = usage
-	p.sent.Add(sent)
-	p.received.Add(received)
-	if sent+received > 0 {
+	p.sent.Add(sent.Packets)
+	p.sentBytes.Add(sent.Bytes)
+	p.received.Add(received.Packets)
+	p.receivedBytes.Add(received.Bytes)
+	if sent.Packets+received.Packets > 0 {
 		flow.used = now
 	}
 	if usage.Open {

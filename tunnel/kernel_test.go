@@ -61,7 +61,7 @@ func (k *FakeKernel) Add(f kernelpath.Flow, remote netip.AddrPort, heard time.Ti
 	}
 	flow := &fakeFlow{remote, kernelpath.Usage{Heard: heard, Open: !k.Introduce}}
 	if was := k.flows[f]; was != nil {
-		flow.Sent, flow.Received = was.Sent, was.Received
+		flow.Sent, flow.Received, flow.SentBytes, flow.ReceivedBytes = was.Sent, was.Received, was.SentBytes, was.ReceivedBytes
 		if was.remote == remote && was.Heard.After(heard) {
 			flow.Heard = was.Heard
 		}
@@ -107,15 +107,24 @@ func (k *FakeKernel) Close() error {
 	return nil
 }
 
-// Carry has the kernel carry packets of a flow now.
+// Carry has the kernel carry packets of 100 bytes of a flow now.
 func (k *FakeKernel) Carry(f kernelpath.Flow, sent, received uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	flow := k.flows[f]
 	flow.Sent += sent
+	flow.SentBytes += 100 * sent
+	flow.ReceivedBytes += 100 * received
 	if flow.Received += received; received > 0 {
 		flow.Heard = time.Now()
 	}
+}
+
+// LeaveBursts has the kernel leave bursts of TCP of a flow to the program from now on, or take them.
+func (k *FakeKernel) LeaveBursts(f kernelpath.Flow, leave bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.flows[f].NoBursts = leave
 }
 
 // Fail has the kernel drop packets.
@@ -162,19 +171,21 @@ func (k *FakeKernel) Calls(what string) (calls []KernelCall) {
 // fakePaths confirms every path to where the test says.
 type fakePaths struct {
 	to      netip.AddrPort
-	carried [2]uint64 // packets sent and received
+	carried [2]peer.Traffic // sent and received
 }
 
 func (p *fakePaths) Confirmed(now time.Time, _, _ netip.Addr) (netip.AddrPort, time.Time, bool) {
 	return p.to, now, true
 }
 
-func (p *fakePaths) Carried(_ time.Time, _ netip.Addr, to netip.AddrPort, _ time.Time, sent, received uint64) bool {
+func (p *fakePaths) Carried(_ time.Time, _ netip.Addr, to netip.AddrPort, _ time.Time, sent, received peer.Traffic) bool {
 	if to != p.to {
 		return false
 	}
-	p.carried[0] += sent
-	p.carried[1] += received
+	for i, t := range []peer.Traffic{sent, received} {
+		p.carried[i].Packets += t.Packets
+		p.carried[i].Bytes += t.Bytes
+	}
 	return true
 }
 
@@ -293,7 +304,7 @@ func TestKernelFlowMoves(t *testing.T) {
 	p.handOver(start.Add(time.Second+1), f)
 	k.Carry(f, 1, 2)
 	p.account(start.Add(2 * time.Second))
-	if sent, received := p.sent.Load(), p.received.Load(); sent != 101 || received != 202 || paths.carried != [2]uint64{101, 202} {
+	if sent, received := p.sent.Load(), p.received.Load(); sent != 101 || received != 202 || paths.carried != [2]peer.Traffic{{Packets: 101, Bytes: 10100}, {Packets: 202, Bytes: 20200}} {
 		t.Errorf("%d sent, %d received, the rules know of %v", sent, received, paths.carried)
 	}
 	if calls := k.Calls("add"); len(calls) != 2 || calls[1].Remote != paths.to {

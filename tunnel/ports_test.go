@@ -257,7 +257,7 @@ func TestReceiveAtPort(t *testing.T) {
 		if got := <-p.device.delivered; string(got) != string(answer) {
 			t.Errorf("delivered %x", got)
 		}
-		if to, via, v := p.table.Outgoing(packet, 1, p.table.Stamp(time.Now())); v != peer.Carry || via != 1 || to != mapped {
+		if to, via, v := p.table.Outgoing(packet, 1, len(packet), p.table.Stamp(time.Now())); v != peer.Carry || via != 1 || to != mapped {
 			t.Errorf("to %v from port %d, %v", to, via, v)
 		}
 		p.closePorts()

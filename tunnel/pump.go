@@ -89,7 +89,8 @@ type pump struct {
 	vias     []uint8
 	packets  [][]byte
 
-	sent, received atomic.Uint64 // packets carried to UDP and from it
+	sent, received           atomic.Uint64 // packets carried to UDP and from it
+	sentBytes, receivedBytes atomic.Uint64 // of them, without the headers of IPv4 and UDP
 }
 
 func newPump(dev tun.Device, conn Conn, kernel Kernel, drops *drop.Counters) *pump {
@@ -155,7 +156,7 @@ func (p *pump) uplink(ctx context.Context) error {
 		messages, vias = messages[:0], vias[:0]
 		for _, f := range flows.all {
 			alike := packets[f.first : f.first+f.count]
-			to, via, verdict := p.table.Outgoing(alike[0].Head, f.count, now)
+			to, via, verdict := p.table.Outgoing(alike[0].Head, f.count, f.size, now)
 			switch verdict {
 			case peer.Refresh:
 				p.ask(refresh, netip.AddrPort{}, 0, alike[0].Head, nil)
@@ -182,6 +183,11 @@ func (p *pump) send(via uint8, messages []udp.Message) {
 		n, _ = conn.WriteBatch(messages)
 	}
 	p.sent.Add(uint64(n))
+	size := 0
+	for i := range messages[:n] {
+		size += messages[i].N + len(messages[i].Tail)
+	}
+	p.sentBytes.Add(uint64(size))
 	if refused := len(messages) - n; refused > 0 {
 		p.drops.Add(drop.SendFailed, uint64(refused))
 	}
@@ -207,7 +213,7 @@ func (p *pump) receive(conn Conn, via uint8, size int) error {
 		for _, f := range flows.all {
 			alike := messages[f.first : f.first+f.count]
 			m := &alike[0]
-			ask := f.ask || p.table.Incoming(m.Buf[:m.N], m.Remote, via, f.count, now) == peer.Ask
+			ask := f.ask || p.table.Incoming(m.Buf[:m.N], m.Remote, via, f.count, f.size, now) == peer.Ask
 			for i := range alike {
 				payload := alike[i].Buf[:alike[i].N]
 				if ask {
@@ -231,6 +237,11 @@ func (p *pump) deliver(packets [][]byte) {
 	}
 	n, _ := p.dev.WriteBatch(packets)
 	p.received.Add(uint64(n))
+	size := 0
+	for _, packet := range packets[:n] {
+		size += len(packet)
+	}
+	p.receivedBytes.Add(uint64(size))
 	if refused := len(packets) - n; refused > 0 {
 		p.drops.Add(drop.DeliverFailed, uint64(refused))
 	}

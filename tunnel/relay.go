@@ -104,6 +104,8 @@ type RelayStatus struct {
 	UptimeSeconds   float64           `json:"uptime_seconds"`
 	SentPackets     uint64            `json:"sent_packets"`
 	ReceivedPackets uint64            `json:"received_packets"`
+	SentBytes       uint64            `json:"sent_bytes"` // without the headers of IPv4 and UDP
+	ReceivedBytes   uint64            `json:"received_bytes"`
 	Drops           map[string]uint64 `json:"drops"`
 }
 
@@ -114,7 +116,8 @@ func (r *Relay) Status(ctx context.Context) (s RelayStatus, err error) {
 		s = RelayStatus{
 			State: "running", Local: r.conn.LocalAddr(), Serves: r.network.serves(),
 			Offloads: r.offloads(), Peers: r.peers.Len(), UptimeSeconds: now.Sub(r.started).Seconds(),
-			SentPackets: r.sent.Load(), ReceivedPackets: r.received.Load(), Drops: r.drops.Snapshot(),
+			SentPackets: r.sent.Load(), ReceivedPackets: r.received.Load(),
+			SentBytes: r.sentBytes.Load(), ReceivedBytes: r.receivedBytes.Load(), Drops: r.drops.Snapshot(),
 		}
 	})
 	return s, err

@@ -38,6 +38,8 @@ type ClientStatus struct {
 	UptimeSeconds   float64           `json:"uptime_seconds"`
 	SentPackets     uint64            `json:"sent_packets"`
 	ReceivedPackets uint64            `json:"received_packets"`
+	SentBytes       uint64            `json:"sent_bytes"` // without the headers of IPv4 and UDP
+	ReceivedBytes   uint64            `json:"received_bytes"`
 	Drops           map[string]uint64 `json:"drops"`
 }
 
@@ -50,13 +52,16 @@ type Offloads struct {
 
 	KernelPath  bool `json:"kernel_path"`  // the kernel carries confirmed flows
 	KernelFlows int  `json:"kernel_flows"` // as many as it carries now
+
+	// Of those, so many whose bursts of TCP the program carries: something on the way drops datagrams without a UDP checksum.
+	FlowsWithoutBursts int `json:"kernel_flows_without_bursts,omitempty"`
 }
 
 func (p *pump) offloads() Offloads {
 	socket, device := p.conn.Offloads(), p.dev.Offloads()
 	return Offloads{
 		UDPGSO: socket.GSO, UDPGRO: socket.GRO, TUNTCP: device.TCP, TUNUDP: device.UDP,
-		KernelPath: p.kernel.path != nil, KernelFlows: len(p.kernel.all),
+		KernelPath: p.kernel.path != nil, KernelFlows: len(p.kernel.all), FlowsWithoutBursts: p.kernel.withoutBursts(),
 	}
 }
 
@@ -79,7 +84,8 @@ func (c *Client) status(now time.Time) ClientStatus {
 		RefreshSeconds: c.refreshInterval().Seconds(), RefreshState: c.determination.progress(),
 		RTTMillis: float64(q.RTT) / float64(time.Millisecond), HeardSeconds: -1,
 		Offloads: c.offloads(), Peers: c.peers.Len(), UptimeSeconds: now.Sub(c.started).Seconds(),
-		SentPackets: c.sent.Load(), ReceivedPackets: c.received.Load(), Drops: c.drops.Snapshot(),
+		SentPackets: c.sent.Load(), ReceivedPackets: c.received.Load(),
+		SentBytes: c.sentBytes.Load(), ReceivedBytes: c.receivedBytes.Load(), Drops: c.drops.Snapshot(),
 	}
 	if !q.LastHeard.IsZero() {
 		s.HeardSeconds = now.Sub(q.LastHeard).Seconds()

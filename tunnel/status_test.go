@@ -1,6 +1,7 @@
 package tunnel_test
 
 import (
+	"context"
 	"net/netip"
 	"testing"
 	"time"
@@ -10,6 +11,8 @@ import (
 	"github.com/teredo-suite/teredo/teredo"
 	"github.com/teredo-suite/teredo/tunnel"
 )
+
+const udpHeaderLen = 8
 
 // natWords is what the status says about the NAT.
 type natWords struct {
@@ -132,4 +135,38 @@ func TestHairpinningInStatus(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The bytes in the status are those of the datagrams that the client has sent, without headers, and of the packets that its host
+// got, whoever decided about them: a worker or the rules.
+func TestBytesInStatus(t *testing.T) {
+	offloaded(t, func(t *testing.T, o *offload) {
+		for range 3 {
+			o.send()
+		}
+		for range 5 {
+			o.host.Send(o.client.Addr(), "answer")
+			o.expect(o.client.Stack, "answer", o.Now()+viaRelay)
+		}
+		var sent, packets uint64
+		for _, r := range o.Sent(natsim.Any) {
+			if r.Hop == o.client.Host.Name() {
+				packets++
+				sent += uint64(len(r.Packet.Payload))
+			}
+		}
+		s := o.client.Status()
+		if s.SentPackets != packets || s.SentBytes != sent {
+			t.Errorf("%d packets of %d bytes sent, want %d of %d", s.SentPackets, s.SentBytes, packets, sent)
+		}
+		infos, err := o.client.Tunnel.Peers(context.Background())
+		if err != nil || len(infos) != 1 {
+			t.Fatalf("%v, %v", infos, err)
+		}
+		answers := uint64(5 * (teredo.HeaderLen + udpHeaderLen + len("answer")))
+		data := uint64(teredo.HeaderLen+udpHeaderLen)*4 + uint64(len("hello")+3*len("more"))
+		if i := infos[0]; s.ReceivedBytes != answers || i.ReceivedBytes != answers || i.SentBytes != data {
+			t.Errorf("peer %+v, status: %d bytes received; want %d, and %d sent", i, s.ReceivedBytes, answers, data)
+		}
+	})
 }

@@ -48,7 +48,7 @@ func TestAddUplink(t *testing.T) {
 		{"bound to an address of another interface", "192.0.2.7:40000", "203.0.113.5:50000", "192.0.2.7", w.west},
 	} {
 		// Not a subtest, which would be in the first namespace.
-		p, err := Open(tunName, netip.MustParseAddrPort(test.local), 16)
+		p, err := Open(tunName, netip.MustParseAddrPort(test.local), 16, quiet)
 		must(t, err)
 		e, before := testEnds(), time.Now()
 		introduce, err := p.Add(e.Flow, netip.MustParseAddrPort(test.remote), before)
@@ -136,6 +136,9 @@ func TestAddFinishes(t *testing.T) {
 	if usage, err := p.Usage(e.Flow); !usage.Open || err != nil {
 		t.Errorf("usage %+v, error %v", usage, err)
 	}
+	if get(t, p, e.Flow).Finished == 0 {
+		t.Error("its datagrams have no checksum")
+	}
 }
 
 // Unfinished packets may go to hosts behind a virtual link, and to no others: hardware could not handle them.
@@ -172,8 +175,8 @@ func TestAddAgain(t *testing.T) {
 	_, err := p.Add(e.Flow, e.far, time.Now().Add(-10*time.Second))
 	must(t, err)
 	known := get(t, p, e.Flow)
-	known.Sent, known.Received, known.Open = 5, 7, 1
-	known.Marked, known.Shown, known.BurstOut, known.BurstIn, known.Last, known.Answered, known.Brisk = 7, 8, 9, 10, 11, 12, 13
+	known.Sent, known.Received, known.SentBytes, known.ReceivedBytes, known.Open = 5, 7, 500, 700, 1
+	known.Marked, known.Shown, known.InOrder, known.BurstIn, known.Last, known.Answered, known.Brisk = 7, 8, 9, 10, 11, 12, 13
 	put(t, p, e.Flow, known)
 
 	_, err = p.Add(e.Flow, e.far, time.Now().Add(-20*time.Second))
@@ -196,7 +199,7 @@ func TestAddAgain(t *testing.T) {
 		_, err = p.Add(e.Flow, netip.MustParseAddrPort(far), time.Now().Add(-15*time.Second))
 		must(t, err)
 		got := get(t, p, e.Flow)
-		if got.Open != 0 || got.Sent != 5 || got.Received != 7 || got.Heard >= known.Heard {
+		if got.Open != 0 || got.Sent != 5 || got.Received != 7 || got.SentBytes != 500 || got.ReceivedBytes != 700 || got.Heard >= known.Heard {
 			t.Errorf("%s: flow is %+v, was %+v", far, got, known)
 		}
 	}
@@ -213,14 +216,14 @@ func TestUsage(t *testing.T) {
 		_, err := p.Add(e.Flow, e.far, heard)
 		must(t, err)
 		value := get(t, p, e.Flow)
-		value.Sent, value.Received = 1<<40, 1<<41
+		value.Sent, value.Received, value.SentBytes, value.ReceivedBytes = 1<<40, 1<<41, 1<<50, 1<<51
 		put(t, p, e.Flow, value)
 		usage, err := p.Usage(e.Flow)
 		must(t, err)
 		if off := usage.Heard.Sub(heard).Abs(); off > 10*time.Second {
 			t.Errorf("heard %v ago: off by %v", age, off)
 		}
-		if usage.Sent != 1<<40 || usage.Received != 1<<41 || usage.Open {
+		if usage.Sent != 1<<40 || usage.Received != 1<<41 || usage.SentBytes != 1<<50 || usage.ReceivedBytes != 1<<51 || usage.Open || usage.NoBursts {
 			t.Errorf("usage %+v", usage)
 		}
 	}
@@ -268,7 +271,7 @@ func TestCapacity(t *testing.T) {
 
 func TestOpenUnknownInterface(t *testing.T) {
 	inNamespace(t)
-	if _, err := Open("nowhere", testEnds().near, 16); err == nil || !strings.Contains(err.Error(), "nowhere") {
+	if _, err := Open("nowhere", testEnds().near, 16, quiet); err == nil || !strings.Contains(err.Error(), "nowhere") {
 		t.Error(err)
 	}
 }
@@ -285,7 +288,7 @@ func TestOpenWithoutCapability(t *testing.T) {
 			inNamespace(t)
 			newTUN(t, false)
 			drop(t, missing...)
-			_, err := Open(tunName, testEnds().near, 16)
+			_, err := Open(tunName, testEnds().near, 16, quiet)
 			const sentence = "the kernel path needs root, or the capabilities CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and CAP_NET_RAW"
 			if err == nil || !strings.HasPrefix(err.Error(), sentence) {
 				t.Error(err)

@@ -2,6 +2,7 @@ package kernelpath
 
 import (
 	"bytes"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -19,6 +20,8 @@ const (
 	tunName  = "tunnel"
 	patience = 30 * time.Second // for packets that must come
 )
+
+var quiet = slog.New(slog.DiscardHandler)
 
 // inNamespace moves the test to a network namespace of its own. The thread and the namespace end with the test.
 func inNamespace(t *testing.T) {

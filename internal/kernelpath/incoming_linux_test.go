@@ -23,7 +23,7 @@ func newPath(t *testing.T) *Path {
 
 func openPath(t *testing.T, local netip.AddrPort, flows int) *Path {
 	t.Helper()
-	p, err := Open(tunName, local, flows)
+	p, err := Open(tunName, local, flows, quiet)
 	must(t, err)
 	t.Cleanup(func() { must(t, p.Close()) })
 	return p
@@ -66,6 +66,7 @@ func TestIncoming(t *testing.T) {
 				t.Errorf("heard at %d, was %d", now.Heard, before.Heard)
 			}
 			before.Received++
+			before.ReceivedBytes += uint64(len(d.payload))
 			before.Heard = now.Heard
 			if now != before {
 				t.Errorf("flow is %+v, want %+v", now, before)
@@ -164,6 +165,12 @@ func TestIncomingCloses(t *testing.T) {
 		runProgram(t, p.objects.Incoming, newDatagram(e.swapped(), test.payload).frame(), nil)
 		if got := get(t, p, e.Flow); got.Open != test.open || got.Marked != test.marked {
 			t.Errorf("%s: flow is %+v", test.name, got)
+		}
+		flow.Finished = 1
+		put(t, p, e.Flow, flow)
+		runProgram(t, p.objects.Incoming, newDatagram(e.swapped(), test.payload).frame(), nil)
+		if got := get(t, p, e.Flow); got.Open != 1 {
+			t.Errorf("%s, and packets leave finished: flow is %+v", test.name, got)
 		}
 	}
 }

@@ -8,6 +8,9 @@
 // a flow carries them only when a packet from the other end has shown that it is open there, too: a direct bubble sent
 // through the kernel arrives still marked as tunnelled. When packets come without the mark for a while the flow closes again: a
 // program sends them, which may be another than before.
+//
+// Over other uplinks datagrams have a UDP checksum, but for the segments of super-packets and what else the kernel cannot know it
+// for. Some NATs and firewalls drop those without. So they leave only where one was acknowledged; see may_be_bare in path.c.
 package kernelpath
 
 import (
@@ -22,7 +25,9 @@ type Flow struct {
 
 // Usage is what the kernel has carried of a flow since it was added.
 type Usage struct {
-	Sent, Received uint64    // packets
-	Heard          time.Time // of the last reception
-	Open           bool      // unfinished packets are sent
+	Sent, Received           uint64    // packets
+	SentBytes, ReceivedBytes uint64    // of them, without the headers of the datagrams
+	Heard                    time.Time // of the last reception
+	Open                     bool      // packets are sent, unfinished ones too
+	NoBursts                 bool      // bursts of TCP are left to the program, as datagrams without a checksum get lost
 }

@@ -13,24 +13,39 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type objectBare struct {
+	_        structs.HostLayout
+	Answered uint64
+	Failures uint64
+	Retry    uint64
+}
+
 type objectFlow struct {
-	_          structs.HostLayout
-	Local      uint32
-	Remote     uint32
-	LocalPort  uint16
-	RemotePort uint16
-	Uplink     uint32
-	Heard      uint64
-	Sent       uint64
-	Received   uint64
-	Open       uint64
-	Marked     uint64
-	Shown      uint64
-	BurstOut   uint64
-	BurstIn    uint64
-	Last       uint64
-	Answered   uint64
-	Brisk      uint64
+	_             structs.HostLayout
+	Local         uint32
+	Remote        uint32
+	LocalPort     uint16
+	RemotePort    uint16
+	Uplink        uint32
+	Heard         uint64
+	Sent          uint64
+	Received      uint64
+	SentBytes     uint64
+	ReceivedBytes uint64
+	Finished      uint64
+	Open          uint64
+	Marked        uint64
+	Shown         uint64
+	InOrder       uint64
+	Trial         uint64
+	TrialSequence uint32
+	TrialLocal    uint16
+	TrialPeer     uint16
+	Kept          uint64
+	BurstIn       uint64
+	Last          uint64
+	Answered      uint64
+	Brisk         uint64
 }
 
 type objectFlowKey struct {
@@ -55,6 +70,7 @@ type objectFlowKey struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	objectMapBares     = "bares"
 	objectMapFlows     = "flows"
 	objectProgIncoming = "incoming"
 	objectProgOutgoing = "outgoing"
@@ -112,6 +128,7 @@ type objectProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type objectMapSpecs struct {
+	Bares *ebpf.MapSpec `ebpf:"bares"`
 	Flows *ebpf.MapSpec `ebpf:"flows"`
 }
 
@@ -143,11 +160,13 @@ func (o *objectObjects) Close() error {
 //
 // It can be passed to loadObjectObjects or ebpf.CollectionSpec.LoadAndAssign.
 type objectMaps struct {
+	Bares *ebpf.Map `ebpf:"bares"`
 	Flows *ebpf.Map `ebpf:"flows"`
 }
 
 func (m *objectMaps) Close() error {
 	return _ObjectClose(
+		m.Bares,
 		m.Flows,
 	)
 }

@@ -101,6 +101,7 @@ func TestOutgoing(t *testing.T) {
 					t.Errorf("got  %x\nwant %x", got, w.frame(want.Sent, test.packet))
 				}
 				want.Sent++
+				want.SentBytes += uint64(len(test.packet))
 			}
 			if now := get(t, w.Path, w.Flow); known(now) != known(want) {
 				t.Errorf("flow is %+v, want %+v", now, want)
@@ -167,6 +168,7 @@ func TestOutgoingLeft(t *testing.T) {
 					t.Errorf("got  %x\nwant %x", got, w.frame(want.Sent, test.packet))
 				}
 				want.Sent++
+				want.SentBytes += uint64(len(test.packet))
 			}
 			if now := get(t, w.Path, w.Flow); known(now) != known(want) {
 				t.Errorf("flow is %+v, want %+v", now, want)
@@ -199,8 +201,8 @@ func TestOutgoingBurst(t *testing.T) {
 		t.Errorf("verdict %d for\n%x which became\n%x", verdict, frame, after)
 	}
 	burst := get(t, w.Path, w.Flow)
-	if at := burst.BurstOut; at < before.Heard || at > uint64(bootTime(time.Now())) {
-		t.Errorf("burst at %d, after %d", at, before.Heard)
+	if until := burst.InOrder; until < before.Heard+uint64(inOrder) || until > uint64(bootTime(time.Now().Add(inOrder))) {
+		t.Errorf("to the program until %d, after %d", until, before.Heard)
 	}
 	if known(burst) != known(before) {
 		t.Errorf("flow is %+v, want %+v", burst, before)
@@ -212,7 +214,7 @@ func TestOutgoingBurst(t *testing.T) {
 	}{{0, true}, {inOrder, false}, {time.Minute, false}} {
 		var toProgram []byte
 		within(func() {
-			burst.BurstOut = uint64(bootTime(time.Now().Add(-test.age)))
+			burst.InOrder = uint64(bootTime(time.Now().Add(inOrder - test.age)))
 			put(t, w.Path, w.Flow, burst)
 			must(t, w.Send(packet))
 			toProgram = receiveNow(t, w.tun)
@@ -238,7 +240,7 @@ func TestOutgoingBrisk(t *testing.T) {
 		verdict, err := w.objects.Outgoing.Run(&ebpf.RunOptions{Data: frame, Repeat: test.repeat})
 		must(t, err)
 		after := get(t, w.Path, w.Flow)
-		if burst := after.BurstOut != 0; int32(verdict) != next || burst != test.burst || known(after) != known(before) {
+		if burst := after.InOrder != 0; int32(verdict) != next || burst != test.burst || known(after) != known(before) {
 			t.Errorf("%s: verdict %d, flow is %+v, was %+v", test.name, int32(verdict), after, before)
 		}
 	}
@@ -267,7 +269,7 @@ func TestOutgoingAnswers(t *testing.T) {
 		put(t, w.Path, w.Flow, flow)
 		runProgram(t, w.objects.Outgoing, frame, nil)
 		got := get(t, w.Path, w.Flow)
-		if got.Brisk != test.brisk || got.Answered != got.Received || (got.BurstOut != 0) != (test.brisk == 64) {
+		if got.Brisk != test.brisk || got.Answered != got.Received || (got.InOrder != 0) != (test.brisk == 64) {
 			t.Errorf("%s: flow is %+v", test.name, got)
 		}
 	}

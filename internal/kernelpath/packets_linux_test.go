@@ -48,6 +48,14 @@ func (e ends) ipv6(nextHeader byte, payload []byte) []byte {
 	return append(b, payload...)
 }
 
+// summed makes a packet whose own checksum, which is so far into the payload, is right.
+func (e ends) summed(nextHeader byte, payload []byte, at int) []byte {
+	b := e.ipv6(nextHeader, payload)
+	pseudo := slices.Concat(b[8:40], []byte{0, 0}, b[4:6], []byte{0, 0, 0, nextHeader})
+	binary.BigEndian.PutUint16(b[teredo.HeaderLen+at:], checksum(append(pseudo, b[teredo.HeaderLen:]...)))
+	return b
+}
+
 // datagram is a Teredo packet on Ethernet, right or wrong.
 type datagram struct {
 	ends
@@ -59,6 +67,7 @@ type datagram struct {
 	udpMore, ipMore int // added to the length fields
 	version         byte
 	sumMore         byte // added to the header checksum
+	summed          bool // has a UDP checksum
 	payload         []byte
 }
 
@@ -84,7 +93,16 @@ func (d datagram) frame() []byte {
 	b = binary.BigEndian.AppendUint16(b, d.far.Port())
 	b = binary.BigEndian.AppendUint16(b, uint16(udpSize+d.udpMore))
 	b = append(b, 0, 0)
-	return append(b, d.payload...)
+	b = append(b, d.payload...)
+	if udp := b[len(b)-udpSize:]; d.summed {
+		pseudo := slices.Concat(d.near.Addr().AsSlice(), d.far.Addr().AsSlice(), []byte{0, d.protocol}, udp[4:6])
+		sum := checksum(append(pseudo, udp...))
+		if sum == 0 {
+			sum = 0xffff
+		}
+		binary.BigEndian.PutUint16(udp[6:], sum)
+	}
+	return b
 }
 
 // setChecksum makes the header checksum of an IPv4 packet right (RFC 791 §3.1).
@@ -101,6 +119,9 @@ func checksum(b []byte) uint16 {
 	var sum uint32
 	for i := 0; i+1 < len(b); i += 2 {
 		sum += uint32(binary.BigEndian.Uint16(b[i:]))
+	}
+	if len(b)%2 == 1 {
+		sum += uint32(b[len(b)-1]) << 8
 	}
 	for sum > 0xffff {
 		sum = sum&0xffff + sum>>16
@@ -187,7 +208,8 @@ func superPacket(segment uint32) []uint32 {
 func known(f objectFlow) objectFlow {
 	return objectFlow{
 		Local: f.Local, Remote: f.Remote, LocalPort: f.LocalPort, RemotePort: f.RemotePort,
-		Uplink: f.Uplink, Heard: f.Heard, Sent: f.Sent, Received: f.Received, Open: f.Open,
+		Uplink: f.Uplink, Heard: f.Heard, Sent: f.Sent, Received: f.Received,
+		SentBytes: f.SentBytes, ReceivedBytes: f.ReceivedBytes, Finished: f.Finished, Open: f.Open,
 	}
 }
 

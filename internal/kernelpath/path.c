@@ -9,6 +9,7 @@
 #include <linux/in.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <linux/tcp.h>
 #include <linux/udp.h>
 #include <stdbool.h>
 
@@ -27,7 +28,10 @@
 #define IN_ORDER SECOND             // how long after a burst for the program all else goes there, too
 #define BRISK 16000                 // nanoseconds between datagrams that the program can send many at a time
 #define MANY 64                     // of them make a burst
-#define ON_THE_WAY (SECOND / 10)    // what the program at the other end still had when the kernel there took over
+#define ON_THE_WAY (SECOND / 10)    // what a program may still have when the kernel takes over
+#define KNOWN (300 * SECOND)        // how long it counts that a datagram without a checksum got through
+#define DOUBT (2 * SECOND)          // a loss counts when none got through for so long
+#define MOST_DOUBLINGS 9            // of DOUBT, the time until the next attempt
 
 #define FRAGMENT 0x3fff // more fragments, or an offset
 #define TTL 64
@@ -75,10 +79,18 @@ struct flow {
 	__u64 heard;    // time of the last reception, nanoseconds of CLOCK_BOOTTIME
 	__u64 sent;     // packets
 	__u64 received;
-	__u64 open;     // whether unfinished packets may be sent
+	__u64 sent_bytes; // of the packets, without the headers of the datagrams
+	__u64 received_bytes;
+	__u64 finished; // whether packets are finished when they leave the host, so that others may look at the UDP checksum
+	__u64 open;     // whether packets may be sent
 	__u64 marked;   // when a packet that showed this last came, 0: none has to
 	__u64 shown;    // when the first packet left that shows it to the other end, since the flow is open
-	__u64 burst_out; // when something last came from the local stack that is for the program: see is_burst
+	__u64 in_order; // until when everything from the local stack is for the program, after something that is
+	__u64 trial;    // when a packet of TCP left without a UDP checksum whose fate is open, 0: there is none
+	__u32 trial_sequence;
+	__be16 trial_local; // ports
+	__be16 trial_peer;
+	__u64 kept; // when the program last got something because datagrams without a checksum do not get through
 	__u64 burst_in;  // when datagrams last came as one, which only the program can deliver
 	__u64 last;      // when the last packet but TCP's came from the local stack
 	__u64 answered;  // what had been received then
@@ -92,6 +104,20 @@ struct {
 	__type(key, struct flow_key);
 	__type(value, struct flow);
 } flows SEC(".maps");
+
+// What is known about datagrams without a UDP checksum to an address.
+struct bare {
+	__u64 answered; // when one was last known to have got through, 0: they do not, or nothing is known
+	__u64 failures; // in a row
+	__u64 retry;    // when the next may be tried
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, __be32);
+	__type(value, struct bare);
+} bares SEC(".maps");
 
 volatile const __u32 tunnel; // the TUN device
 
@@ -107,14 +133,9 @@ static bool is_test(const struct ipv6hdr *ip)
 	return ip->nexthdr == IPPROTO_ICMPV6 && ip->payload_len == bpf_htons(TEST_LEN);
 }
 
-static __u32 segments(const struct __sk_buff *skb)
+static __u16 checksum(const void *words, __u32 size)
 {
-	return skb->gso_segs ?: 1;
-}
-
-static __u16 header_checksum(const struct iphdr *ip)
-{
-	__u64 sum = bpf_csum_diff(0, 0, (__be32 *)ip, sizeof(*ip), 0);
+	__u64 sum = bpf_csum_diff(0, 0, (__be32 *)words, size, 0);
 
 	sum = (sum & 0xffff) + (sum >> 16);
 	sum = (sum & 0xffff) + (sum >> 16);
@@ -125,6 +146,115 @@ static __u16 header_checksum(const struct iphdr *ip)
 static bool is_older(__u64 time, __u64 now, __u64 age)
 {
 	return (__s64)(now - time) >= (__s64)age;
+}
+
+static __u32 segments(const struct __sk_buff *skb)
+{
+	return skb->gso_segs ?: 1;
+}
+
+// bytes is the size of a packet, of all segments of a super-packet together. Super-packets are TCP's.
+static __u64 bytes(const struct __sk_buff *skb, const struct ipv6hdr *ip, const struct tcphdr *tcp)
+{
+	return sizeof(*ip) + bpf_ntohs(ip->payload_len) + (segments(skb) - 1) * (sizeof(*ip) + tcp->doff * 4);
+}
+
+// udp_checksum is the checksum of a datagram with a packet in it, 0 if that cannot be told. A packet whose own checksum is right,
+// or is to be filled in, adds up to the complement of its pseudo-header, whatever is in it.
+static __u16 udp_checksum(struct __sk_buff *skb, const struct outer *outer, const struct ipv6hdr *ip)
+{
+	__be16 own = 1;
+
+	if (skb->gso_size)
+		return 0; // the last segment may be shorter than the others
+	switch (ip->nexthdr) {
+	case IPPROTO_UDP:
+		bpf_skb_load_bytes_relative(skb, sizeof(*ip) + offsetof(struct udphdr, check), &own, sizeof(own), BPF_HDR_START_NET);
+		break;
+	case IPPROTO_TCP:
+	case IPPROTO_ICMPV6:
+		break;
+	default:
+		own = 0;
+	}
+	if (!own)
+		return 0;
+	struct {
+		__be32 source, destination;
+		__be16 protocol, length; // so far the pseudo-header
+		struct udphdr udp;
+		__u8 first[4]; // of the IPv6 header, which follows without what is in its pseudo-header
+		__u8 next_header, hop_limit;
+		__be16 less;
+	} all = {
+		.source = outer->ip.saddr,
+		.destination = outer->ip.daddr,
+		.protocol = bpf_htons(IPPROTO_UDP),
+		.length = outer->udp.len,
+		.udp = outer->udp,
+		.next_header = ip->nexthdr,
+		.hop_limit = ip->hop_limit,
+		.less = ~bpf_htons(ip->nexthdr),
+	};
+	__builtin_memcpy(all.first, ip, sizeof(all.first));
+	return checksum(&all, sizeof(all)) ?: 0xffff;
+}
+
+// Some NATs and firewalls drop datagrams without a UDP checksum. So a packet that has to leave without one is on trial until
+// the peer acknowledges it. Others like it go to the program meanwhile, and when it was lost.
+
+// may_be_bare reports whether a packet may leave without a UDP checksum.
+static bool may_be_bare(struct flow *flow, const struct ipv6hdr *ip, const struct tcphdr *tcp, __u64 now)
+{
+	const struct bare *bare = bpf_map_lookup_elem(&bares, &flow->remote);
+	bool known = bare && bare->answered && !is_older(bare->answered, now, KNOWN);
+	bool open = flow->trial && !is_older(flow->trial, now, DOUBT);
+
+	if (!known && (open || ip->nexthdr != IPPROTO_TCP || (bare && bare->retry > now))) {
+		if (bare && !bare->answered)
+			flow->kept = now;
+		return false;
+	}
+	if (!open && ip->nexthdr == IPPROTO_TCP) {
+		flow->trial = now;
+		flow->trial_sequence = bpf_ntohl(tcp->seq);
+		flow->trial_local = tcp->source;
+		flow->trial_peer = tcp->dest;
+	}
+	return true;
+}
+
+// note_again looks whether a packet is one on trial that comes again. While others get through that is just a loss.
+static void note_again(struct flow *flow, const struct tcphdr *tcp, __u32 payload, __u64 now)
+{
+	__u32 sequence = bpf_ntohl(tcp->seq);
+
+	if (!flow->trial || tcp->source != flow->trial_local || tcp->dest != flow->trial_peer ||
+	    (__s32)(sequence - flow->trial_sequence) > 0 || (__s32)(sequence + payload - flow->trial_sequence) <= 0)
+		return;
+	flow->trial = 0;
+
+	const struct bare *bare = bpf_map_lookup_elem(&bares, &flow->remote);
+	struct bare failed = {.failures = 1};
+
+	if (bare && bare->answered && !is_older(bare->answered, now, DOUBT))
+		return;
+	if (bare && bare->failures)
+		failed.failures = bare->failures < MOST_DOUBLINGS ? bare->failures + 1 : MOST_DOUBLINGS;
+	failed.retry = now + (DOUBT << failed.failures);
+	bpf_map_update_elem(&bares, &flow->remote, &failed, BPF_ANY);
+}
+
+// note_answer looks whether a packet of the peer acknowledges the one on trial.
+static void note_answer(struct flow *flow, const struct tcphdr *tcp, __u64 now)
+{
+	struct bare answered = {.answered = now};
+
+	if (!flow->trial || tcp->dest != flow->trial_local || tcp->source != flow->trial_peer || !tcp->ack ||
+	    (__s32)(bpf_ntohl(tcp->ack_seq) - flow->trial_sequence) <= 0)
+		return;
+	flow->trial = 0;
+	bpf_map_update_elem(&bares, &flow->remote, &answered, BPF_ANY);
 }
 
 static int drop(void)
@@ -166,26 +296,17 @@ int outgoing(struct __sk_buff *skb)
 	now = bpf_ktime_get_boot_ns();
 	if (!flow || is_older(flow->heard, now, REFRESH_AFTER))
 		return NEXT;
-	if (is_burst(skb, &inner, flow, now))
-		flow->burst_out = now;
-	if (!is_older(flow->burst_out, now, IN_ORDER) || (!flow->open && !is_bubble(&inner)))
-		return NEXT;
-
 	__u32 length = sizeof(struct outer) + skb->len;
 
 	if (length > 0xffff)
 		return NEXT;
 
-	if (!flow->shown)
-		flow->shown = now;
-
-	__u64 number = __sync_fetch_and_add(&flow->sent, segments(skb));
+	struct tcphdr tcp = {};
 	struct outer outer = {
 		.ip = {
 			.version = 4,
 			.ihl = sizeof(struct iphdr) / 4,
 			.tot_len = bpf_htons(length),
-			.id = bpf_htons(number), // no two in a row alike (RFC 6864): DF is clear (RFC 4380 section 5.1.2)
 			.ttl = TTL,
 			.protocol = IPPROTO_UDP,
 			.saddr = flow->local,
@@ -197,7 +318,29 @@ int outgoing(struct __sk_buff *skb)
 			.len = bpf_htons(length - sizeof(struct iphdr)),
 		},
 	};
-	outer.ip.check = header_checksum(&outer.ip);
+
+	if (inner.nexthdr == IPPROTO_TCP && (skb->gso_size || flow->trial)) {
+		if (bpf_skb_load_bytes_relative(skb, sizeof(inner), &tcp, sizeof(tcp), BPF_HDR_START_NET))
+			return NEXT;
+		note_again(flow, &tcp, bpf_ntohs(inner.payload_len) - tcp.doff * 4, now);
+	}
+	if (is_burst(skb, &inner, flow, now))
+		flow->in_order = now + IN_ORDER;
+	if (flow->in_order > now || (!flow->open && !is_bubble(&inner)))
+		return NEXT;
+	if (flow->finished) {
+		outer.udp.check = udp_checksum(skb, &outer, &inner);
+		if (!outer.udp.check && !may_be_bare(flow, &inner, &tcp, now)) {
+			flow->in_order = now + ON_THE_WAY;
+			return NEXT;
+		}
+	}
+	if (!flow->shown)
+		flow->shown = now;
+	// No two in a row alike (RFC 6864): DF is clear (RFC 4380 section 5.1.2).
+	outer.ip.id = bpf_htons(__sync_fetch_and_add(&flow->sent, segments(skb)));
+	outer.ip.check = checksum(&outer.ip, sizeof(outer.ip));
+	__sync_fetch_and_add(&flow->sent_bytes, bytes(skb, &inner, &tcp));
 
 	__u32 uplink = flow->uplink;
 
@@ -230,7 +373,7 @@ static bool is_tcp(const struct sk_buff *kernel)
 // is_sound does the checks of IPv4 that a packet which goes on from here does not come to (RFC 1122 section 3.2.1).
 static bool is_sound(const struct iphdr *ip)
 {
-	return ip->version == 4 && header_checksum(ip) == 0;
+	return ip->version == 4 && checksum(ip, sizeof(*ip)) == 0;
 }
 
 // At the ingress of the uplink.
@@ -241,6 +384,7 @@ int incoming(struct __sk_buff *skb)
 	const struct ipv6hdr *inner;
 	const struct outer *outer;
 	struct datagram datagram;
+	struct tcphdr tcp = {};
 	struct flow_key key;
 	struct flow *flow;
 	__u64 now;
@@ -263,6 +407,11 @@ int incoming(struct __sk_buff *skb)
 		return NEXT;
 	if (skb->gso_size && !is_tcp(kernel))
 		flow->burst_in = now;
+	if (inner->nexthdr == IPPROTO_TCP && (skb->gso_size || flow->trial)) {
+		if (bpf_skb_load_bytes_relative(skb, sizeof(datagram), &tcp, sizeof(tcp), BPF_HDR_START_NET))
+			return NEXT;
+		note_answer(flow, &tcp, now);
+	}
 	if (!is_plain(&datagram) || !is_sound(&outer->ip))
 		return NEXT;
 	// A packet of another such program that has left no machine. It may be unfinished, so it has to go on here.
@@ -277,7 +426,7 @@ int incoming(struct __sk_buff *skb)
 		return NEXT;
 	if (!marked) {
 		// A program has sent it, though it was shown a while ago that its kernel might: it may be another program now.
-		if (flow->marked && is_older(flow->marked, now, ON_THE_WAY) &&
+		if (!flow->finished && flow->marked && is_older(flow->marked, now, ON_THE_WAY) &&
 		    flow->shown && is_older(flow->shown, now, ON_THE_WAY))
 			flow->open = false;
 		if (!is_older(flow->burst_in, now, IN_ORDER))
@@ -286,6 +435,7 @@ int incoming(struct __sk_buff *skb)
 
 	flow->heard = now;
 	__sync_fetch_and_add(&flow->received, segments(skb));
+	__sync_fetch_and_add(&flow->received_bytes, bytes(skb, inner, &tcp));
 	if (bpf_skb_adjust_room(skb, -(int)sizeof(*outer), BPF_ADJ_ROOM_MAC,
 				DECAP_L3_IPV6 | BPF_F_ADJ_ROOM_FIXED_GSO))
 		return drop();

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -14,6 +15,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+const (
+	keptRecently = 10 * time.Second // since the program got a burst because of what is on the way
+	mostLogged   = 1000
+)
+
 // Path is the kernel's path between one TUN device and one UDP port. One goroutine at a time uses it.
 type Path struct {
 	objects objectObjects
@@ -22,16 +28,19 @@ type Path struct {
 	egress  link.Link
 	uplinks map[int]*uplink
 	packets int // socket that bubbles leave from
+
+	log    *slog.Logger
+	logged map[netip.Addr]bool // addresses that datagrams without a checksum do not get to
 }
 
 // Open makes the path between the TUN device and the UDP port of this host, for at most so many flows at a time. Without
 // the privilege, or on a kernel that cannot do it, the error says what is missing.
-func Open(tun string, local netip.AddrPort, flows int) (*Path, error) {
+func Open(tun string, local netip.AddrPort, flows int, log *slog.Logger) (*Path, error) {
 	device, err := net.InterfaceByName(tun)
 	if err != nil {
 		return nil, fmt.Errorf("find interface %s: %w", tun, err)
 	}
-	p := &Path{tun: device.Index, local: local, uplinks: make(map[int]*uplink), packets: -1}
+	p := &Path{tun: device.Index, local: local, uplinks: make(map[int]*uplink), packets: -1, log: log, logged: make(map[netip.Addr]bool)}
 	if err := p.open(uint32(flows)); err != nil {
 		return nil, errors.Join(explain(err), p.Close())
 	}
@@ -102,9 +111,9 @@ func (p *Path) Add(f Flow, remote netip.AddrPort, heard time.Time) (introduce bo
 	}
 	to, toPort := ipv4(remote.Addr()), networkOrder(remote.Port())
 	if value.Remote != to || value.RemotePort != toPort || value.Uplink != uint32(up.index) {
-		value = objectFlow{Sent: value.Sent, Received: value.Received}
+		value = objectFlow{Sent: value.Sent, Received: value.Received, SentBytes: value.SentBytes, ReceivedBytes: value.ReceivedBytes}
 		if up.finishes {
-			value.Open = 1
+			value.Finished, value.Open = 1, 1
 		}
 	}
 	value.Local, value.LocalPort = ipv4(source), networkOrder(p.local.Port())
@@ -130,11 +139,27 @@ func (p *Path) Usage(f Flow) (Usage, error) {
 	if err := p.objects.Flows.Lookup(f.key(), &value); err != nil {
 		return Usage{}, fmt.Errorf("look up a flow: %w", err)
 	}
-	return Usage{
-		Sent: value.Sent, Received: value.Received,
-		Heard: time.Now().Add(time.Duration(value.Heard) - bootTime(time.Now())),
-		Open:  value.Open != 0,
-	}, nil
+	u := Usage{
+		Sent: value.Sent, Received: value.Received, SentBytes: value.SentBytes, ReceivedBytes: value.ReceivedBytes,
+		Heard: fromBootTime(value.Heard), Open: value.Open != 0,
+		NoBursts: time.Since(fromBootTime(value.Kept)) < keptRecently,
+	}
+	if u.NoBursts {
+		p.tell(value.Remote)
+	}
+	return u, nil
+}
+
+// tell logs, once for each of many addresses, what hinders the kernel.
+func (p *Path) tell(remote uint32) {
+	var b [4]byte
+	binary.NativeEndian.PutUint32(b[:], remote)
+	to := netip.AddrFrom4(b)
+	if p.logged[to] || len(p.logged) == mostLogged {
+		return
+	}
+	p.logged[to] = true
+	p.log.Info("a NAT or firewall drops datagrams without a UDP checksum; the program carries bursts of TCP, not the kernel", "to", to)
 }
 
 // Failed is how many packets the kernel has dropped for want of memory.
@@ -165,6 +190,9 @@ func bootTime(t time.Time) time.Duration {
 	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &now)
 	return time.Duration(now.Nano()) - time.Since(t)
 }
+
+// fromBootTime converts a time of that clock.
+func fromBootTime(t uint64) time.Time { return time.Now().Add(time.Duration(t) - bootTime(time.Now())) }
 
 // ipv4 and networkOrder give what is in network order in memory.
 func ipv4(a netip.Addr) uint32 {

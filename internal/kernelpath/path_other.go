@@ -4,6 +4,7 @@ package kernelpath
 
 import (
 	"errors"
+	"log/slog"
 	"net/netip"
 	"time"
 )
@@ -12,7 +13,7 @@ import (
 type Path struct{}
 
 // Open fails: only Linux has such a path.
-func Open(string, netip.AddrPort, int) (*Path, error) {
+func Open(string, netip.AddrPort, int, *slog.Logger) (*Path, error) {
 	return nil, errors.New("there is a kernel path on Linux only")
 }
 
