@@ -181,9 +181,16 @@ func TestPortMappingAfterKill(t *testing.T) {
 			}
 			w.stop(client)
 
-			w.start("client1", w.clientCommand("client1")...)
-			if second := w.untilMapped(protocol); second == first {
+			client = w.start("client1", w.clientCommand("client1", "--new-address")...)
+			second := w.untilMapped(protocol)
+			if second == first {
 				t.Errorf("port %d both times", first)
+			}
+			client.Kill()
+
+			w.start("client1", w.clientCommand("client1")...) // the same port, whose mapping is there
+			if third := w.untilMapped(protocol); third != second {
+				t.Errorf("port %d, and %d before the kill", third, second)
 			}
 		})
 	}
