@@ -129,7 +129,7 @@ func TestProbeExitCodes(t *testing.T) {
 		"no server":      {"", 64, []string{"no server is given"}},
 		"private server": {"10.0.0.1", 64, []string{"10.0.0.1", "--permit-ipv4"}},
 		"no such flag":   {"192.0.2.1 --no-such-flag", 64, []string{"--no-such-flag"}},
-		"bad timeout":    {"192.0.2.1 --timeout 1h", 2, []string{"--timeout 1h"}},
+		"bad timeout":    {"192.0.2.1 --timeout 1h", 64, []string{"--timeout 1h"}},
 		"silent server":  {"192.0.2.1 --timeout 1s", 1, []string{"192.0.2.1 does not answer", "no server works"}},
 		"no route":       {"192.0.2.1 --bind 127.0.0.1 --timeout 1s", 1, []string{"nothing can be sent to 192.0.2.1"}},
 		"bad bind":       {"192.0.2.1 --bind 192.0.2.77", 1, []string{"192.0.2.77"}},
