@@ -128,6 +128,7 @@ func (c *Client) inbound(now time.Time, from netip.AddrPort, via uint8, p *tered
 	}
 	if via == 0 && from == netip.AddrPortFrom(c.servers.Primary, teredo.Port) {
 		c.qualifier.Heard(now)
+		c.askedBy(now, p)
 	}
 	if via == 0 && c.hairpin.Inbound(p) {
 		return

@@ -166,6 +166,19 @@ func (p *pump) release(f kernelpath.Flow) {
 	delete(p.kernel.all, f)
 }
 
+// askedBy takes the flows back that lead to a relay which asks for a bubble through the server: it has restarted, perhaps, and its
+// kernel does not know them. Over virtual links, what ours leaves unfinished would reach it so until a flow is silent for long.
+func (p *pump) askedBy(now time.Time, bubble *teredo.Packet) {
+	if !teredo.IsBubble(bubble.IPv6) || !bubble.Origin.IsValid() {
+		return
+	}
+	for f, flow := range p.kernel.all {
+		if flow.remote == bubble.Origin {
+			p.takeBack(now, f)
+		}
+	}
+}
+
 // takeAllBack has the workers carry all flows, until they offer them again.
 func (p *pump) takeAllBack(now time.Time) {
 	clear(p.kernel.refused)
