@@ -460,8 +460,11 @@ func (w *world) datagrams(capture *lab.Capture) (all []datagram) {
 		p := gopacket.NewPacket(frame, r.LinkType(), gopacket.Default)
 		ip, _ := p.Layer(layers.LayerTypeIPv4).(*layers.IPv4)
 		udp, _ := p.Layer(layers.LayerTypeUDP).(*layers.UDP)
-		if ip != nil && udp != nil && len(udp.Payload) > 0 {
+		if ip != nil && udp != nil && len(udp.Payload) > 0 && !toGateway(udp) {
 			all = append(all, datagram{ip, udp})
 		}
 	}
 }
+
+// toGateway reports whether a datagram asks a gateway for a port mapping, by SSDP, PCP or NAT-PMP.
+func toGateway(udp *layers.UDP) bool { return udp.DstPort == 1900 || udp.DstPort == 5351 }
