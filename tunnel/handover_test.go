@@ -291,56 +291,6 @@ func TestIdleFlowGoesBack(t *testing.T) {
 	}
 }
 
-// A flow that the kernel has sent for 5 s, and heard nothing of, goes back, and the next packet has the relay tried. The answer
-// opens the path anew, and the flow is handed over again.
-func TestSilentFlowGoesBack(t *testing.T) {
-	offloaded(t, func(t *testing.T, o *offload) {
-		o.host.Send(o.client.Addr(), "answer")
-		o.expect(o.client.Stack, "answer", o.Now()+viaRelay)
-		o.took(at(o.relay))
-		start := time.Now()
-		for o.kernel.Flows() > 0 && time.Since(start) < idle/2 {
-			o.kernel.Carry(o.flow, 1, 0)
-			time.Sleep(round)
-		}
-		if after := o.gaveBack().At.Sub(start); after < 5*time.Second || after > 6*time.Second {
-			t.Errorf("gone back after %v", after)
-		}
-		other := o.Relay()
-		o.host.Via(other)
-		o.relay.Stop()
-		o.client.Send(o.host.Addr(), "lost")
-		time.Sleep(clientToNative)
-		o.client.Send(o.host.Addr(), "by another way")
-		o.expect(o.host.Stack, "by another way", o.Now()+viaRelay)
-		o.took(at(other))
-	})
-}
-
-// A relay that asks for a bubble may have restarted, so its flows go back, and those by way of others stay.
-func TestFlowOfRestartedRelay(t *testing.T) {
-	offloaded(t, func(t *testing.T, o *offload) {
-		o.send()
-		o.took(at(o.relay))
-		other := o.Native()
-		second := o.Relay()
-		other.Via(second)
-		o.client.Send(other.Addr(), "hello")
-		o.expect(other.Stack, "hello", o.Now()+clientToNative)
-		o.client.Send(other.Addr(), "more")
-		o.expect(other.Stack, "more", o.Now()+viaRelay)
-		o.relay.Stop()
-		o.relay.Restart()
-		asked := time.Now().Add(3 * hop) // the packet goes to the relay, and the bubble through the server to the client
-		o.host.Send(o.client.Addr(), "again")
-		o.client.Next(time.Second)
-		calls := o.kernel.Calls("remove")
-		if len(calls) != 1 || calls[0].Flow != o.flow || !calls[0].At.Equal(asked) {
-			t.Errorf("removed: %v, want %v at %v", calls, o.flow, asked)
-		}
-	})
-}
-
 // When a host is behind another relay, the flow by way of the old one goes back at the next look, or moves with the next packet.
 func TestFlowOfMovedPeer(t *testing.T) {
 	for name, quiet := range map[string]bool{"quiet": true, "in use": false} {
