@@ -18,7 +18,7 @@ import (
 // finished makes the flow of a wire whose packets are finished when they leave it.
 func (w *wire) finished(t *testing.T) objectFlow {
 	t.Helper()
-	value := w.put(t, 0, true)
+	value := w.put(t, heardJustNow, true)
 	value.Finished = 1
 	put(t, w.Path, w.Flow, value)
 	return value

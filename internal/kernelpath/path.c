@@ -25,6 +25,7 @@
 #define SECOND 1000000000ULL
 #define VALIDITY (30 * SECOND)      // RFC 4380 section 5.2.4
 #define REFRESH_AFTER (20 * SECOND) // from then on the program tries the path anew
+#define SILENCE SECOND              // from then on a program that has restarted may be at the other end
 #define IN_ORDER SECOND             // how long after a burst for the program all else goes there, too
 #define BRISK 16000                 // nanoseconds between datagrams that the program can send many at a time
 #define MANY 64                     // of them make a burst
@@ -278,6 +279,13 @@ static bool is_burst(const struct __sk_buff *skb, const struct ipv6hdr *ip, stru
 	return skb->gso_size || flow->brisk >= MANY;
 }
 
+// Whether packets that are no bubbles may be sent. A program that has restarted cannot use unfinished ones, and does not know yet
+// that they come: what it gets first must be finished.
+static __always_inline int may_be_sent(struct flow *flow, __u64 now)
+{
+	return flow->open && (flow->finished || !is_older(flow->heard, now, SILENCE));
+}
+
 // At the egress of the TUN device: packets from the local stack, or forwarded ones.
 SEC("tcx/egress")
 int outgoing(struct __sk_buff *skb)
@@ -326,7 +334,7 @@ int outgoing(struct __sk_buff *skb)
 	}
 	if (is_burst(skb, &inner, flow, now))
 		flow->in_order = now + IN_ORDER;
-	if (flow->in_order > now || (!flow->open && !is_bubble(&inner)))
+	if (flow->in_order > now || (!may_be_sent(flow, now) && !is_bubble(&inner)))
 		return NEXT;
 	if (flow->finished) {
 		outer.udp.check = udp_checksum(skb, &outer, &inner);

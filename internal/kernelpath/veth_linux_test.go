@@ -16,7 +16,7 @@ func TestVeth(t *testing.T) {
 	w := newWire(t)
 	w.attachUplink(t)
 	inside := packetSocket(t, unix.SOCK_DGRAM, linkOf(t, tunName), unix.ETH_P_IPV6)
-	before := w.put(t, 0, true)
+	before := w.put(t, heardJustNow, true)
 	frame := w.answer(w.swapped().ipv6(udp, []byte("test packet")))
 	for size := ethernetLen; size < headersLen+teredo.HeaderLen; size++ {
 		_, err := unix.Write(w.link, frame[:size])
@@ -44,7 +44,7 @@ func TestClose(t *testing.T) {
 	must(t, err)
 	w.Path = path
 	w.attachUplink(t)
-	w.put(t, 0, true)
+	w.put(t, heardJustNow, true)
 
 	out, in := w.ipv6(udp, []byte("out")), w.swapped().ipv6(udp, []byte("in"))
 	must(t, w.Send(out))
