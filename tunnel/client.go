@@ -18,11 +18,11 @@ const (
 	clientPeers    = 4096 // entries in a client's list of recent peers
 )
 
-// ClientConfig says what a client works with. Run closes Device, Conn and Kernel.
+// ClientConfig says what a client works with. Run closes Device, Conn and what Kernel opens.
 type ClientConfig struct {
 	Device tun.Device
 	Conn   Conn
-	Kernel Kernel // carries packets of confirmed flows by itself; nil: nothing does
+	Kernel func() (Kernel, error) // opens what carries packets of confirmed flows by itself; it, or what it opens, is nil: nothing does
 	Log    *slog.Logger
 
 	// Servers are tried in this order, and the one that serves is kept as long as it does.

@@ -29,6 +29,11 @@ type offload struct {
 	flow   kernelpath.Flow
 }
 
+// opens opens a kernel at once.
+func opens(k tunnel.Kernel) func() (tunnel.Kernel, error) {
+	return func() (tunnel.Kernel, error) { return k, nil }
+}
+
 // offloaded runs a scenario. The path is known, and no packet has been carried on it yet.
 func offloaded(t *testing.T, scenario func(t *testing.T, o *offload), options ...func(*tunnel.FakeKernel)) {
 	t.Helper()
@@ -37,7 +42,7 @@ func offloaded(t *testing.T, scenario func(t *testing.T, o *offload), options ..
 		for _, option := range options {
 			option(o.kernel)
 		}
-		o.client = o.NAT(natsim.PortRestricted()).Client(o.server, func(cfg *tunnel.ClientConfig) { cfg.Kernel = o.kernel })
+		o.client = o.NAT(natsim.PortRestricted()).Client(o.server, func(cfg *tunnel.ClientConfig) { cfg.Kernel = opens(o.kernel) })
 		o.client.AwaitAddr(time.Minute)
 		o.host = o.Native()
 		o.flow = kernelpath.Flow{Local: o.client.Addr(), Peer: o.host.Addr()}
@@ -122,7 +127,7 @@ func TestRelayHandsOver(t *testing.T) {
 	natsim.Test(t, 1, func(t *testing.T, in *natsim.Internet) {
 		kernel := tunnel.NewFakeKernel()
 		server, host, other := in.Server(), in.Native(), in.Native()
-		in.Relay(func(cfg *tunnel.RelayConfig) { cfg.Kernel = kernel })
+		in.Relay(func(cfg *tunnel.RelayConfig) { cfg.Kernel = opens(kernel) })
 		c := in.NAT(natsim.PortRestricted()).Client(server)
 		c.AwaitAddr(time.Minute)
 		for _, h := range []*natsim.Native{host, other} {
@@ -323,7 +328,7 @@ func TestFlowOfForgottenPeer(t *testing.T) {
 	natsim.Test(t, 1, func(t *testing.T, in *natsim.Internet) {
 		kernel := tunnel.NewFakeKernel()
 		server, host := in.Server(), in.Native()
-		in.Relay(func(cfg *tunnel.RelayConfig) { cfg.Kernel, cfg.Capacity = kernel, 2 })
+		in.Relay(func(cfg *tunnel.RelayConfig) { cfg.Kernel, cfg.Capacity = opens(kernel), 2 })
 		var flows []kernelpath.Flow
 		for range 2 {
 			c := in.NAT(natsim.PortRestricted()).Client(server)

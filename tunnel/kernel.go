@@ -1,7 +1,9 @@
 package tunnel
 
 import (
+	"context"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/teredo-suite/teredo/internal/drop"
@@ -32,7 +34,9 @@ type Kernel interface {
 // kernelFlows are the flows that the kernel carries. Workers offer what they carry themselves. The control goroutine hands a
 // flow over when the rules agree, and keeps the list of peers up to date with what the kernel has carried.
 type kernelFlows struct {
-	path    Kernel // nil: the workers carry everything
+	open    func() (Kernel, error) // nil: there is nothing to open
+	path    Kernel                 // nil: the workers carry everything
+	opened  atomic.Bool            // path is not nil: for workers
 	peers   paths
 	all     map[kernelpath.Flow]*kernelFlow
 	refused map[kernelpath.Flow]bool // by the kernel, since the last round
@@ -64,12 +68,24 @@ type kernelFlow struct {
 	introduced time.Time
 }
 
+// openKernel opens the kernel's path. That takes longer than everything else at the start, so the workers carry packets meanwhile.
+func (p *pump) openKernel(ctx context.Context) error {
+	path, err := p.kernel.open()
+	if path == nil || err != nil {
+		return err
+	}
+	if p.call(ctx, func(time.Time) { p.kernel.path = path; p.kernel.opened.Store(true) }) != nil {
+		return path.Close() // it has stopped
+	}
+	return nil
+}
+
 // offers are what one worker offers.
 type offers struct{ next peer.Stamp }
 
 // offer offers the flow of a packet that a worker has carried.
 func (p *pump) offer(o *offers, kind questionKind, packet []byte, now peer.Stamp) {
-	if p.kernel.path == nil || now < o.next {
+	if !p.kernel.opened.Load() || now < o.next {
 		return
 	}
 	o.next = now + peer.Stamp(offerGap)

@@ -192,7 +192,9 @@ func (p *fakePaths) Carried(_ time.Time, _ netip.Addr, to netip.AddrPort, _ time
 // kernelPump is a pump with a fake kernel, whose paths are all confirmed.
 func kernelPump() (*pump, *FakeKernel, *fakePaths) {
 	k := NewFakeKernel()
-	p := newPump(nil, newFakePort(4096), k, new(drop.Counters))
+	p := newPump(nil, newFakePort(4096), nil, new(drop.Counters))
+	p.kernel.path = k
+	p.kernel.opened.Store(true)
 	paths := &fakePaths{to: netip.MustParseAddrPort("198.18.0.7:4000")}
 	p.kernel.peers = paths
 	return p, k, paths

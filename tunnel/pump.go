@@ -93,11 +93,11 @@ type pump struct {
 	sentBytes, receivedBytes atomic.Uint64 // of them, without the headers of IPv4 and UDP
 }
 
-func newPump(dev tun.Device, conn Conn, kernel Kernel, drops *drop.Counters) *pump {
+func newPump(dev tun.Device, conn Conn, kernel func() (Kernel, error), drops *drop.Counters) *pump {
 	p := &pump{
 		dev: dev, conn: conn, drops: drops,
 		kernel: kernelFlows{
-			path: kernel, all: make(map[kernelpath.Flow]*kernelFlow), refused: make(map[kernelpath.Flow]bool),
+			open: kernel, all: make(map[kernelpath.Flow]*kernelFlow), refused: make(map[kernelpath.Flow]bool),
 		},
 		questions: make(chan *question, queueLen),
 		free:      make(chan *question, queueLen),
@@ -121,11 +121,15 @@ func (p *pump) run(ctx context.Context, r rules, also ...func(context.Context) e
 		defer p.dev.Close()
 		defer p.conn.Close()
 		defer p.closePorts()
+		err := p.control(ctx, r)
 		if p.kernel.path != nil {
-			defer p.kernel.path.Close()
+			p.kernel.path.Close()
 		}
-		return p.control(ctx, r)
+		return err
 	})
+	if p.kernel.open != nil {
+		group.Go(func() error { return p.openKernel(ctx) })
+	}
 	for _, f := range also {
 		group.Go(func() error { return f(ctx) })
 	}
@@ -265,12 +269,12 @@ func (p *pump) control(ctx context.Context, r rules) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var round <-chan time.Time
-	if p.kernel.path != nil {
-		ticker := time.NewTicker(kernelRound)
-		defer ticker.Stop()
-		round = ticker.C
-	}
 	for {
+		if p.kernel.path != nil && round == nil {
+			ticker := time.NewTicker(kernelRound)
+			defer ticker.Stop()
+			round = ticker.C
+		}
 		select {
 		case <-ctx.Done():
 			return nil

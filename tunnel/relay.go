@@ -14,15 +14,15 @@ import (
 // MostPeersShown bounds what Peers returns.
 const MostPeersShown = 10000
 
-// RelayConfig says what a relay works with. Run closes Device, Conn and Kernel.
+// RelayConfig says what a relay works with. Run closes Device, Conn and what Kernel opens.
 type RelayConfig struct {
 	Device     tun.Device
 	Conn       Conn
-	Kernel     Kernel         // carries packets of confirmed flows by itself; nil: nothing does
-	Capacity   int            // most clients in the list of recent peers
-	PermitIPv4 []netip.Prefix // special-use IPv4 ranges to take for global ones
-	Network    RelayNetwork   // as it is at the start; tell changes with NetworkChanged
-	Rand       func([]byte)   // fills with random bytes; one goroutine at a time calls it; nil: crypto/rand
+	Kernel     func() (Kernel, error) // as in ClientConfig
+	Capacity   int                    // most clients in the list of recent peers
+	PermitIPv4 []netip.Prefix         // special-use IPv4 ranges to take for global ones
+	Network    RelayNetwork           // as it is at the start; tell changes with NetworkChanged
+	Rand       func([]byte)           // fills with random bytes; one goroutine at a time calls it; nil: crypto/rand
 }
 
 // RelayNetwork is what a relay needs to know about the network that its host is in.

@@ -60,7 +60,7 @@ func TestFlowsOfOldAddress(t *testing.T) {
 		var flowsThen []int
 		c := nat.Client(w.server, func(cfg *tunnel.ClientConfig) {
 			configure := cfg.Configure
-			cfg.Kernel = kernel
+			cfg.Kernel = opens(kernel)
 			cfg.Configure = func(old, new netip.Addr) error {
 				flowsThen = append(flowsThen, kernel.Flows())
 				return configure(old, new)
@@ -92,7 +92,7 @@ func TestRelayFlowsGoBack(t *testing.T) {
 	natsim.Test(t, 1, func(t *testing.T, in *natsim.Internet) {
 		kernel := tunnel.NewFakeKernel()
 		server, host := in.Server(), in.Native()
-		relay := in.Relay(func(cfg *tunnel.RelayConfig) { cfg.Kernel = kernel })
+		relay := in.Relay(func(cfg *tunnel.RelayConfig) { cfg.Kernel = opens(kernel) })
 		c := in.NAT(natsim.PortRestricted()).Client(server)
 		c.AwaitAddr(time.Minute)
 		send := func() {

@@ -180,9 +180,8 @@ func (c *client) carry(ctx context.Context) error {
 // complete completes the configuration of a client that has its port.
 func (c *client) complete() (err error) {
 	r, cfg := c.run, &c.cfg
-	c.state.WaitsFor("the kernel path")
-	if cfg.Kernel, err = tunnel.OpenKernel(r.TUN, cfg.Conn.LocalAddr(), r.KernelPath, cfg.Log); err != nil {
-		return err
+	cfg.Kernel = func() (tunnel.Kernel, error) {
+		return tunnel.OpenKernel(r.TUN, cfg.Conn.LocalAddr(), r.KernelPath, cfg.Log)
 	}
 	c.state.WaitsFor("the addresses of this host")
 	if cfg.Network, err = r.network(); err != nil {

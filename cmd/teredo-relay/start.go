@@ -61,9 +61,8 @@ func (r *relay) serve(ctx context.Context) error {
 	}
 	defer cfg.Device.Close()
 	defer cfg.Conn.Close()
-	r.state.WaitsFor("the kernel path")
-	if cfg.Kernel, err = tunnel.OpenKernel(r.TUN, cfg.Conn.LocalAddr(), r.KernelPath, r.log); err != nil {
-		return err
+	cfg.Kernel = func() (tunnel.Kernel, error) {
+		return tunnel.OpenKernel(r.TUN, cfg.Conn.LocalAddr(), r.KernelPath, r.log)
 	}
 	r.state.WaitsFor("the addresses of this host")
 	tasks, ctx := errgroup.WithContext(ctx)
