@@ -42,7 +42,7 @@ func newScene(bin string, who implementation) (*scene, error) {
 // startServer starts a server and waits until it listens.
 func (s *scene) startServer() (*lab.Process, error) {
 	argv := s.ours("server", "server", s.second("--source-rate", "0", "--bind", lab.ServerAddr, "--bind2")...) // one address asks for all
-	if s.who == miredo && !s.single { // Miredo's has to have two
+	if s.who == miredo && !s.single {                                                                          // Miredo's has to have two
 		var err error
 		if argv, err = s.miredo("miredo-server", "server", "ServerBindAddress "+lab.ServerAddr); err != nil {
 			return nil, err
