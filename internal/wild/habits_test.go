@@ -25,7 +25,6 @@ var (
 	peerAt     = netip.MustParseAddrPort("198.51.100.9:51200")
 	relayAt    = netip.MustParseAddrPort("198.51.100.77:36722")
 	client     = netip.MustParseAddr("2001:0:c000:201:3ca5:63bf:34ff:8efa")
-	other      = netip.MustParseAddr("2001:0:c000:241:201a:37ff:39cc:9bf6")
 	native     = netip.MustParseAddr("2001:db8::80")
 	nonce      = [8]byte{0xb1, 0x1b, 0x3f, 0xea, 0x46, 0xa9, 0xaf, 0xe9}
 	epoch      = time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
