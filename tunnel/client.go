@@ -195,7 +195,7 @@ func (c *Client) follow(now time.Time) {
 	}
 	c.followOutside(s)
 	c.peers.SetNAT(c.knownNAT(s))
-	c.tellSilence(now, s)
+	c.tell(s)
 	if s.State == c.state {
 		return
 	}
@@ -203,7 +203,7 @@ func (c *Client) follow(now time.Time) {
 	c.state = s.State
 	switch s.State {
 	case qualify.Qualified:
-		c.cfg.Log.Info("qualified", "address", s.Address, "mapped", s.Mapped, "nat", s.NAT, "server", c.servers.Primary)
+		c.cfg.Log.Info("qualified", "address", s.Address, "mapped", s.Mapped, "server", c.servers.Primary)
 	case qualify.Offline:
 		c.cfg.Log.Warn("offline", "error", s.LastError, "next", s.Attempt)
 		select {
@@ -216,9 +216,8 @@ func (c *Client) follow(now time.Time) {
 	c.announce(s)
 }
 
-// tellSilence logs that the server has ceased to answer while the client goes on, that it answers again, and that its configured
-// second address does not.
-func (c *Client) tellSilence(now time.Time, s qualify.Status) {
+// tell logs that the server has ceased to answer while the client goes on, that it answers again, and what came of its second address.
+func (c *Client) tell(s qualify.Status) {
 	silent := !s.SilentSince.IsZero()
 	switch {
 	case silent && !c.silent && s.State == qualify.Qualified:
@@ -230,6 +229,9 @@ func (c *Client) tellSilence(now time.Time, s qualify.Status) {
 	if s.Second == qualify.Silent && s.Second != c.second && c.servers.Secondary.IsValid() {
 		c.cfg.Log.Warn("the second address of the server does not answer, so the kind of the NAT stays unknown",
 			"address", c.servers.Secondary)
+	}
+	if s.Second == qualify.Answers && s.Second != c.second {
+		c.cfg.Log.Info("the server's second address has told the kind of the NAT", "nat", s.NAT)
 	}
 	c.second = s.Second
 }
