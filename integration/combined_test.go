@@ -10,12 +10,12 @@ import (
 )
 
 // TestServerWithRelay runs server and relay on one host with one public address: clients of the server find native hosts
-// through the relay beside it, and native hosts find them (S-REL-01).
+// through the relay beside it, and native hosts find them (S-REL-01). The relay serves their host, too, as it is told to.
 func TestServerWithRelay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, lab.PortRestricted)
 	w.record()
-	w.startRelay(ours)
+	w.startRelay(ours, "--serve", "2001:db8::/32")
 	server := w.start("relay", program("server"), "run", "--bind", lab.RelayAddr,
 		"--permit-ipv4", lab.PublicRanges, "--control", w.control("server"))
 	w.until(server, startTimeout, "the server to listen", func() error { return w.listens("relay", teredo.Port) })
@@ -36,5 +36,5 @@ func TestServerWithRelay(t *testing.T) {
 	w.ping("client1", netip.MustParseAddr(lab.NativeAddr))
 	w.ping("native", addrs["client2"])
 	w.ping("client1", addrs["client2"])
-	w.ping("client2", netip.MustParseAddr("2001:db8:2::1")) // the host of both itself
+	w.ping("client2", netip.MustParseAddr(relayHostAddr))
 }

@@ -9,7 +9,7 @@ import (
 // them: it is fresh, and its packets leave from the service port and come back there. heard is the time of the last reception.
 func (l *list) Confirmed(t time.Time, local, peer netip.Addr) (to netip.AddrPort, heard time.Time, ok bool) {
 	p := l.table.lookup(keyOf(peer))
-	if p == nil || !l.table.maySend(keyOf(local)) || !p.fresh(l.table.Stamp(t)) || p.via() != 0 || p.source.Load() != 0 {
+	if p == nil || !l.table.maySend(keyOf(local)) || !l.table.mayDeliver(keyOf(local)) || !p.fresh(l.table.Stamp(t)) || p.via() != 0 || p.source.Load() != 0 {
 		return netip.AddrPort{}, time.Time{}, false
 	}
 	return p.endpoint(), l.table.time(Stamp(p.received.Load())), true

@@ -44,7 +44,9 @@ func TestConfirmed(t *testing.T) {
 		"relay":              {newRelayRig, fromHost, time.Second, host, other, peerMapped},
 		"relay, 20 s old":    {newRelayRig, fromHost, 20 * time.Second, host, other, netip.AddrPort{}},
 		"relay, as a client": {newRelayRig, fromHost, 0, own, other, netip.AddrPort{}},
-		"relay for others": {newRelayRig, func(r *rig) { fromHost(r); r.m.(*peer.Relay).Serve([]netip.Prefix{}) },
+		"relay for others": {newRelayRig, func(r *rig) { fromHost(r); r.m.(*peer.Relay).Serve([]netip.Prefix{}, nil) },
+			0, host, other, netip.AddrPort{}},
+		"relay's own host": {newRelayRig, func(r *rig) { fromHost(r); r.m.(*peer.Relay).Serve(nil, []netip.Addr{host}) },
 			0, host, other, netip.AddrPort{}},
 	} {
 		t.Run(name, func(t *testing.T) {

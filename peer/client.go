@@ -74,7 +74,7 @@ func (c *Client) refuse(packet []byte, now Stamp) drop.Reason {
 	}
 	src, dst := keyAt(packet[8:]), keyAt(packet[24:])
 	switch {
-	case !dst.native() && !dst.isTeredo():
+	case !dst.isTeredo() && !c.native(dst):
 		return drop.Scope
 	case !c.own.IsValid():
 		return drop.NotQualified
@@ -106,6 +106,9 @@ func (l *list) refuseTeredo(dst netip.Addr) drop.Reason {
 	}
 	return drop.None
 }
+
+// native reports whether packets may go to an address outside the Teredo service.
+func (l *list) native(k key) bool { return l.cfg.Filter.Native(k.addr()) }
 
 // Refresh tries the path to a peer anew while it is still in use. It is asked for by Table.Outgoing.
 func (c *Client) Refresh(t time.Time, dst netip.Addr, out *Output) {
@@ -267,7 +270,7 @@ func (c *Client) direct(now Stamp, src key, from netip.AddrPort, via uint8, pack
 		c.accept(p, packet, out)
 		return drop.None
 	case data && p.isSecond(from, via): // better than a path that is none any more
-	case data && src.native(): // case 6, C-RX-15
+	case data && c.native(src): // case 6, C-RX-15
 		return c.holdForTest(now, src, from, packet, out)
 	case data && src.isTeredo() && (c.cfg.Extensions.SymmetricNAT || p.isAlternate(from)) && c.refusePeer(src.addr()) == drop.None:
 		return c.holdForTest(now, src, from, packet, out) // the nonce in bubbles is its test (RFC 6081 §5.2)
@@ -324,7 +327,7 @@ func (c *Client) fromServer(now Stamp, src key, pkt *teredo.Packet, out *Output)
 	switch {
 	case bubble && src.isTeredo():
 		return c.indirectBubble(now, src, pkt.Trailers, out)
-	case !bubble && src.native() && !pkt.Origin.IsValid():
+	case !bubble && c.native(src) && !pkt.Origin.IsValid():
 		return c.fromServersRelay(now, src, pkt.IPv6, out)
 	case !pkt.Origin.IsValid() || !c.cfg.Filter.Global(pkt.Origin.Addr()) || pkt.Origin.Port() == 0:
 		return drop.NotGlobal
@@ -335,7 +338,7 @@ func (c *Client) fromServer(now Stamp, src key, pkt *teredo.Packet, out *Output)
 		// authenticates the answer.
 		out.UDP.Send(pkt.Origin, teredo.AppendBubble(out.UDP.Next(), c.own, src.addr(), BubbleHopLimit))
 		return drop.None
-	case src.native() && teredo.NextHeader(pkt.IPv6) == nextHeaderICMPv6:
+	case c.native(src) && teredo.NextHeader(pkt.IPv6) == nextHeaderICMPv6:
 		return c.holdForTest(now, src, pkt.Origin, pkt.IPv6, out) // C-RX-04
 	}
 	return drop.NotAllowed

@@ -30,6 +30,7 @@ func NewRelay(now time.Time, errorSource netip.Addr, cfg Config) *Relay {
 	r := &Relay{list: newList(now, cfg, true), strangers: rate.NewLimiter(strangersPerSecond, strangersPerSecond)}
 	r.errorSource = errorSource
 	r.cfg.Rand(r.secret[:])
+	r.Serve(nil, nil)
 	return r
 }
 
@@ -46,14 +47,11 @@ func (r *Relay) source(client key) netip.Addr {
 	return netip.AddrFrom16(address)
 }
 
-// Serve says which native IPv6 addresses the relay serves (R-RX-04, R-DOS-01): those in the prefixes. Nil stands for every
-// one, as it is at first; with no prefix nobody is served. A host-specific relay has the addresses of its host here (H-02).
-func (r *Relay) Serve(prefixes []netip.Prefix) {
-	if prefixes == nil {
-		r.table.served.Store(nil)
-		return
-	}
-	r.table.served.Store(newServed(prefixes))
+// Serve says which native IPv6 addresses the relay serves (R-RX-04, R-DOS-01): those in the prefixes, special-use ranges too.
+// Nil stands for every one that is global, but for own, the addresses of the relay's host, as it is at first; with no prefix
+// nobody is served. A host-specific relay has the addresses of its host as prefixes (H-02).
+func (r *Relay) Serve(prefixes []netip.Prefix, own []netip.Addr) {
+	r.table.served.Store(newServed(prefixes, own))
 }
 
 // SetErrorSource changes where ICMPv6 errors come from; the zero Addr means that none are sent.
@@ -85,7 +83,7 @@ func (r *Relay) refuse(packet []byte) drop.Reason {
 	}
 	src, dst := keyAt(packet[8:]), keyAt(packet[24:])
 	switch {
-	case !dst.native() && !dst.isTeredo():
+	case !dst.isTeredo() && !r.native(dst):
 		return drop.Scope
 	case !dst.isTeredo():
 		return drop.Destination // R-TX-01

@@ -58,7 +58,7 @@ func TestRelayIgnoresStranger(t *testing.T) {
 	r.want(r.receive(peerMapped, data(odd, host, 1)), "drop 1 not-global")
 	r.want(r.receive(peerMapped, data(other, own, 1)), "drop 1 destination")
 	r.want(r.receive(peerMapped, bubble(other, host)), "drop 1 unknown-peer")
-	m.Serve([]netip.Prefix{netip.PrefixFrom(native(9), 128)})
+	m.Serve([]netip.Prefix{netip.PrefixFrom(native(9), 128)}, nil)
 	r.want(r.receive(peerMapped, data(other, host, 1)), "drop 1 destination")
 	if r.m.Len() != 0 {
 		t.Errorf("%d entries", r.m.Len())

@@ -89,11 +89,6 @@ func (k key) bytes() []byte {
 
 func (k key) isTeredo() bool { return k.hi>>32 == 0x20010000 }
 
-// native reports whether k is an IPv6 address that a packet may have outside the Teredo service: global unicast.
-func (k key) native() bool {
-	return k.hi>>56 != 0xff && k.hi>>54 != 0xfe80>>6 && !k.isTeredo() && k.hi != 0
-}
-
 // Peer is one entry of the list. Its first 96 bytes are shared with the workers; the rest is the control goroutine's.
 type Peer struct {
 	key
@@ -171,7 +166,7 @@ type Table struct {
 	relay   bool
 	testID  uint16                 // identifier of our own connectivity tests, whose replies are not for the local stack
 	own     atomic.Pointer[key]    // of a client: its Teredo address; nil: not qualified
-	served  atomic.Pointer[served] // of a relay: the native addresses that it serves; nil: every one
+	served  atomic.Pointer[served] // of a relay: the native addresses that it serves
 	shift   uint8                  // 64 less the bits of a bucket's number
 	buckets []atomic.Pointer[Peer] // a power of two of them
 }
@@ -334,7 +329,7 @@ func (t *Table) isTestReply(packet []byte) bool {
 // a relay only for the native hosts that it serves (H-02).
 func (t *Table) maySend(src key) bool {
 	if t.relay {
-		return t.serves(src)
+		return t.served.Load().takesFrom(src)
 	}
 	own := t.own.Load()
 	return own != nil && src == *own
@@ -344,14 +339,8 @@ func (t *Table) maySend(src key) bool {
 // (C-RX-02), a relay only what is for the native hosts that it serves (R-RX-04).
 func (t *Table) mayDeliver(dst key) bool {
 	if t.relay {
-		return t.serves(dst)
+		return t.served.Load().deliversTo(dst)
 	}
 	own := t.own.Load()
 	return own != nil && dst == *own
-}
-
-// serves reports whether a relay serves a native address.
-func (t *Table) serves(k key) bool {
-	s := t.served.Load()
-	return k.native() && (s == nil || s.contains(k))
 }

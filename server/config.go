@@ -17,7 +17,7 @@ type Config struct {
 	// Public and Public2 are the addresses the world sees in place of Primary and Secondary where the server is behind
 	// a 1:1 NAT. Zero means the same address.
 	Public, Public2 netip.Addr
-	// Filter says which IPv4 addresses may be sent to.
+	// Filter says which addresses, IPv4 and native IPv6, may be sent to.
 	Filter teredo.Filter
 	// Secrets are those of the clients that are served. Nil means that secure qualification is not required, and
 	// everybody is.

@@ -26,8 +26,8 @@ func (h *Handler) forward(kind Kind, from netip.AddrPort, dst netip.Addr, p *ter
 // routeNatively passes a client's packet on to the IPv6 Internet (S-FWD-03). The server is a router here, so the hop
 // limit goes down by one. Trailers have no meaning outside of UDP and are left behind.
 func (h *Handler) routeNatively(kind Kind, dst netip.Addr, p *teredo.Packet, b []byte) Verdict {
-	if reason := h.checkNative(dst); reason != drop.None {
-		return dropped(kind, reason)
+	if !h.filter.Native(dst) { // S-FWD-02, SEC-LOOP
+		return dropped(kind, drop.Scope)
 	}
 	const hopLimit = 7 // offset in the IPv6 header
 	if p.IPv6[hopLimit] <= 1 {
@@ -36,35 +36,6 @@ func (h *Handler) routeNatively(kind Kind, dst netip.Addr, p *teredo.Packet, b [
 	b = append(b, p.IPv6...)
 	b[hopLimit]--
 	return Verdict{Action: Native, Kind: kind, To: netip.AddrPortFrom(dst, 0), Payload: b}
-}
-
-// checkNative tells whether a non-Teredo address is of global scope (S-FWD-02), and does not lead back to us through
-// another automatic tunnel (SEC-LOOP, RFC 6169 §6.1.3).
-func (h *Handler) checkNative(a netip.Addr) drop.Reason {
-	b := a.As16()
-	global := b[0]&0xe0 == 0x20 // 2000::/3, what is allocated as global unicast
-	local := b[0]&0xfe == 0xfc  // fc00::/7, of global scope too (RFC 4193 §3.3)
-	if !global && !local {
-		return drop.Scope
-	}
-	if b[0] == 0x20 && b[1] == 0x02 { // 6to4
-		v4 := netip.AddrFrom4([4]byte(b[2:6]))
-		switch {
-		case !h.filter.Global(v4):
-			return drop.NotGlobal
-		case h.owns(v4):
-			return drop.Loop
-		}
-	}
-	if isISATAP(b) && h.owns(netip.AddrFrom4([4]byte(b[12:16]))) {
-		return drop.Loop
-	}
-	return drop.None
-}
-
-// isISATAP tells whether the interface identifier holds an IPv4 address as RFC 5214 §6.1 lays it out.
-func isISATAP(b [16]byte) bool {
-	return b[8]&^0x02 == 0 && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe
 }
 
 // isLinkLocal tells whether the address is in fe80::/10. netip's own test also takes IPv4-mapped addresses.

@@ -168,10 +168,8 @@ func (h *Handler) checkInner(kind Kind, from netip.AddrPort, src, dst netip.Addr
 	case src == h.linkLocal:
 		return drop.Source
 	case kind == Bubble && isLinkLocal(src): // relays may send bubbles from such an address
-	default:
-		if reason := h.checkNative(src); reason != drop.None {
-			return drop.Source
-		}
+	case !h.filter.Native(src):
+		return drop.Source
 	}
 	if teredo.ServerOf(dst) != h.public { // S-RX-06: only toward clients of this server
 		return drop.Destination

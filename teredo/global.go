@@ -1,59 +1,115 @@
 package teredo
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"slices"
 )
 
-// Filter is the global unicast test of RFC 4380 §5.2.4, to which every IPv4 address that comes out of a
-// packet is put before anything is sent to it. The zero value is the strict test.
+// Filter decides where packets may go. Every IPv4 address that comes out of a packet is put to its test Global before anything
+// is sent to it, every native IPv6 address to its test Native. The zero value is the strict test.
 type Filter struct {
-	// Permit lifts the special-use ranges where it covers them: for labs and private deployments (SEC-V4-02).
+	// Permit lifts the special-use ranges of IPv4 and IPv6 where it covers them: for labs and private deployments (SEC-V4-02).
 	Permit []netip.Prefix
 
 	// Broadcasts are the directed-broadcast addresses of the attached subnets. Permit does not lift them.
 	Broadcasts []netip.Addr
 }
 
-// Global reports whether ip is a global unicast IPv4 address. Permit never lifts multicast, 0.0.0.0,
-// 255.255.255.255, nor Broadcasts.
+// Global is the global unicast test of RFC 4380 §5.2.4 for IPv4 addresses.
 func (f *Filter) Global(ip netip.Addr) bool {
-	if !ip.Is4() || ip.IsMulticast() || ip.IsUnspecified() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}) {
-		return false
-	}
-	if slices.Contains(f.Broadcasts, ip) {
-		return false
-	}
-	return !specialUse(ip.As4()) || f.permits(ip)
+	return ip.Is4() && f.allows(ip, useOfIPv4(ip.As4())) && !slices.Contains(f.Broadcasts, ip)
 }
 
-func (f *Filter) permits(ip netip.Addr) bool {
-	for _, p := range f.Permit {
-		if p.Contains(ip) {
-			return true
-		}
+// Native reports whether a packet may have ip as its address outside the Teredo service: a global unicast IPv6 address that is
+// no Teredo address, and holds no IPv4 address that an automatic tunnel or a translator would send to (SEC-LOOP). Where Permit
+// lifts that, the IPv4 address is still a global one.
+func (f *Filter) Native(ip netip.Addr) bool {
+	if !ip.Is6() {
+		return false
 	}
-	return false
+	a := ip.As16()
+	use := useOfIPv6(a)
+	if !f.allows(ip, use) {
+		return false
+	}
+	v4, ok := embeddedIPv4(a)
+	return use == global || !ok || useOfIPv4(v4) == global
 }
 
-// specialUse reports whether the address is in a range of RFC 4380 §5.2.4 (SEC-V4-01), or in one that
-// RFC 6890 and RFC 6598 reserved since (SEC-V4-02). Multicast is dealt with before.
-func specialUse(a [4]byte) bool {
-	switch a[0] {
-	case 0, 10, 127: // this network, private, loopback
-		return true
-	case 100: // 100.64.0.0/10, shared by carriers
-		return a[1]&0xC0 == 64
-	case 169: // 169.254.0.0/16, link-local
-		return a[1] == 254
-	case 172: // 172.16.0.0/12, private
-		return a[1]&0xF0 == 16
-	case 192: // 192.168.0.0/16 private, 192.0.0.0/24 protocols, 192.0.2.0/24 documentation, 192.88.99.0/24 6to4
-		return a[1] == 168 || a[1] == 0 && (a[2] == 0 || a[2] == 2) || a[1] == 88 && a[2] == 99
-	case 198: // 198.18.0.0/15 benchmarks, 198.51.100.0/24 documentation
-		return a[1]&0xFE == 18 || a[1] == 51 && a[2] == 100
-	case 203: // 203.0.113.0/24, documentation
-		return a[1] == 0 && a[2] == 113
+func (f *Filter) allows(ip netip.Addr, u use) bool {
+	return u == global || u == special && slices.ContainsFunc(f.Permit, func(p netip.Prefix) bool { return p.Contains(ip) })
+}
+
+// use is what an address is for. The functions below are the table of all that is no destination on the Internet.
+type use uint8
+
+const (
+	global  use = iota
+	special     // of somebody's network, or of a mechanism: only where Permit covers it
+	never       // no unicast address at all, this host's or this link's, or a Teredo client's
+)
+
+// useOfIPv4 has the ranges of RFC 4380 §5.2.4 (SEC-V4-01), and those that RFC 6890 and RFC 6598 have reserved since
+// (SEC-V4-02).
+func useOfIPv4(a [4]byte) use {
+	switch n := binary.BigEndian.Uint32(a[:]); {
+	case n == 0, n == 0xffffffff, n>>28 == 0xe: // unspecified, limited broadcast, 224.0.0.0/4 multicast
+		return never
+	case
+		n>>24 == 0,              // 0.0.0.0/8, this network
+		n>>24 == 10,             // 10.0.0.0/8, private
+		n>>24 == 127,            // 127.0.0.0/8, loopback
+		n>>22 == 0x64400000>>22, // 100.64.0.0/10, shared by carriers
+		n>>16 == 0xa9fe,         // 169.254.0.0/16, link-local
+		n>>20 == 0xac1,          // 172.16.0.0/12, private
+		n>>8 == 0xc00000,        // 192.0.0.0/24, protocols
+		n>>8 == 0xc00002,        // 192.0.2.0/24, documentation
+		n>>8 == 0xc05863,        // 192.88.99.0/24, 6to4
+		n>>16 == 0xc0a8,         // 192.168.0.0/16, private
+		n>>17 == 0xc6120000>>17, // 198.18.0.0/15, benchmarks
+		n>>8 == 0xc63364,        // 198.51.100.0/24, documentation
+		n>>8 == 0xcb0071,        // 203.0.113.0/24, documentation
+		n>>28 == 0xf:            // 240.0.0.0/4, reserved
+		return special
 	}
-	return a[0] >= 240 // 240.0.0.0/4, reserved
+	return global
+}
+
+// useOfIPv6 has what RFC 6890 and the registry that goes on from it do not call globally reachable, and all that holds an IPv4
+// address. The ranges for documentation, 2001:db8::/32 and 3fff::/20, pass: nobody on the Internet has them, and labs do.
+func useOfIPv6(a [16]byte) use {
+	switch n := binary.BigEndian.Uint64(a[:]); {
+	case n>>32 == 0x0064ff9b: // 64:ff9b::/96 and 64:ff9b:1::/48, NAT64 (RFC 6052, RFC 8215)
+		return special
+	case
+		n>>56 == 0,          // ::/8: unspecified, loopback, IPv4-mapped, IPv4-compatible (RFC 4291 §2.5)
+		n>>54 == 0xfe80>>6,  // fe80::/10, link-local
+		n>>56 == 0xff,       // ff00::/8, multicast
+		n>>32 == 0x20010000: // 2001::/32, Teredo: a client is no native host
+		return never
+	case
+		n>>61 != 0b001,         // beyond 2000::/3: unique local fc00::/7, discard-only 100::/64, and what is not allocated
+		n>>41 == 0x20010000>>9, // 2001::/23, protocols: benchmarks, ORCHID and others
+		n>>48 == 0x2002,        // 2002::/16, 6to4
+		isISATAP(a):
+		return special
+	}
+	return global
+}
+
+// embeddedIPv4 returns the IPv4 address to which a router or translator on the way sends packets for an IPv6 address.
+func embeddedIPv4(a [16]byte) ([4]byte, bool) {
+	switch {
+	case a[0] == 0x20 && a[1] == 0x02: // 6to4 (RFC 3056 §2)
+		return [4]byte(a[2:]), true
+	case isISATAP(a), [12]byte(a[:]) == [12]byte{0, 0x64, 0xff, 0x9b}: // NAT64 (RFC 6052 §2.2)
+		return [4]byte(a[12:]), true
+	}
+	return [4]byte{}, false
+}
+
+// isISATAP reports whether the interface identifier holds an IPv4 address as RFC 5214 §6.1 lays it out.
+func isISATAP(a [16]byte) bool {
+	return a[8]&^0x02 == 0 && a[9] == 0 && a[10] == 0x5e && a[11] == 0xfe
 }

@@ -100,11 +100,83 @@ func TestGlobalBroadcasts(t *testing.T) {
 	}
 }
 
+// nativeRanges are those of IPv6 that are no destination, with an address that a permit of the range makes one, if it does.
+var nativeRanges = []struct{ prefix, permitted string }{
+	{"::/8", ""}, {"::1/128", ""}, {"::ffff:0:0/96", ""}, // this host, IPv4-mapped and others
+	{"64:ff9b::/96", "64:ff9b::8.8.8.8"}, // NAT64
+	{"64:ff9b:1::/48", "64:ff9b:1::10.0.0.1"},
+	{"100::/64", "100::1"}, // discard-only
+	{"400::/6", "400::1"},  // not allocated, like all the following beyond 2000::/3
+	{"2001::/32", ""},      // Teredo
+	{"2001:1::/32", "2001:1::1"},
+	{"2001:2::/48", "2001:2::1"},     // benchmarks
+	{"2001:10::/28", "2001:10::1"},   // ORCHID
+	{"2001:20::/28", "2001:20::1"},   // ORCHIDv2
+	{"2001::/23", "2001:1ff::1"},     // protocols
+	{"2002::/16", "2002:808:808::1"}, // 6to4
+	{"4000::/2", "4000::1"},
+	{"5f00::/16", "5f00::1"}, // segment routing
+	{"8000::/2", "8000::1"},
+	{"c000::/3", "c000::1"},
+	{"fc00::/7", "fd00::1"}, // unique local
+	{"fe80::/10", ""},
+	{"fec0::/10", "fec0::1"}, // site-local
+	{"ff00::/8", ""},
+}
+
+// SEC-LOOP, S-FWD-02: what is not global IPv6 unicast, or holds an IPv4 address, is no native destination unless permitted.
+func TestNative(t *testing.T) {
+	var strict teredo.Filter
+	everything := teredo.Filter{Permit: []netip.Prefix{netip.MustParsePrefix("::/0"), netip.MustParsePrefix("0.0.0.0/0")}}
+	for _, r := range nativeRanges {
+		p := netip.MustParsePrefix(r.prefix)
+		only := teredo.Filter{Permit: []netip.Prefix{p}}
+		for _, a := range []netip.Addr{p.Addr(), p.Addr().Next(), lastAddr(p)} {
+			if strict.Native(a) {
+				t.Errorf("%s: %s passes", p, a)
+			}
+			if r.permitted == "" && everything.Native(a) && p.Bits() > 8 {
+				t.Errorf("%s: %s passes: a permit lifted it", p, a)
+			}
+		}
+		if r.permitted == "" {
+			continue
+		}
+		if a := netip.MustParseAddr(r.permitted); strict.Native(a) || !only.Native(a) || !everything.Native(a) {
+			t.Errorf("%s: %s is wrong with, or without, a permit", p, a)
+		}
+	}
+	for _, text := range []string{ // hold an IPv4 address that is not global: no permit lifts that
+		"2002:a00:1::1", "2002:7f00:1::1", "2002:e000:1::1", "64:ff9b::192.168.1.1", "2001:db8::5efe:10.0.0.1", "fd00::200:5efe:127.0.0.1",
+	} {
+		if a := netip.MustParseAddr(text); strict.Native(a) || everything.Native(a) {
+			t.Errorf("%s passes", a)
+		}
+	}
+	if a := netip.MustParseAddr("2001:db8::200:5efe:8.8.8.8"); strict.Native(a) || !everything.Native(a) {
+		t.Errorf("ISATAP address %s is wrong with, or without, a permit", a)
+	}
+	for _, text := range []string{
+		"2000::", "2000::1", "2001:200::", "2001:4860:4860::8888", "2001:db8::1", "2001:ffff::1", "2003::", "2a00::1", "3fff::1",
+		"3fff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "2001:db8::5eff:8.8.8.8", "2001:db8::100:5efe:808:808",
+	} {
+		if !strict.Native(netip.MustParseAddr(text)) {
+			t.Errorf("%s fails", text)
+		}
+	}
+	for _, a := range []netip.Addr{{}, netip.MustParseAddr("8.8.8.8"), netip.MustParseAddr("::ffff:8.8.8.8")} {
+		if everything.Native(a) {
+			t.Errorf("%v passes", a)
+		}
+	}
+}
+
 func lastAddr(p netip.Prefix) netip.Addr {
-	b := p.Addr().As4()
+	b := p.Addr().AsSlice()
 	for i := range b {
 		host := min(max(8*(i+1)-p.Bits(), 0), 8)
 		b[i] |= byte(1<<host - 1)
 	}
-	return netip.AddrFrom4(b)
+	last, _ := netip.AddrFromSlice(b)
+	return last
 }

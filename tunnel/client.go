@@ -27,8 +27,8 @@ type ClientConfig struct {
 
 	// Servers are tried in this order, and the one that serves is kept as long as it does.
 	Servers []Lookup
-	// PermitIPv4 are special-use IPv4 ranges to take for global ones.
-	PermitIPv4 []netip.Prefix
+	// Permit are special-use ranges, IPv4 and IPv6, to take for global ones.
+	Permit []netip.Prefix
 	// Rand fills with random bytes; one goroutine at a time calls it. Nil: crypto/rand.
 	Rand func([]byte)
 	// Last is the Teredo address of an earlier run, which the client has again where server and mapping are the same; zero: none.

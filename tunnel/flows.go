@@ -1,6 +1,8 @@
 package tunnel
 
 import (
+	"encoding/binary"
+
 	"github.com/teredo-suite/teredo/internal/tun"
 	"github.com/teredo-suite/teredo/internal/udp"
 	"github.com/teredo-suite/teredo/peer"
@@ -81,4 +83,10 @@ func (f *flows) warm(t *peer.Table) {
 	if len(f.peers) > 1 {
 		t.Warm(f.peers)
 	}
+}
+
+// isWhole reports whether a packet with a header is as long as that says. Linux forwards packets with bytes that belong to
+// nothing, when they claim to be jumbograms (RFC 2675): the peer would take these for trailers.
+func isWhole(p tun.Packet) bool {
+	return len(p.Head)+len(p.Body) == teredo.HeaderLen+int(binary.BigEndian.Uint16(p.Head[4:]))
 }

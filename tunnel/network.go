@@ -79,7 +79,7 @@ func (c *Client) yield(now time.Time) {
 
 // filter is the configured one with the directed-broadcast addresses of now (SEC-V4-01).
 func (c *Client) filter() teredo.Filter {
-	return teredo.Filter{Permit: c.cfg.PermitIPv4, Broadcasts: slices.Clone(c.network.Broadcasts)}
+	return teredo.Filter{Permit: c.cfg.Permit, Broadcasts: slices.Clone(c.network.Broadcasts)}
 }
 
 // knownNAT is what the path rules need to know about our NAT.

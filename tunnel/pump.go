@@ -168,7 +168,7 @@ func (p *pump) uplink(ctx context.Context) error {
 				p.offer(&offers, offerOutbound, alike[0].Head, now)
 			}
 			for _, packet := range alike {
-				if verdict == peer.Ask {
+				if verdict == peer.Ask || !isWhole(packet) {
 					p.ask(outbound, netip.AddrPort{}, 0, packet.Head, packet.Body)
 					continue
 				}

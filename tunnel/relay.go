@@ -29,14 +29,15 @@ type RelayConfig struct {
 type RelayNetwork struct {
 	Broadcasts []netip.Addr   // directed-broadcast addresses of the attached IPv4 subnets
 	Errors     netip.Addr     // IPv6 source of ICMPv6 errors; zero: none are sent
-	Serve      []netip.Prefix // native IPv6 addresses that are served; nil: every one, empty: none (R-RX-04)
+	Serve      []netip.Prefix // native IPv6 addresses that are served; nil: every global one but Own, empty: none (R-RX-04)
+	Own        []netip.Addr   // the host's own native IPv6 addresses; to these nothing is delivered unless Serve names them
 	BehindNAT  bool           // the relay's own IPv4 address is private (R-TX-07)
 }
 
 // serves is Serve in words that need no explanation.
 func (n RelayNetwork) serves() []netip.Prefix {
 	if n.Serve == nil {
-		return []netip.Prefix{netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
+		return []netip.Prefix{netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20}), 3)} // global unicast
 	}
 	return n.Serve
 }
@@ -60,7 +61,7 @@ func NewRelay(cfg RelayConfig) *Relay {
 			Capacity: cfg.Capacity, Filter: cfg.filter(cfg.Network), Drops: drops, Rand: cfg.Rand,
 		}),
 	}
-	r.peers.Serve(cfg.Network.Serve)
+	r.peers.Serve(cfg.Network.Serve, cfg.Network.Own)
 	r.peers.SetBehindNAT(cfg.Network.BehindNAT)
 	r.table, r.kernel.peers = r.peers.Table(), r.peers
 	return r
@@ -78,7 +79,7 @@ func (r *Relay) NetworkChanged(ctx context.Context, n RelayNetwork) error {
 		r.takeAllBack(now) // their uplink may be another one now
 		r.peers.SetFilter(r.cfg.filter(n))
 		r.peers.SetErrorSource(n.Errors)
-		r.peers.Serve(n.Serve)
+		r.peers.Serve(n.Serve, n.Own)
 		r.peers.SetBehindNAT(n.BehindNAT)
 	})
 }

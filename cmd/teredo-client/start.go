@@ -188,7 +188,7 @@ func (c *client) complete() (err error) {
 		return err
 	}
 	cfg.Local = localToward(cfg.Conn)
-	cfg.Servers, cfg.PermitIPv4 = r.lookups(), r.PermitIPv4
+	cfg.Servers, cfg.Permit = r.lookups(), slices.Concat[[]netip.Prefix](r.PermitIPv4, r.PermitIPv6)
 	cfg.Changed, cfg.Last = cli.StatusLine, c.memory.address()
 	cfg.Configure = func(old, new netip.Addr) error {
 		if new.IsValid() {

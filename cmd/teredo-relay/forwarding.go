@@ -35,7 +35,7 @@ func (r *run) forwarding(log *slog.Logger) (restore func(), err error) {
 	case on || r.HostOnly:
 		return func() {}, nil
 	case !r.Forwarding:
-		log.Warn("IPv6 forwarding is off, so only this host is served: use --forwarding, set net.ipv6.conf.all.forwarding=1, or say --host-only")
+		log.Warn("IPv6 forwarding is off, so no other host is served: use --forwarding, set net.ipv6.conf.all.forwarding=1, or say --host-only")
 		return func() {}, nil
 	}
 	if err := m.leave(); err != nil {

@@ -29,8 +29,8 @@ type run struct {
 	Bind       cli.IPv4         `placeholder:"ADDRESS" help:"IPv4 address of this host to use. The default is whatever the route to a client has."`
 	Port       uint16           `default:"3545" placeholder:"PORT" help:"UDP port to use (${default}). Not 3544, which is for servers."`
 	TUN        string           `name:"tun" default:"teredo" placeholder:"NAME" help:"Name of the interface to create (${default})."`
-	HostOnly   bool             `help:"Serve this host alone, whichever IPv6 addresses it has."`
-	Serve      cli.IPv6Prefixes `placeholder:"CIDR,…" help:"Serve only these ranges of native IPv6 addresses. The default is all of them."`
+	HostOnly   bool             `help:"Serve this host alone, whichever IPv6 addresses it has. Without it, packets of clients are not delivered to this host, unless --serve covers its address."`
+	Serve      cli.IPv6Prefixes `placeholder:"CIDR,…" help:"Serve only these ranges of native IPv6 addresses, special-use ones (unique local, 6to4, NAT64) and those of this host included. The default is every global address but those of this host."`
 	Forwarding bool             `help:"Turn IPv6 forwarding of this host on while the relay runs."`
 	cli.SunsetFlags
 	cli.OffloadFlags
@@ -48,7 +48,7 @@ type status struct {
 func (run) Help() string {
 	return `The relay needs root, or the capability CAP_NET_ADMIN, a public IPv4 address and native IPv6. It creates an interface
 and routes 2001::/32 to it. Announce that prefix to the IPv6 hosts that the relay shall serve, and allow UDP to its port.
-Without IPv6 forwarding it serves this host alone; with --host-only it does so by intent.
+It needs IPv6 forwarding to serve them. With --host-only it serves this host, and no other.
 
 Examples:
 

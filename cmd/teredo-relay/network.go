@@ -82,17 +82,22 @@ func (r *run) network() (tunnel.RelayNetwork, error) {
 		return tunnel.RelayNetwork{}, err
 	}
 	errorSource, _ := netcfg.GlobalIPv6()
-	n := tunnel.RelayNetwork{Broadcasts: broadcasts, Errors: errorSource, Serve: r.Serve, BehindNAT: r.behindNAT()}
-	if !r.HostOnly {
-		return n, nil
-	}
 	own, err := netcfg.OwnIPv6()
 	if err != nil {
 		return tunnel.RelayNetwork{}, err
 	}
-	n.Serve = make([]netip.Prefix, 0, len(own)) // not nil, which would be every address
-	for _, a := range own {
-		n.Serve = append(n.Serve, netip.PrefixFrom(a, a.BitLen()))
+	n := tunnel.RelayNetwork{Broadcasts: broadcasts, Errors: errorSource, Serve: r.Serve, BehindNAT: r.behindNAT()}
+	if r.HostOnly {
+		n.Serve = make([]netip.Prefix, 0, len(own)) // not nil, which would be every address
+	}
+	for _, p := range own {
+		n.Own = append(n.Own, p.Addr())
+		if r.HostOnly {
+			n.Serve = append(n.Serve, netip.PrefixFrom(p.Addr(), p.Addr().BitLen()))
+		}
+		if anycast, ok := netcfg.SubnetRouter(p); ok {
+			n.Own = append(n.Own, anycast)
+		}
 	}
 	return n, nil
 }

@@ -3,6 +3,8 @@ package main
 
 import (
 	"context"
+	"net/netip"
+	"slices"
 
 	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/server"
@@ -31,6 +33,7 @@ type run struct {
 	SourceRate uint     `default:"1000" placeholder:"N" help:"Send at most so many datagrams a second because of one IPv4 address, and five times as many at once (${default}; 0 is no limit). All clients behind one carrier's NAT share it."`
 	cli.SunsetFlags
 	StrictSource bool `help:"Refuse bubbles from another UDP port than the one in their Teredo address. Clients of other servers behind symmetric NATs then cannot reach clients of this server."`
+	cli.NativeFlags
 	cli.RunFlags
 }
 
@@ -66,7 +69,7 @@ func (r *run) config() server.Config {
 	return server.Config{
 		Primary: r.Bind.Addr, Secondary: r.Bind2.Addr,
 		Public: r.Public.Addr, Public2: r.Public2.Addr,
-		Filter:       teredo.Filter{Permit: r.PermitIPv4},
+		Filter:       teredo.Filter{Permit: slices.Concat[[]netip.Prefix](r.PermitIPv4, r.PermitIPv6)},
 		StrictSource: r.StrictSource, SourceRate: int(r.SourceRate),
 	}
 }

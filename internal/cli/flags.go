@@ -16,6 +16,11 @@ type RunFlags struct {
 	LogLevel   LogLevel   `default:"info" placeholder:"LEVEL" help:"Log this and what is graver: debug, info, warn or error (${default})."`
 }
 
+// NativeFlags say which native IPv6 hosts the run command of client and server has to do with. Embed it.
+type NativeFlags struct {
+	PermitIPv6 IPv6Prefixes `name:"permit-ipv6" placeholder:"CIDR,…" help:"Also carry packets of native hosts in these special-use IPv6 ranges (unique local, 6to4, NAT64), which are refused otherwise."`
+}
+
 // IPv4 is a flag that holds an IPv4 address. The zero value (not IsValid) means that it was not given.
 type IPv4 struct{ netip.Addr }
 

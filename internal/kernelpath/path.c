@@ -129,6 +129,13 @@ static bool is_bubble(const struct ipv6hdr *ip)
 	return ip->nexthdr == IPPROTO_NONE;
 }
 
+// is_jumbogram tells a packet whose length is not in its header (RFC 2675), if it is anywhere: Linux forwards such packets with
+// whatever follows. At the other end that would be trailers.
+static bool is_jumbogram(const struct ipv6hdr *ip)
+{
+	return !ip->payload_len && ip->nexthdr == IPPROTO_HOPOPTS;
+}
+
 static bool is_test(const struct ipv6hdr *ip)
 {
 	return ip->nexthdr == IPPROTO_ICMPV6 && ip->payload_len == bpf_htons(TEST_LEN);
@@ -296,7 +303,7 @@ int outgoing(struct __sk_buff *skb)
 	__u64 now;
 
 	if (skb->protocol != bpf_htons(ETH_P_IPV6) ||
-	    bpf_skb_load_bytes_relative(skb, 0, &inner, sizeof(inner), BPF_HDR_START_NET))
+	    bpf_skb_load_bytes_relative(skb, 0, &inner, sizeof(inner), BPF_HDR_START_NET) || is_jumbogram(&inner))
 		return NEXT;
 	key.local = inner.saddr;
 	key.peer = inner.daddr;

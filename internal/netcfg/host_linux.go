@@ -1,6 +1,7 @@
 package netcfg
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"net"
@@ -34,22 +35,30 @@ func GlobalIPv6() (netip.Addr, bool) {
 	return uniqueLocal, uniqueLocal.IsValid()
 }
 
-// OwnIPv6 returns the IPv6 addresses of this host that packets can have beyond a link and outside the Teredo service, in
-// ascending order. Deprecated ones are among them, as connections in progress use them; tentative and duplicate ones are not.
-func OwnIPv6() ([]netip.Addr, error) {
+// OwnIPv6 returns the IPv6 addresses of this host that packets can have beyond a link and outside the Teredo service, with the
+// length of their subnet, in ascending order. Deprecated ones are among them, as connections in progress use them; tentative and
+// duplicate ones are not.
+func OwnIPv6() ([]netip.Prefix, error) {
 	addrs, err := dump(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_V6) })
 	if err != nil {
 		return nil, fmt.Errorf("list IPv6 addresses: %w", err)
 	}
-	var own []netip.Addr
+	var own []netip.Prefix
 	for _, a := range addrs {
 		addr, ok := netip.AddrFromSlice(a.IP)
 		if ok && isUsable(a) && addr.IsGlobalUnicast() && !teredo.IsTeredo(addr) {
-			own = append(own, addr)
+			bits, _ := a.Mask.Size()
+			own = append(own, netip.PrefixFrom(addr, bits))
 		}
 	}
-	slices.SortFunc(own, netip.Addr.Compare)
+	slices.SortFunc(own, func(a, b netip.Prefix) int { return cmp.Or(a.Addr().Compare(b.Addr()), a.Bits()-b.Bits()) })
 	return slices.Compact(own), nil
+}
+
+// SubnetRouter returns the anycast address of the routers of a subnet (RFC 4291 §2.6.1), which Linux takes for its own while it
+// forwards. Subnets of one or two addresses have none (RFC 6164 §5.1).
+func SubnetRouter(subnet netip.Prefix) (netip.Addr, bool) {
+	return subnet.Masked().Addr(), subnet.Bits() < 127
 }
 
 // isUsable tells addresses that packets can have from those whose duplicate address detection has failed or is not over.

@@ -71,8 +71,19 @@ func TestOwnIPv6(t *testing.T) {
 	newNative(t, "b", "2001:db8::2/64", "2001:db8:1::1/128")
 	got, err := OwnIPv6()
 	must(t, err)
-	if diff := cmp.Diff("[2001:db8::1 2001:db8::2 2001:db8:1::1 fd00::1]", fmt.Sprint(got)); diff != "" {
+	if diff := cmp.Diff("[2001:db8::1/64 2001:db8::2/64 2001:db8:1::1/128 fd00::1/64]", fmt.Sprint(got)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestSubnetRouter(t *testing.T) {
+	for subnet, want := range map[string]string{
+		"2001:db8::2/64": "2001:db8::", "2001:db8::ff/126": "2001:db8::fc", "2001:db8::3/127": "", "2001:db8::3/128": "",
+	} {
+		got, ok := SubnetRouter(netip.MustParsePrefix(subnet))
+		if ok != (want != "") || ok && got.String() != want {
+			t.Errorf("%s: %v, %t; want %s", subnet, got, ok, want)
+		}
 	}
 }
 

@@ -61,7 +61,7 @@ func Broadcasts() ([]netip.Addr, error) { return nil, unsupported() }
 func Subnets() ([]netip.Prefix, error) { return nil, unsupported() }
 
 // OwnIPv6 is not supported on this system.
-func OwnIPv6() ([]netip.Addr, error) { return nil, unsupported() }
+func OwnIPv6() ([]netip.Prefix, error) { return nil, unsupported() }
 
 // NativeIPv6 is not supported on this system.
 func NativeIPv6(except string) (via string, ok bool, err error) { return "", false, unsupported() }
