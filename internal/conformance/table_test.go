@@ -34,9 +34,12 @@ const (
 )
 
 // excused reports whether the row may do without a test.
-func (r row) excused() bool {
+func (r row) excused() bool { return excuses(r.says) }
+
+// excuses reports whether a text says why there is no test.
+func excuses(says string) bool {
 	for _, mark := range []string{deviation, notApplicable} {
-		if reason, ok := strings.CutPrefix(r.says, mark); ok {
+		if reason, ok := strings.CutPrefix(says, mark); ok {
 			return len(reason) > 1
 		}
 	}
@@ -75,18 +78,26 @@ func parseRow(line string) (r row, err error) {
 		cells[i] = strings.TrimSpace(cells[i])
 	}
 	r = row{requirement: requirement{cells[0], cells[1], cells[2]}, says: cells[3]}
-	if cells[4] == "" {
-		return r, nil
+	if r.tests, err = parseCitations(cells[4]); err != nil {
+		err = fmt.Errorf("%s: %w", r.id, err)
 	}
-	if !cellPattern.MatchString(cells[4]) {
-		return r, fmt.Errorf("%s: tests must be in backquotes, with a comma between them: %s", r.id, cells[4])
+	return r, err
+}
+
+// parseCitations reads a cell with tests.
+func parseCitations(cell string) (tests []citation, err error) {
+	if cell == "" {
+		return nil, nil
 	}
-	for _, span := range citationPattern.FindAllStringSubmatch(cells[4], -1) {
+	if !cellPattern.MatchString(cell) {
+		return nil, fmt.Errorf("tests must be in backquotes, with a comma between them: %s", cell)
+	}
+	for _, span := range citationPattern.FindAllStringSubmatch(cell, -1) {
 		parts := testPattern.FindStringSubmatch(span[1])
 		if parts == nil {
-			return r, fmt.Errorf("%s: not of the form package.Test or package.Test/subtest: %s", r.id, span[1])
+			return nil, fmt.Errorf("not of the form package.Test or package.Test/subtest: %s", span[1])
 		}
-		r.tests = append(r.tests, citation{parts[1], parts[2], parts[3]})
+		tests = append(tests, citation{parts[1], parts[2], parts[3]})
 	}
-	return r, nil
+	return tests, nil
 }

@@ -66,7 +66,7 @@ func (f testFile) has(c citation) (test, sub bool) {
 	return true, sub || c.sub == ""
 }
 
-// fault says what is wrong with a citation of a test that is to show the requirement; it is empty when nothing is.
+// fault says what is wrong with a citation of a test that is to show the requirement, if there is one; it is empty when nothing is.
 func (files testFiles) fault(c citation, id string) string {
 	worst := "there is no such test"
 	for _, f := range files[c.pkg] {
@@ -74,7 +74,7 @@ func (files testFiles) fault(c citation, id string) string {
 		case !test:
 		case !sub:
 			worst = "there is no such subtest"
-		case !f.ids[id]:
+		case id != "" && !f.ids[id]:
 			worst = "its file does not name " + id
 		default:
 			return ""
