@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/teredo-suite/teredo/internal/cli"
+	"github.com/teredo-suite/teredo/internal/confine"
 	"github.com/teredo-suite/teredo/internal/netcfg"
 	"github.com/teredo-suite/teredo/internal/portmap"
 	"github.com/teredo-suite/teredo/internal/resolve"
@@ -88,7 +89,7 @@ func (r *run) server2(n int) string {
 type client struct {
 	run     *run
 	cfg     tunnel.ClientConfig
-	state   *cli.State[tunnel.ClientStatus]
+	state   *cli.State[status]
 	secure  bool // there is a secret in use; of reloadSecret
 	memory  *memory
 	running *tunnel.Client
@@ -104,7 +105,7 @@ func start(ctx context.Context, p *cli.Process, r *run) error {
 	}
 	c.secure = c.cfg.Secret != nil
 	c.memory = r.remember(c.cfg.Log)
-	return cli.Serve(ctx, p, cli.Service[tunnel.ClientStatus]{
+	return cli.Serve(ctx, p, cli.Service[status]{
 		Flags: &r.RunFlags, Log: c.cfg.Log, State: c.state, Run: c.serve,
 		Answers: map[string]func(context.Context) (any, error){"peers": c.peers},
 		Reload:  cli.Reload{Flags: []string{"secret-file"}, Files: c.reloadSecret},
@@ -112,14 +113,14 @@ func start(ctx context.Context, p *cli.Process, r *run) error {
 }
 
 // newState is the state until the client runs.
-func newState() *cli.State[tunnel.ClientStatus] {
+func newState() *cli.State[status] {
 	unknown := qualify.Unknown.String()
 	return cli.NewState(
-		tunnel.ClientStatus{
+		status{ClientStatus: tunnel.ClientStatus{
 			State: qualify.Initial.String(), NAT: unknown, Mapping: unknown, Filtering: unknown,
 			Sequential: unknown, Hairpinning: unknown, PortMapping: "none", HeardSeconds: -1,
-		},
-		func(s *tunnel.ClientStatus) (state, waitingFor *string) { return &s.State, &s.WaitingFor },
+		}},
+		func(s *status) (state, waitingFor *string) { return &s.State, &s.WaitingFor },
 	)
 }
 
@@ -171,10 +172,27 @@ func (c *client) carry(ctx context.Context) error {
 	if err := c.complete(); err != nil {
 		return err
 	}
+	confined := c.run.ConfineTo(c.needs(), c.cfg.Log) // before the first datagram is read
 	c.running = tunnel.NewClient(c.cfg)
 	close(c.started)
-	c.state.Runs(c.running.Status)
+	c.state.Runs(func(ctx context.Context) (status, error) {
+		s, err := c.running.Status(ctx)
+		return status{s, confined}, err
+	})
 	return c.running.Run(ctx)
+}
+
+// needs is what a client needs that is set up: to configure its interface, to look up servers, and to ask the gateway (UPnP)
+// and name servers by TCP.
+func (c *client) needs() confine.Policy {
+	p := confine.Policy{
+		NetAdmin: true, BPF: c.cfg.Kernel != nil, Connect: true,
+		Read: resolve.Files(), Settings: []string{netcfg.Settings},
+	}
+	if c.run.SecretFile != "" {
+		p.Read = append(p.Read, c.run.SecretFile)
+	}
+	return p
 }
 
 // complete completes the configuration of a client that has its port.
@@ -249,7 +267,7 @@ func (c *client) listen(ctx context.Context) (*udp.Conn, error) {
 		if errors.Is(err, syscall.EADDRNOTAVAIL) {
 			reason = err.Error()
 		}
-		c.state.Change(func(s *tunnel.ClientStatus) { s.LastError = reason })
+		c.state.Change(func(s *status) { s.LastError = reason })
 		if reason == "" {
 			return conn, err
 		}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/teredo-suite/teredo/internal/cli"
+	"github.com/teredo-suite/teredo/internal/confine"
 	"github.com/teredo-suite/teredo/internal/netcfg"
 	"github.com/teredo-suite/teredo/internal/udp"
 	"github.com/teredo-suite/teredo/peer"
@@ -78,11 +79,13 @@ func (r *relay) serve(ctx context.Context) error {
 		return err
 	}
 	defer restore()
+	// Its interface may have to be restored, and forwarding turned off again.
+	confined := r.ConfineTo(confine.Policy{NetAdmin: true, BPF: cfg.Kernel != nil, Settings: []string{netcfg.Settings}}, r.log)
 	t := tunnel.NewRelay(cfg)
 	r.running.Store(t)
 	r.state.Runs(func(ctx context.Context) (status, error) {
 		s, err := t.Status(ctx)
-		return status{RelayStatus: s, Sunset: r.Sunset}, err
+		return status{RelayStatus: s, Sunset: r.Sunset, Confined: confined}, err
 	})
 	r.log.Info("relaying", "interface", r.TUN, "local", t.LocalAddr())
 	cli.Ready(fmt.Sprintf("Relaying at %v", t.LocalAddr()))

@@ -40,6 +40,7 @@ type status struct {
 	WaitingFor string     `json:"waiting_for,omitempty"` // while it sets itself up
 	Sunset     cli.Sunset `json:"sunset,omitzero"`       // when it ceases to serve
 	server.Status
+	Confined string `json:"confined,omitempty"` // by what, once it is set up
 }
 
 // Help is the detailed help of the run command.

@@ -12,6 +12,7 @@ type RunFlags struct {
 	PermitIPv4 Prefixes   `name:"permit-ipv4" placeholder:"CIDR,…" help:"Also talk to these special-use IPv4 ranges (private, shared, documentation), which are refused otherwise. For labs and private deployments."`
 	Config     ConfigFile `placeholder:"FILE" help:"Read flags from this TOML file: one 'flag = value' a line, without the dashes. The command line wins. SIGHUP has it read again."`
 	Control    string     `default:"${control}" placeholder:"PATH" help:"Answer status requests on this Unix socket (${default})."`
+	Confine    bool       `negatable:"" default:"true" help:"Once set up, give up capabilities, files and system calls that are not needed. --no-confine is for debuggers."`
 	PProf      Loopback   `name:"pprof" placeholder:"ADDRESS:PORT" help:"Serve CPU and heap profiles over HTTP at this loopback address, such as 127.0.0.1:6060, below /debug/pprof/."`
 	LogLevel   LogLevel   `default:"info" placeholder:"LEVEL" help:"Log this and what is graver: debug, info, warn or error (${default})."`
 }

@@ -1,0 +1,29 @@
+package cli
+
+import (
+	"log/slog"
+	"path/filepath"
+
+	"github.com/teredo-suite/teredo/internal/confine"
+)
+
+// ConfineTo has a program that is set up give up what it does not need any more, and returns what its status tells of that.
+// The policy is what it needs beside its configuration file, its control socket, its state and its profiles.
+func (f *RunFlags) ConfineTo(p confine.Policy, log *slog.Logger) string {
+	if !f.Confine {
+		log.Warn("not confined: it keeps all that it may do", "flag", "no-confine")
+		return "no (--no-confine)"
+	}
+	if f.Config != "" {
+		p.Read = append(p.Read, string(f.Config))
+	}
+	p.Keep = append(p.Keep, filepath.Dir(f.Control), filepath.Dir(f.StateFile("")))
+	if f.PProf.IsValid() {
+		p.Listen = append(p.Listen, f.PProf.Port())
+	}
+	result := p.Apply()
+	for _, err := range result.Missing {
+		log.Warn("confined only in part", "error", err)
+	}
+	return result.String()
+}
