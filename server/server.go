@@ -28,7 +28,7 @@ const (
 type Server struct {
 	cfg      Config
 	handler  *Handler
-	groups   [][]conn // for each worker: its sockets by address, Primary and Secondary
+	groups   [][]conn       // for each worker: its sockets by address, Primary and Secondary
 	natives  []nativeSender // for each socket
 	openRaw  func() (nativeSender, error)
 	log      *slog.Logger

@@ -47,6 +47,7 @@ type run struct {
 	Always         bool     `help:"Stay up also while the host has native IPv6."`
 	Disable        []string `placeholder:"EXTENSION,…" enum:"symmetric-nat,upnp,port-preserving,sequential,hairpinning,load-reduction" help:"Do without these extensions of RFC 6081 (${enum}). Without symmetric-nat the three after it are off, too, and without port-preserving sequential is."`
 	cli.OffloadFlags
+	cli.PeersFlags
 	cli.RunFlags
 }
 

@@ -104,11 +104,15 @@ func start(ctx context.Context, p *cli.Process, r *run) error {
 		return cli.Usage(err)
 	}
 	c.secure = c.cfg.Secret != nil
+	questions, err := r.Peers(c.peers)
+	if err != nil {
+		return err
+	}
 	c.memory = r.remember(c.cfg.Log)
 	return cli.Serve(ctx, p, cli.Service[status]{
 		Flags: &r.RunFlags, Log: c.cfg.Log, State: c.state, Run: c.serve,
-		Answers: map[string]func(context.Context) (any, error){"peers": c.peers},
-		Reload:  cli.Reload{Flags: []string{"secret-file"}, Files: c.reloadSecret},
+		Questions: questions,
+		Reload:    cli.Reload{Flags: []string{"secret-file"}, Files: c.reloadSecret},
 	})
 }
 

@@ -34,6 +34,7 @@ type run struct {
 	Forwarding bool             `help:"Turn IPv6 forwarding of this host on while the relay runs."`
 	cli.SunsetFlags
 	cli.OffloadFlags
+	cli.PeersFlags
 	cli.RunFlags
 }
 

@@ -32,9 +32,13 @@ func start(ctx context.Context, p *cli.Process, r *run) error {
 		status{RelayStatus: tunnel.RelayStatus{State: "initial"}, Sunset: r.Sunset},
 		func(s *status) (state, waitingFor *string) { return &s.State, &s.WaitingFor },
 	)}
+	questions, err := r.Peers(a.peers)
+	if err != nil {
+		return err
+	}
 	return cli.Serve(ctx, p, cli.Service[status]{
 		Flags: &r.RunFlags, Log: log, State: a.state, Run: a.serve,
-		Answers: map[string]func(context.Context) (any, error){"peers": a.peers},
+		Questions: questions,
 	})
 }
 

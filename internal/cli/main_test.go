@@ -250,13 +250,13 @@ func TestStatusAndPeers(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error)
 	go func() {
-		served <- control.Serve(ctx, l, map[string]func(context.Context) (any, error){
-			"status": func(context.Context) (any, error) {
+		served <- control.Serve(ctx, l, map[string]control.Question{
+			"status": {Answer: func(context.Context) (any, error) {
 				return map[string]any{"state": "qualified", "peers": 2, "newer": true}, nil
-			},
-			"peers": func(context.Context) (any, error) {
+			}},
+			"peers": {Answer: func(context.Context) (any, error) {
 				return []testPeer{{"2001:0:cb00:7178:0:efff:3fff:fdfe", 7}, {"2001:db8::1", 1234}}, nil
-			},
+			}},
 		})
 	}()
 	defer func() {
