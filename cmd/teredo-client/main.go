@@ -14,7 +14,7 @@ func main() {
 		Name: "teredo-client",
 		Description: "Teredo client: gives this host, on IPv4 behind a NAT, an IPv6 address and IPv6 connectivity " +
 			"through a Teredo server.",
-		Control: "/run/teredo/client.sock",
+		Control: "/run/teredo-client/client.sock",
 	}.Main(&struct {
 		Run     run                  `cmd:"" help:"Bring IPv6 up and keep it up until stopped."`
 		Status  cli.Status[status]   `cmd:"" help:"Show what the running client is doing."`

@@ -14,7 +14,7 @@ func main() {
 		Name: "teredo-server",
 		Description: "Teredo server: tells IPv6 clients behind IPv4 NATs how the Internet sees them, " +
 			"and helps them to reach each other (UDP port 3544).",
-		Control: "/run/teredo/server.sock",
+		Control: "/run/teredo-server/server.sock",
 	}.Main(&struct {
 		Run     run                `cmd:"" help:"Serve until stopped."`
 		Status  cli.Status[status] `cmd:"" help:"Show what the running server is doing."`

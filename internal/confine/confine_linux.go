@@ -90,6 +90,9 @@ func (p Policy) restrictFiles() error {
 	for _, path := range p.Read {
 		rules = append(rules, readable(path)...)
 	}
+	if p.Connect {
+		rules = append(rules, landlock.BindTCP(0)) // to an address of this host, and a port that the kernel chooses
+	}
 	for _, port := range p.Listen {
 		rules = append(rules, landlock.BindTCP(port))
 	}
