@@ -38,6 +38,7 @@ func startLoopback(t *testing.T) loopback {
 		t.Fatal(err)
 	}
 	s := newServer(cfg, newHandler(t, cfg), groups, func() (nativeSender, error) { return noNative{}, nil }, slog.New(slog.DiscardHandler))
+	s.openNatives()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- s.Run(ctx) }()

@@ -28,7 +28,8 @@ const (
 type Server struct {
 	cfg      Config
 	handler  *Handler
-	groups   [][]conn // for each worker: its sockets by address, Primary and Secondary
+	groups   [][]conn       // for each worker: its sockets by address, Primary and Secondary
+	natives  []nativeSender // for each socket
 	openRaw  func() (nativeSender, error)
 	log      *slog.Logger
 	started  time.Time
@@ -51,7 +52,7 @@ type nativeSender interface {
 	Close() error
 }
 
-// New opens the UDP sockets. The errors are those of Config.Check, or say which address cannot be listened on.
+// New opens the sockets, so that Run needs no privilege. The errors are those of Config.Check, or say which address cannot be listened on.
 func New(cfg Config, log *slog.Logger) (*Server, error) {
 	handler, err := NewHandler(cfg)
 	if err != nil {
@@ -61,7 +62,9 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newServer(cfg, handler, groups, openRaw, log), nil
+	s := newServer(cfg, handler, groups, openRaw, log)
+	s.openNatives()
+	return s, nil
 }
 
 func newServer(cfg Config, h *Handler, groups [][]conn, openRaw func() (nativeSender, error), log *slog.Logger) *Server {
@@ -102,18 +105,17 @@ func listen(cfg Config, port uint16, size int) (groups [][]conn, err error) {
 // either direction, never ends it.
 func (s *Server) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { s.Close() })()
-	natives := s.openNatives(len(slices.Concat(s.groups...)))
 	var workers sync.WaitGroup
 	n := 0
 	for _, conns := range s.groups {
 		for local := range conns {
-			w := newWorker(s, conns, local, natives[n])
+			w := newWorker(s, conns, local, s.natives[n])
 			n++
 			workers.Go(func() { w.run(ctx) })
 		}
 	}
 	workers.Wait()
-	return errors.Join(s.Close(), closeAll(natives))
+	return errors.Join(s.Close(), closeAll(s.natives))
 }
 
 // SetSecrets replaces the secrets of Config. It may be called at any time; solicitations wait for nothing.
@@ -122,21 +124,21 @@ func (s *Server) SetSecrets(secrets *Secrets) { s.handler.SetSecrets(secrets) }
 // Close ends Run and closes the UDP sockets. Calls after the first do nothing and return the same.
 func (s *Server) Close() error { return s.close() }
 
-// openNatives opens n raw sockets, one for each worker. Without them the server still serves Teredo clients among each other.
-func (s *Server) openNatives(n int) []nativeSender {
-	natives := make([]nativeSender, n)
-	for i := range natives {
+// openNatives opens raw sockets, one for each worker. Without them the server still serves Teredo clients among each other.
+func (s *Server) openNatives() {
+	s.natives = make([]nativeSender, len(slices.Concat(s.groups...)))
+	for i := range s.natives {
 		raw, err := s.openRaw()
 		if err != nil {
 			s.log.Warn("clients cannot test native IPv6 hosts through this server: "+
 				"it needs IPv6 on this host and the capability CAP_NET_RAW", "error", err)
-			closeAll(natives[:i])
-			return slices.Repeat([]nativeSender{noNative{}}, len(natives))
+			closeAll(s.natives[:i])
+			s.natives = slices.Repeat([]nativeSender{noNative{}}, len(s.natives))
+			return
 		}
-		natives[i] = raw
+		s.natives[i] = raw
 	}
 	s.native.Store(true)
-	return natives
 }
 
 // noNative stands in for the raw sockets that could not be opened.

@@ -116,6 +116,7 @@ func start(t *testing.T, native bool) *bench {
 	}
 	log := slog.New(slog.NewTextHandler(&b.log, nil))
 	b.Server = newServer(labConfig(), newHandler(t, labConfig()), [][]conn{{b.primary, b.secondary}}, openRaw, log)
+	b.openNatives()
 	ctx, cancel := context.WithCancel(t.Context())
 	b.stop = cancel
 	go func() { b.done <- b.Run(ctx) }()
@@ -283,10 +284,10 @@ func TestRawSocketsAllOrNone(t *testing.T) {
 		return first, nil
 	}
 	s := newServer(labConfig(), newHandler(t, labConfig()), [][]conn{make([]conn, 2)}, openRaw, slog.New(slog.DiscardHandler))
-	natives := s.openNatives(2)
+	s.openNatives()
 	want := []nativeSender{noNative{}, noNative{}}
-	if !slices.Equal(natives, want) || first.closes != 1 || s.Status().Native {
-		t.Errorf("natives %v, the first was closed %d times", natives, first.closes)
+	if !slices.Equal(s.natives, want) || first.closes != 1 || s.Status().Native {
+		t.Errorf("natives %v, the first was closed %d times", s.natives, first.closes)
 	}
 }
 

@@ -14,14 +14,20 @@ func main() {
 		Name: "teredo-client",
 		Description: "Teredo client: gives this host, on IPv4 behind a NAT, an IPv6 address and IPv6 connectivity " +
 			"through a Teredo server.",
-		Control: "/run/teredo/client.sock",
+		Control: "/run/teredo-client/client.sock",
 	}.Main(&struct {
-		Run     run                             `cmd:"" help:"Bring IPv6 up and keep it up until stopped."`
-		Status  cli.Status[tunnel.ClientStatus] `cmd:"" help:"Show what the running client is doing."`
-		Peers   cli.Peers[peer.Info]            `cmd:"" help:"Show the peers that the running client knows, and the paths to them."`
-		Probe   probeCommand                    `cmd:"" help:"Find out which servers answer, what the NAT does, and whom a client would reach."`
-		Version cli.Version                     `cmd:"" help:"Show the version."`
+		Run     run                  `cmd:"" help:"Bring IPv6 up and keep it up until stopped."`
+		Status  cli.Status[status]   `cmd:"" help:"Show what the running client is doing."`
+		Peers   cli.Peers[peer.Info] `cmd:"" help:"Show the peers that the running client knows, and the paths to them."`
+		Probe   probeCommand         `cmd:"" help:"Find out which servers answer, what the NAT does, and whom a client would reach."`
+		Version cli.Version          `cmd:"" help:"Show the version."`
 	}{})
+}
+
+// status is the client's status with what only the program knows.
+type status struct {
+	tunnel.ClientStatus
+	Confined string `json:"confined,omitempty"` // by what, once it is set up
 }
 
 type run struct {
@@ -42,6 +48,7 @@ type run struct {
 	Disable        []string `placeholder:"EXTENSION,…" enum:"symmetric-nat,upnp,port-preserving,sequential,hairpinning,load-reduction" help:"Do without these extensions of RFC 6081 (${enum}). Without symmetric-nat the three after it are off, too, and without port-preserving sequential is."`
 	cli.OffloadFlags
 	cli.NativeFlags
+	cli.PeersFlags
 	cli.RunFlags
 }
 

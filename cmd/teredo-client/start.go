@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/teredo-suite/teredo/internal/cli"
+	"github.com/teredo-suite/teredo/internal/confine"
 	"github.com/teredo-suite/teredo/internal/netcfg"
 	"github.com/teredo-suite/teredo/internal/portmap"
 	"github.com/teredo-suite/teredo/internal/resolve"
@@ -86,13 +87,14 @@ func (r *run) server2(n int) string {
 
 // client is the program: what it is told to do, and what the control socket tells of it.
 type client struct {
-	run     *run
-	cfg     tunnel.ClientConfig
-	state   *cli.State[tunnel.ClientStatus]
-	secure  bool // there is a secret in use; of reloadSecret
-	memory  *memory
-	running *tunnel.Client
-	started chan struct{} // closed when running is set
+	run      *run
+	cfg      tunnel.ClientConfig
+	state    *cli.State[status]
+	secure   bool // there is a secret in use; of reloadSecret
+	memory   *memory
+	confined cli.Confinement
+	running  *tunnel.Client
+	started  chan struct{} // closed when running is set
 }
 
 func start(ctx context.Context, p *cli.Process, r *run) error {
@@ -103,23 +105,27 @@ func start(ctx context.Context, p *cli.Process, r *run) error {
 		return cli.Usage(err)
 	}
 	c.secure = c.cfg.Secret != nil
+	questions, err := r.Peers(c.peers)
+	if err != nil {
+		return err
+	}
 	c.memory = r.remember(c.cfg.Log)
-	return cli.Serve(ctx, p, cli.Service[tunnel.ClientStatus]{
+	return cli.Serve(ctx, p, cli.Service[status]{
 		Flags: &r.RunFlags, Log: c.cfg.Log, State: c.state, Run: c.serve,
-		Answers: map[string]func(context.Context) (any, error){"peers": c.peers},
-		Reload:  cli.Reload{Flags: []string{"secret-file"}, Files: c.reloadSecret},
+		Questions: questions,
+		Reload:    cli.Reload{Flags: []string{"secret-file"}, Files: c.reloadSecret},
 	})
 }
 
 // newState is the state until the client runs.
-func newState() *cli.State[tunnel.ClientStatus] {
+func newState() *cli.State[status] {
 	unknown := qualify.Unknown.String()
 	return cli.NewState(
-		tunnel.ClientStatus{
+		status{ClientStatus: tunnel.ClientStatus{
 			State: qualify.Initial.String(), NAT: unknown, Mapping: unknown, Filtering: unknown,
 			Sequential: unknown, Hairpinning: unknown, PortMapping: "none", HeardSeconds: -1,
-		},
-		func(s *tunnel.ClientStatus) (state, waitingFor *string) { return &s.State, &s.WaitingFor },
+		}},
+		func(s *status) (state, waitingFor *string) { return &s.State, &s.WaitingFor },
 	)
 }
 
@@ -173,16 +179,40 @@ func (c *client) carry(ctx context.Context) error {
 	}
 	c.running = tunnel.NewClient(c.cfg)
 	close(c.started)
-	c.state.Runs(c.running.Status)
+	c.state.Runs(func(ctx context.Context) (status, error) {
+		s, err := c.running.Status(ctx)
+		return status{s, c.confined.String()}, err
+	})
 	return c.running.Run(ctx)
+}
+
+// openKernel opens the kernel's path, for which the client needs more than for anything that comes after it. So then it confines
+// itself.
+func (c *client) openKernel() (tunnel.Kernel, error) {
+	kernel, err := tunnel.OpenKernel(c.run.TUN, c.cfg.Conn.LocalAddr(), c.run.KernelPath, c.cfg.Log)
+	if err == nil {
+		c.confined.To(c.needs(kernel != nil), &c.run.RunFlags, c.cfg.Log)
+	}
+	return kernel, err
+}
+
+// needs is what a client needs that is set up: to configure its interface, to look up servers, and to ask the gateway (UPnP)
+// and name servers by TCP.
+func (c *client) needs(kernel bool) confine.Policy {
+	p := confine.Policy{
+		NetAdmin: true, BPF: kernel, Connect: true,
+		Read: resolve.Files(), Settings: []string{netcfg.Settings},
+	}
+	if c.run.SecretFile != "" {
+		p.Read = append(p.Read, c.run.SecretFile)
+	}
+	return p
 }
 
 // complete completes the configuration of a client that has its port.
 func (c *client) complete() (err error) {
 	r, cfg := c.run, &c.cfg
-	cfg.Kernel = func() (tunnel.Kernel, error) {
-		return tunnel.OpenKernel(r.TUN, cfg.Conn.LocalAddr(), r.KernelPath, cfg.Log)
-	}
+	cfg.Kernel = c.openKernel
 	c.state.WaitsFor("the addresses of this host")
 	if cfg.Network, err = r.network(); err != nil {
 		return err
@@ -248,7 +278,7 @@ func (c *client) listen(ctx context.Context) (*udp.Conn, error) {
 		if errors.Is(err, syscall.EADDRNOTAVAIL) {
 			reason = err.Error()
 		}
-		c.state.Change(func(s *tunnel.ClientStatus) { s.LastError = reason })
+		c.state.Change(func(s *status) { s.LastError = reason })
 		if reason == "" {
 			return conn, err
 		}

@@ -16,7 +16,7 @@ func main() {
 	cli.Program{
 		Name:        "teredo-relay",
 		Description: "Teredo relay: carries packets between native IPv6 and Teredo clients, whose addresses are in 2001::/32.",
-		Control:     "/run/teredo/relay.sock",
+		Control:     "/run/teredo-relay/relay.sock",
 	}.Main(&struct {
 		Run     run                  `cmd:"" help:"Relay until stopped."`
 		Status  cli.Status[status]   `cmd:"" help:"Show what the running relay is doing."`
@@ -34,6 +34,7 @@ type run struct {
 	Forwarding bool             `help:"Turn IPv6 forwarding of this host on while the relay runs."`
 	cli.SunsetFlags
 	cli.OffloadFlags
+	cli.PeersFlags
 	cli.RunFlags
 }
 
@@ -42,6 +43,7 @@ type status struct {
 	WaitingFor string     `json:"waiting_for,omitempty"` // while it sets itself up
 	Sunset     cli.Sunset `json:"sunset,omitzero"`       // when it ceases to serve
 	tunnel.RelayStatus
+	Confined string `json:"confined,omitempty"` // by what, once it is set up
 }
 
 // Help is the detailed help of the run command.

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/teredo-suite/teredo/internal/cli"
+	"github.com/teredo-suite/teredo/internal/confine"
 	"github.com/teredo-suite/teredo/internal/netcfg"
 	"github.com/teredo-suite/teredo/internal/udp"
 	"github.com/teredo-suite/teredo/peer"
@@ -31,18 +32,23 @@ func start(ctx context.Context, p *cli.Process, r *run) error {
 		status{RelayStatus: tunnel.RelayStatus{State: "initial"}, Sunset: r.Sunset},
 		func(s *status) (state, waitingFor *string) { return &s.State, &s.WaitingFor },
 	)}
+	questions, err := r.Peers(a.peers)
+	if err != nil {
+		return err
+	}
 	return cli.Serve(ctx, p, cli.Service[status]{
 		Flags: &r.RunFlags, Log: log, State: a.state, Run: a.serve,
-		Answers: map[string]func(context.Context) (any, error){"peers": a.peers},
+		Questions: questions,
 	})
 }
 
 // relay is what the control socket tells of.
 type relay struct {
 	*run
-	log     *slog.Logger
-	state   *cli.State[status]
-	running atomic.Pointer[tunnel.Relay] // nil while it is set up
+	log      *slog.Logger
+	state    *cli.State[status]
+	confined cli.Confinement
+	running  atomic.Pointer[tunnel.Relay] // nil while it is set up
 }
 
 func (r *relay) peers(ctx context.Context) (any, error) {
@@ -61,9 +67,8 @@ func (r *relay) serve(ctx context.Context) error {
 	}
 	defer cfg.Device.Close()
 	defer cfg.Conn.Close()
-	cfg.Kernel = func() (tunnel.Kernel, error) {
-		return tunnel.OpenKernel(r.TUN, cfg.Conn.LocalAddr(), r.KernelPath, r.log)
-	}
+	local := cfg.Conn.LocalAddr()
+	cfg.Kernel = func() (tunnel.Kernel, error) { return r.openKernel(local) }
 	r.state.WaitsFor("the addresses of this host")
 	tasks, ctx := errgroup.WithContext(ctx)
 	network, err := r.watch(ctx, r.log, linkLocal)
@@ -81,7 +86,7 @@ func (r *relay) serve(ctx context.Context) error {
 	r.running.Store(t)
 	r.state.Runs(func(ctx context.Context) (status, error) {
 		s, err := t.Status(ctx)
-		return status{RelayStatus: s, Sunset: r.Sunset}, err
+		return status{RelayStatus: s, Sunset: r.Sunset, Confined: r.confined.String()}, err
 	})
 	r.log.Info("relaying", "interface", r.TUN, "local", t.LocalAddr())
 	cli.Ready(fmt.Sprintf("Relaying at %v", t.LocalAddr()))
@@ -92,6 +97,17 @@ func (r *relay) serve(ctx context.Context) error {
 		return nil
 	})
 	return tasks.Wait()
+}
+
+// openKernel opens the kernel's path, for which the relay needs more than for anything that comes after it. So then it confines
+// itself. Its interface may have to be restored, and forwarding turned off again.
+func (r *relay) openKernel(local netip.AddrPort) (tunnel.Kernel, error) {
+	kernel, err := tunnel.OpenKernel(r.TUN, local, r.KernelPath, r.log)
+	if err == nil {
+		needs := confine.Policy{NetAdmin: true, BPF: kernel != nil, Settings: []string{netcfg.Settings}}
+		r.confined.To(needs, &r.RunFlags, r.log)
+	}
+	return kernel, err
 }
 
 // open makes the UDP socket, the interface with its link-local address, and the route.

@@ -16,7 +16,7 @@ func main() {
 		Name: "teredo-server",
 		Description: "Teredo server: tells IPv6 clients behind IPv4 NATs how the Internet sees them, " +
 			"and helps them to reach each other (UDP port 3544).",
-		Control: "/run/teredo/server.sock",
+		Control: "/run/teredo-server/server.sock",
 	}.Main(&struct {
 		Run     run                `cmd:"" help:"Serve until stopped."`
 		Status  cli.Status[status] `cmd:"" help:"Show what the running server is doing."`
@@ -43,6 +43,7 @@ type status struct {
 	WaitingFor string     `json:"waiting_for,omitempty"` // while it sets itself up
 	Sunset     cli.Sunset `json:"sunset,omitzero"`       // when it ceases to serve
 	server.Status
+	Confined string `json:"confined,omitempty"` // by what, once it is set up
 }
 
 // Help is the detailed help of the run command.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 
 	"github.com/teredo-suite/teredo/internal/cli"
+	"github.com/teredo-suite/teredo/internal/confine"
 	"github.com/teredo-suite/teredo/internal/netcfg"
 	"github.com/teredo-suite/teredo/server"
 )
@@ -39,6 +40,14 @@ func start(ctx context.Context, p *cli.Process, r *run) error {
 	})
 }
 
+// needs is what a server needs that has its sockets.
+func (r *run) needs() (p confine.Policy) {
+	if r.SecretFile != "" {
+		p.Read = append(p.Read, r.SecretFile)
+	}
+	return p
+}
+
 // serve sets the server up and runs it.
 func (s *program) serve(ctx context.Context) (err error) {
 	s.state.WaitsFor("the addresses of this host")
@@ -52,9 +61,10 @@ func (s *program) serve(ctx context.Context) (err error) {
 	if s.running, err = server.New(s.cfg, s.log); err != nil {
 		return err
 	}
+	confined := s.run.ConfineTo(s.run.needs(), s.log)
 	close(s.started)
 	s.state.Runs(func(context.Context) (status, error) {
-		return status{State: "running", Sunset: s.run.Sunset, Status: s.running.Status()}, nil
+		return status{State: "running", Sunset: s.run.Sunset, Status: s.running.Status(), Confined: confined}, nil
 	})
 	now := s.running.Status()
 	s.log.Info("serving", slog.Any("bind", now.Bind), slog.Any("public", now.Public), slog.Any("prefix", now.Prefix))

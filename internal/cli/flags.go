@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"strings"
+
+	"github.com/teredo-suite/teredo/internal/control"
 )
 
 // RunFlags are the flags that every run command has. Embed it.
@@ -12,6 +15,7 @@ type RunFlags struct {
 	PermitIPv4 Prefixes   `name:"permit-ipv4" placeholder:"CIDR,…" help:"Also talk to these special-use IPv4 ranges (private, shared, documentation), which are refused otherwise. For labs and private deployments."`
 	Config     ConfigFile `placeholder:"FILE" help:"Read flags from this TOML file: one 'flag = value' a line, without the dashes. The command line wins. SIGHUP has it read again."`
 	Control    string     `default:"${control}" placeholder:"PATH" help:"Answer status requests on this Unix socket (${default})."`
+	Confine    bool       `negatable:"" default:"true" help:"Once set up, give up capabilities, files and system calls that are not needed. --no-confine is for debuggers."`
 	PProf      Loopback   `name:"pprof" placeholder:"ADDRESS:PORT" help:"Serve CPU and heap profiles over HTTP at this loopback address, such as 127.0.0.1:6060, below /debug/pprof/."`
 	LogLevel   LogLevel   `default:"info" placeholder:"LEVEL" help:"Log this and what is graver: debug, info, warn or error (${default})."`
 }
@@ -19,6 +23,20 @@ type RunFlags struct {
 // NativeFlags say which native IPv6 hosts the run command of client and server has to do with. Embed it.
 type NativeFlags struct {
 	PermitIPv6 IPv6Prefixes `name:"permit-ipv6" placeholder:"CIDR,…" help:"Also carry packets of native hosts in these special-use IPv6 ranges (unique local, 6to4, NAT64), which are refused otherwise."`
+}
+
+// PeersFlags is the flag of the programs that tell of their peers. Embed it.
+type PeersFlags struct {
+	ControlGroup string `placeholder:"GROUP" help:"Tell the members of this group, too, whom packets are exchanged with ('peers'). Without it only root and the user of the program are told."`
+}
+
+// Peers is the question that answer answers.
+func (f *PeersFlags) Peers(answer func(context.Context) (any, error)) (map[string]control.Question, error) {
+	circle, err := control.NewCircle(f.ControlGroup)
+	if err != nil {
+		return nil, Usage(err)
+	}
+	return map[string]control.Question{"peers": {Answer: answer, Circle: circle}}, nil
 }
 
 // IPv4 is a flag that holds an IPv4 address. The zero value (not IsValid) means that it was not given.

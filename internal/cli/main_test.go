@@ -177,7 +177,7 @@ func TestMistakes(t *testing.T) {
 		"port":            {"run --server a --port 65536", `--port: expected a valid 16 bit uint but got "65536"`, " run"},
 		"no file":         {"run --config /nonexistent/t.toml", `cannot read the configuration file /nonexistent/t.toml: no such file or directory`, " run"},
 		"unknown key": {"run --config " + unknown, "configuration file " + unknown +
-			`: unknown key "sevrer2"; the keys are server, bind, port, quick, end, permit-ipv4, control, pprof, log-level`, " run"},
+			`: unknown key "sevrer2"; the keys are server, bind, port, quick, end, permit-ipv4, control, confine, pprof, log-level`, " run"},
 		"value in file":  {"run --config " + wrong, "configuration file " + wrong + `: port: expected a valid 16 bit uint but got "high"`, " run"},
 		"table in file":  {"run --config " + table, "configuration file " + table + `: server: a string, a number, true or false, a date, or a list of these is needed`, " run"},
 		"config in file": {"run --server a --config " + nested, "configuration file " + nested + `: unknown key "config"`, " run"},
@@ -250,13 +250,13 @@ func TestStatusAndPeers(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error)
 	go func() {
-		served <- control.Serve(ctx, l, map[string]func(context.Context) (any, error){
-			"status": func(context.Context) (any, error) {
+		served <- control.Serve(ctx, l, map[string]control.Question{
+			"status": {Answer: func(context.Context) (any, error) {
 				return map[string]any{"state": "qualified", "peers": 2, "newer": true}, nil
-			},
-			"peers": func(context.Context) (any, error) {
+			}},
+			"peers": {Answer: func(context.Context) (any, error) {
 				return []testPeer{{"2001:0:cb00:7178:0:efff:3fff:fdfe", 7}, {"2001:db8::1", 1234}}, nil
-			},
+			}},
 		})
 	}()
 	defer func() {

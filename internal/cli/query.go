@@ -41,7 +41,8 @@ type Peers[T any] struct{ Query }
 
 // Help is the detailed help.
 func (Peers[T]) Help() string {
-	return `No privilege is needed.
+	return `It takes root, the user that the program runs as, or the group that its --control-group names: peers are whom this
+host talks to.
 
 Examples:
 

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"log/slog"
+	"maps"
 
 	"golang.org/x/sync/errgroup"
 
@@ -14,9 +15,9 @@ type Service[T any] struct {
 	Flags *RunFlags
 	Log   *slog.Logger
 	State *State[T] // is what requests for the status are answered with
-	// Answers are those to other requests on the control socket.
-	Answers map[string]func(context.Context) (any, error)
-	Reload  Reload
+	// Questions are what else can be asked for on the control socket.
+	Questions map[string]control.Question
+	Reload    Reload
 	// Run sets the program up, and works until ctx ends.
 	Run func(ctx context.Context) error
 }
@@ -27,16 +28,14 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 	if err != nil {
 		return err
 	}
-	answers := map[string]func(context.Context) (any, error){"status": s.State.answer}
-	for what, answer := range s.Answers {
-		answers[what] = answer
-	}
+	questions := map[string]control.Question{"status": {Answer: s.State.answer}}
+	maps.Copy(questions, s.Questions)
 	answering, quiet := context.WithCancel(context.WithoutCancel(ctx))
 	defer quiet()
 	told := ctx
 	all, ctx := errgroup.WithContext(ctx)
 	defer context.AfterFunc(ctx, s.State.stops)()
-	all.Go(func() error { return control.Serve(answering, socket, answers) })
+	all.Go(func() error { return control.Serve(answering, socket, questions) })
 	all.Go(func() error {
 		defer quiet()
 		tasks, ctx := errgroup.WithContext(ctx)

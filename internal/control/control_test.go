@@ -19,10 +19,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-type handlers = map[string]func(context.Context) (any, error)
+type questions = map[string]Question
 
 // serve answers on a socket of its own until the test ends, or until the returned function is called.
-func serve(t *testing.T, h handlers) (path string, stop func() error) {
+func serve(t *testing.T, q questions) (path string, stop func() error) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "new", "folder", "x.sock")
 	l, err := Listen(path)
@@ -31,7 +31,7 @@ func serve(t *testing.T, h handlers) (path string, stop func() error) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- Serve(ctx, l, h) }()
+	go func() { done <- Serve(ctx, l, q) }()
 	stop = sync.OnceValue(func() error {
 		cancel()
 		return <-done
@@ -60,9 +60,9 @@ func TestRoundTrip(t *testing.T) {
 		Peers int    `json:"peers"`
 	}
 	want := state{State: "qualified", Peers: 3}
-	path, stop := serve(t, handlers{
-		"status": func(context.Context) (any, error) { return want, nil },
-		"broken": func(context.Context) (any, error) { return nil, errors.New("no table yet") },
+	path, stop := serve(t, questions{
+		"status": {Answer: func(context.Context) (any, error) { return want, nil }},
+		"broken": {Answer: func(context.Context) (any, error) { return nil, errors.New("no table yet") }},
 	})
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o666 {
 		t.Errorf("socket: %v, %v; any user must be able to read the state (SEC-CFG-01)", info.Mode(), err)
@@ -85,7 +85,7 @@ func TestRoundTrip(t *testing.T) {
 }
 
 func TestReadOnly(t *testing.T) {
-	path, _ := serve(t, handlers{"status": func(context.Context) (any, error) { return 1, nil }})
+	path, _ := serve(t, questions{"status": {Answer: func(context.Context) (any, error) { return 1, nil }}})
 	transport := &http.Transport{
 		DialContext:       func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", path) },
 		DisableKeepAlives: true,
@@ -107,7 +107,7 @@ func TestReadOnly(t *testing.T) {
 }
 
 func TestSecondInstance(t *testing.T) {
-	path, _ := serve(t, handlers{"status": func(context.Context) (any, error) { return 1, nil }})
+	path, _ := serve(t, questions{"status": {Answer: func(context.Context) (any, error) { return 1, nil }}})
 	_, err := Listen(path)
 	want := "already running (control socket " + path + "); stop it first or give this one its own --control PATH"
 	if !errors.Is(err, ErrRunning) || err.Error() != want {
@@ -206,11 +206,18 @@ func TestListenRefuses(t *testing.T) {
 
 // asNobody calls f with the file permissions of an unprivileged user, on a thread that ends with it.
 func asNobody(f func()) {
+	onOwnThread(func() {
+		unix.Setfsuid(65534)
+		f()
+	})
+}
+
+// onOwnThread calls f on a thread that ends with it.
+func onOwnThread(f func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		runtime.LockOSThread()
-		unix.Setfsuid(65534)
 		f()
 	}()
 	<-done

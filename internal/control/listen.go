@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -35,16 +36,24 @@ func Listen(path string) (net.Listener, error) {
 	if err := removeStale(path); err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("unix", path)
+	l, err := listenForAll(path)
 	if err != nil {
 		return nil, explain("create the control socket "+path, err)
 	}
-	// Reading the state needs no privilege (SEC-CFG-01), and the socket offers nothing but reading.
-	if err := os.Chmod(path, 0o666); err != nil {
-		l.Close()
-		return nil, explain("open the control socket "+path+" to all users", err)
-	}
 	return l, nil
+}
+
+// umask keeps those apart who change the process's mask for a moment.
+var umask sync.Mutex
+
+// listenForAll makes a socket that every user may connect to: to read the state needs no privilege (SEC-CFG-01), and the socket
+// offers nothing but reading. It has its mode from the beginning, as somebody who may write to the folder could put another file
+// in its place before the mode is changed.
+func listenForAll(path string) (net.Listener, error) {
+	umask.Lock()
+	defer umask.Unlock()
+	defer syscall.Umask(syscall.Umask(0o111))
+	return net.Listen("unix", path)
 }
 
 // removeStale removes the socket at path unless somebody listens on it.

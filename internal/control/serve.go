@@ -5,7 +5,6 @@ package control
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"log"
@@ -22,21 +21,42 @@ const (
 	stopTimeout    = time.Second
 )
 
-// Serve answers GET /name with the JSON form of what handlers[name] returns, until ctx ends or the listener
-// fails. It closes l, which removes the socket. The error is nil when ctx ended it.
-func Serve(ctx context.Context, l net.Listener, handlers map[string]func(ctx context.Context) (any, error)) error {
+// Question is something that a program can be asked for.
+type Question struct {
+	// Answer returns what is sent in its JSON form. It must heed its context.
+	Answer func(ctx context.Context) (any, error)
+	Circle *Circle // who may ask; nil: every local user
+}
+
+// Serve answers GET /name to questions[name], until ctx ends or the listener fails. It closes l, which removes the socket.
+// The error is nil when ctx ended it.
+//
+// However many ask, there is one answer to a question at a time, and a pause between two: those who ask meanwhile wait for the
+// next one, and share it.
+func Serve(ctx context.Context, l net.Listener, questions map[string]Question) error {
+	making, stop := context.WithCancel(context.WithoutCancel(ctx))
 	mux := http.NewServeMux()
-	for name, handler := range handlers {
-		mux.HandleFunc("GET /"+name, answer(handler))
+	for name, question := range questions {
+		a := newAnswers(making, question.Answer)
+		defer a.wait()
+		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, r *http.Request) {
+			if !question.Circle.has(callerOf(r.Context())) {
+				http.Error(w, "those who may ask are "+question.Circle.names, http.StatusForbidden)
+				return
+			}
+			a.serve(w, r)
+		})
 	}
+	defer stop()
 	srv := &http.Server{
-		Handler:        http.TimeoutHandler(mux, answerTimeout, "the program is too busy to answer\n"),
+		Handler:        mux,
+		ConnContext:    withCaller,
 		ReadTimeout:    2 * time.Second,
 		WriteTimeout:   2 * answerTimeout,
-		IdleTimeout:    2 * time.Second,
 		MaxHeaderBytes: 4096,
 		ErrorLog:       log.New(io.Discard, "", 0), // a caller's mistakes are told to the caller
 	}
+	srv.SetKeepAlivesEnabled(false) // who asks for much and reads nothing must not keep others waiting
 	stopped := make(chan struct{})
 	defer context.AfterFunc(ctx, func() {
 		defer close(stopped)
@@ -46,28 +66,11 @@ func Serve(ctx context.Context, l net.Listener, handlers map[string]func(ctx con
 			srv.Close()
 		}
 	})()
-	err := srv.Serve(netutil.LimitListener(l, maxConnections))
+	err := srv.Serve(netutil.LimitListener(callers{l}, maxConnections))
 	if !errors.Is(err, http.ErrServerClosed) {
 		l.Close()
 		return err
 	}
 	<-stopped
 	return nil
-}
-
-func answer(handler func(ctx context.Context) (any, error)) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		v, err := handler(r.Context())
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		body, err := json.Marshal(v)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		w.Write(append(body, '\n'))
-	}
 }

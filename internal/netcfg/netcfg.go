@@ -8,6 +8,9 @@ package netcfg
 
 import "errors"
 
+// Settings is the folder that has one with IPv6 settings for each interface, and "all".
+const Settings = "/proc/sys/net/ipv6/conf"
+
 // ErrIPv6Off says that the host has no IPv6 to give an interface to.
 var ErrIPv6Off = errors.New("IPv6 is turned off on this host")
 

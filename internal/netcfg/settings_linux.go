@@ -11,8 +11,8 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
-// confDir has a folder of IPv6 settings for each interface, and "all". It shows the network namespace of the thread that opens it.
-const confDir = "/proc/sys/net/ipv6/conf"
+// confDir shows the network namespace of the thread that opens it.
+const confDir = Settings
 
 // Forwarding reports whether the host forwards IPv6 packets (net.ipv6.conf.all.forwarding).
 func Forwarding() (bool, error) {

@@ -25,6 +25,14 @@ var (
 	ErrNoNameserver = errors.New("no nameserver is configured")
 )
 
+const (
+	confPath  = "/etc/resolv.conf"
+	hostsPath = "/etc/hosts"
+)
+
+// Files are those that the zero Resolver reads at each look-up.
+func Files() []string { return []string{confPath, hostsPath} }
+
 // Resolver looks names up. The zero value reads /etc/resolv.conf and /etc/hosts. It is safe for concurrent use.
 type Resolver struct {
 	ConfPath  string // name servers and options, "" for /etc/resolv.conf
@@ -51,11 +59,11 @@ func (r *Resolver) lookup(ctx context.Context, name string) ([]netip.Addr, time.
 	if addr, err := netip.ParseAddr(name); err == nil {
 		return []netip.Addr{addr}, 0, nil
 	}
-	addrs, err := lookupHosts(orDefault(r.HostsPath, "/etc/hosts"), name)
+	addrs, err := lookupHosts(orDefault(r.HostsPath, hostsPath), name)
 	if err != nil || len(addrs) > 0 {
 		return addrs, 0, err
 	}
-	conf, err := readConfig(orDefault(r.ConfPath, "/etc/resolv.conf"), orDefault(r.port, "53"))
+	conf, err := readConfig(orDefault(r.ConfPath, confPath), orDefault(r.port, "53"))
 	if err != nil {
 		return nil, 0, err
 	}

@@ -1,0 +1,122 @@
+package confine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/landlock-lsm/go-landlock/landlock"
+	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
+	"golang.org/x/sys/unix"
+	"kernel.org/pub/linux/libs/security/libcap/cap"
+	"kernel.org/pub/linux/libs/security/libcap/psx"
+)
+
+// Apply confines the process, with all its threads, for good.
+func (p Policy) Apply() (r Result) {
+	time.Now().Zone() // reads the time zone's file while it can be read
+	for _, means := range []struct {
+		name  string
+		apply func() error
+	}{
+		{"capabilities", p.dropCapabilities},
+		{"no_new_privs", forbidNewPrivileges},
+		{"landlock", p.restrictFiles},
+		{"seccomp", p.filterSystemCalls}, // last, as it forbids what the others do
+	} {
+		if err := means.apply(); err != nil {
+			r.Missing = append(r.Missing, fmt.Errorf("not %s: %w", means.name, err))
+			continue
+		}
+		r.Means = append(r.Means, means.name)
+	}
+	return r
+}
+
+// dropCapabilities keeps those that are needed, if the process has them. A root user, too, has no others then.
+func (p Policy) dropCapabilities() error {
+	keep := cap.NewSet()
+	if p.NetAdmin {
+		has, err := cap.GetProc().GetFlag(cap.Permitted, cap.NET_ADMIN)
+		if err == nil {
+			err = errors.Join(keep.SetFlag(cap.Permitted, has, cap.NET_ADMIN), keep.SetFlag(cap.Effective, has, cap.NET_ADMIN))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return keep.SetProc()
+}
+
+func forbidNewPrivileges() error {
+	if _, _, errno := psx.Syscall6(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0, 0); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+const (
+	readAccess = ll.AccessFSReadFile | ll.AccessFSReadDir
+	keepAccess = readAccess | ll.AccessFSWriteFile | ll.AccessFSTruncate | ll.AccessFSMakeReg | ll.AccessFSRemoveFile
+)
+
+// restrictFiles hides the file system, but for what is needed, and TCP.
+func (p Policy) restrictFiles() error {
+	if version, err := ll.LandlockGetABIVersion(); err != nil || version < 1 {
+		return errors.New("the kernel has none, or has it turned off")
+	}
+	// The rights of Linux 6.10, of which an older kernel has fewer.
+	files, tcp := landlock.AccessFSSet(ll.AccessFSIoctlDev<<1-1), landlock.AccessNetSet(ll.AccessNetBindTCP|ll.AccessNetConnectTCP)
+	if p.Connect {
+		tcp &^= ll.AccessNetConnectTCP
+	}
+	config, err := landlock.NewConfig(files, tcp)
+	if err != nil {
+		return err
+	}
+	rules := []landlock.Rule{
+		landlock.PathAccess(keepAccess, p.Keep...).IgnoreIfMissing(),
+		landlock.PathAccess(ll.AccessFSReadFile|ll.AccessFSWriteFile, p.Settings...).IgnoreIfMissing(),
+	}
+	for _, folder := range p.Settings {
+		// The kernel may forget a folder below /proc that nobody has open, and the rule with it. So this stays open.
+		if _, err := unix.Open(folder, unix.O_PATH|unix.O_CLOEXEC, 0); err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("open %s: %w", folder, err)
+		}
+	}
+	for _, path := range p.Read {
+		rules = append(rules, readable(path)...)
+	}
+	if p.Connect {
+		rules = append(rules, landlock.BindTCP(0)) // to an address of this host, and a port that the kernel chooses
+	}
+	for _, port := range p.Listen {
+		rules = append(rules, landlock.BindTCP(port))
+	}
+	return config.BestEffort().Restrict(rules...)
+}
+
+// readable allows a file to be read. Another one that takes its place is another one for the kernel, so it is the folder that
+// is allowed: that of the name, and, where the name is a link, that of the file itself.
+func readable(path string) (rules []landlock.Rule) {
+	folders := []string{filepath.Dir(path)}
+	if file, err := filepath.EvalSymlinks(path); err == nil {
+		folders = append(folders, filepath.Dir(file))
+	}
+	for _, folder := range folders {
+		if holdsSecrets(folder) {
+			rules = append(rules, landlock.PathAccess(ll.AccessFSReadFile, path).IgnoreIfMissing())
+			continue
+		}
+		rules = append(rules, landlock.PathAccess(readAccess, folder).IgnoreIfMissing())
+	}
+	return rules
+}
+
+// holdsSecrets reports whether a folder has files of other programs that a root user may read and nobody else.
+func holdsSecrets(folder string) bool {
+	return os.Geteuid() == 0 && slices.Contains([]string{"/", "/etc", "/root"}, folder)
+}
