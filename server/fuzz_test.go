@@ -139,7 +139,7 @@ func checkNative(t *testing.T, cfg Config, in input, v Verdict) {
 		t.Errorf("routes as %v what %v sent", src, in.from)
 	}
 	dst := teredo.Destination(v.Payload)
-	if v.To != netip.AddrPortFrom(dst, 0) || !dst.IsGlobalUnicast() || dst.Is4In6() || teredo.IsTeredo(dst) {
+	if v.To != netip.AddrPortFrom(dst, 0) || !new(teredo.Filter).Native(dst) {
 		t.Errorf("routes to %v, destination %v", v.To, dst)
 	}
 	if k := kindOf(v.Payload); k != Bubble && k != Echo {

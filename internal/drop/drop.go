@@ -14,7 +14,7 @@ const (
 	NotIPv6                       // a packet from the TUN device that is not well-formed IPv6
 	Source                        // inner source address may not be used by this sender
 	Destination                   // inner destination is not ours to deliver or forward
-	Scope                         // link-local or multicast packets are not carried
+	Scope                         // neither native nor Teredo: link-local, multicast, special use
 	NotGlobal                     // an IPv4 address that fails the global unicast test (SEC-V4-03)
 	NotAllowed                    // neither a bubble nor an ICMPv6 message the server carries (S-RX-02)
 	Unauthenticated               // authentication absent or wrong

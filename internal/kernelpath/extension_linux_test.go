@@ -46,7 +46,7 @@ func withHopLimit(packet []byte, limit byte) []byte {
 	return packet
 }
 
-// Packets with extension headers and with any hop limit come out as they went in, in both directions: the tunnel is a link, not a
+// SEC-SR-01: packets with extension headers and with any hop limit come out as they went in, in both directions: the tunnel is a link, not a
 // router.
 func TestExtensionsOutgoing(t *testing.T) {
 	w := newWire(t)
