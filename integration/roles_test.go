@@ -46,6 +46,13 @@ func (w *world) startRelay(who implementation, flags ...string) *lab.Process {
 			"RelayType relay", "InterfaceName "+tun, "BindAddress "+lab.RelayAddr, fmt.Sprint("BindPort ", relayPort))
 	}
 	p := w.start("relay", argv...)
+	w.untilRelays(p)
+	return p
+}
+
+// untilRelays waits until a relay routes.
+func (w *world) untilRelays(p *lab.Process) {
+	w.t.Helper()
 	w.until(p, startTimeout, "the relay to listen", func() error { return w.listens("relay", relayPort) })
 	w.until(p, startTimeout, "the relay's route", func() error {
 		routes, err := w.Host("relay").Run(startTimeout, "ip", "-6", "route", "show", "2001::/32")
@@ -54,7 +61,6 @@ func (w *world) startRelay(who implementation, flags ...string) *lab.Process {
 		}
 		return err
 	})
-	return p
 }
 
 // startOurs starts our server, our relay and our client on client1, and returns its Teredo address.

@@ -121,7 +121,7 @@ func (c *Client) indirectBubble(now Stamp, src key, trailing []byte, out *Output
 		}
 	}
 	if c.sequential() && p.trusted() && !p.valid(now) {
-		p.path.Store(0)
+		p.noPath()
 		c.resetPort(p) // our NAT may have forgotten the mapping that was predicted
 	}
 	at, ok := p.search().mayBubble(Stamp(p.sent.Load()), now)
@@ -222,7 +222,7 @@ func (c *Client) solicit(p *Peer, now Stamp, out *Output) bool {
 	}
 	// As if nothing had been established: behind a symmetric NAT it takes two pairs of bubbles and an answer to find the path
 	// anew, for which there would be no room beside three solicitations (§5.7.2).
-	p.path.Store(0)
+	p.noPath()
 	s.nbubbles = 0
 	s.countBubble(now)
 	s.sent = transmissions - 2 // two pairs are left

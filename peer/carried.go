@@ -22,7 +22,7 @@ type Traffic struct{ Packets, Bytes uint64 }
 // heard. It reports whether they may go on: that is its path still, and not in doubt.
 func (l *list) Carried(t time.Time, peer netip.Addr, to netip.AddrPort, heard time.Time, sent, received Traffic) bool {
 	p := l.table.lookup(keyOf(peer))
-	if p == nil || p.path.Load()&^pathRefreshing != pathWord(to, 0) || p.source.Load() != 0 {
+	if p == nil || p.path.Load()&^pathMarks != pathWord(to, 0) || p.source.Load() != 0 {
 		return false
 	}
 	if at, was := int64(l.table.Stamp(heard)), p.received.Load(); was < at {

@@ -61,6 +61,7 @@ func (c *Client) Outbound(t time.Time, packet []byte, out *Output) {
 		c.transmit(p, packet, now, out)
 		return
 	}
+	p.path.Or(pathSought)
 	c.hold(p, held{packet: packet}) // without room for the packet, the path is still wanted for the next ones
 	if !p.setup.waiting() {
 		c.try(p, now, out)

@@ -74,7 +74,7 @@ func (c *Client) openPort(p *Peer, now Stamp) bool {
 func (l *list) closePort(p *Peer) {
 	if x := p.ext; x != nil && x.via != 0 {
 		if p.via() == x.via {
-			p.path.Store(0)
+			p.noPath()
 		}
 		l.cfg.Ports.Close(x.via)
 		delete(l.ports, x.via)
@@ -117,7 +117,7 @@ func (c *Client) portTransition(p *Peer, from netip.AddrPort, via uint8, proven 
 		c.learn(p, from, via, now, out)
 	case via == 0 && now-p.lastUse() >= validity, via != 0 && !x.receivedPrimary:
 		// The mapping of the peer has changed, or our NAT has forgotten the one of the random port and made another.
-		p.path.Store(0)
+		p.noPath()
 		c.resetPort(p)
 		c.ask(p, now, out)
 	default:

@@ -69,6 +69,7 @@ func (r *Relay) Outbound(t time.Time, packet []byte, out *Output) {
 		r.transmit(p, packet, now, out)
 		return
 	}
+	p.path.Or(pathSought)
 	r.hold(p, held{packet: packet}) // without room for the packet, the path is still wanted for the next ones
 	p.setup.stranger = false
 	if !p.setup.waiting() {

@@ -118,12 +118,12 @@ func (l *list) trust(p *Peer, to, from netip.AddrPort, via uint8, now Stamp, out
 // (RFC 4443 §3.1 code 3). The entry stays for a while, so that its bubbles count.
 func (l *list) fail(p *Peer, now Stamp, out *Output) {
 	if s := p.setup; s.unproven != nil {
-		p.path.Store(0)
+		p.noPath()
 		l.cfg.Drops.Count(drop.NoPath)
 		l.unreachable(s.unproven, now, out)
 	}
 	if !p.valid(now) {
-		p.path.Store(0)
+		p.noPath()
 	}
 	l.release(p, func(h held) {
 		if h.from.IsValid() {
@@ -189,6 +189,7 @@ func (l *list) end(p *Peer) {
 }
 
 func (l *list) stopWaiting(p *Peer) {
+	p.path.And(^uint64(pathSought))
 	if s := p.setup; s != nil {
 		if s.waiting() {
 			heap.Remove(&l.waiting, s.index)

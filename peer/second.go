@@ -22,7 +22,7 @@ func (p *Peer) noteProof(said *trailers) {
 	if said.nonce == x.nonceSent {
 		x.nonceSent, x.second = [4]byte{}, 0
 	} else {
-		x.second = p.path.Load() &^ pathRefreshing
+		x.second = p.path.Load() &^ pathMarks
 	}
 	x.nonceUsed, x.usedByRandom = said.nonce, said.randomPort != 0
 }

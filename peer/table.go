@@ -45,7 +45,9 @@ type Stamp int64
 const (
 	pathTrusted    = 1 << 48 // packets may be sent to and taken from the endpoint
 	pathRefreshing = 1 << 49 // the control goroutine has been asked to refresh the path
-	pathVia        = 56      // shift of the local port that the path leaves from: 0 is the service port
+	pathSought     = 1 << 50 // packets of the local side wait for a path
+	pathMarks      = pathRefreshing | pathSought
+	pathVia        = 56 // shift of the local port that the path leaves from: 0 is the service port
 )
 
 // pathWord is the path of a trusted peer at ap, through the local port via.
@@ -89,6 +91,13 @@ func (k key) bytes() []byte {
 
 func (k key) isTeredo() bool { return k.hi>>32 == 0x20010000 }
 
+func (k key) linkLocal() bool { return k.hi>>54 == 0xfe80>>6 }
+
+// server is the endpoint of the server in a Teredo address.
+func (k key) server() netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{byte(k.hi >> 24), byte(k.hi >> 16), byte(k.hi >> 8), byte(k.hi)}), teredo.Port)
+}
+
 // Peer is one entry of the list. Its first 96 bytes are shared with the workers; the rest is the control goroutine's.
 type Peer struct {
 	key
@@ -114,8 +123,11 @@ func (p *Peer) via() uint8 { return uint8(p.path.Load() >> pathVia) }
 // isAt reports whether packets of the trusted peer come from the endpoint to the local port via.
 func (p *Peer) isAt(from netip.AddrPort, via uint8) bool {
 	w := pathWord(from, via)
-	return p.path.Load()&^pathRefreshing == w || p.trusted() && p.source.Load() == w
+	return p.path.Load()&^pathMarks == w || p.trusted() && p.source.Load() == w
 }
+
+// noPath takes the path away. A search of the local side goes on.
+func (p *Peer) noPath() { p.path.And(pathSought) }
 
 // valid reports whether the path may be used at now: trusted, and heard of less than 30 s ago.
 func (p *Peer) valid(now Stamp) bool {
@@ -307,7 +319,7 @@ func (t *Table) Incoming(payload []byte, from netip.AddrPort, via uint8, count, 
 		return Ask // packets may be held for the peer
 	}
 	w, seen := p.path.Load(), pathWord(from, via)
-	if w&^pathRefreshing != seen && (w&pathTrusted == 0 || p.source.Load() != seen) {
+	if w&^pathMarks != seen && (w&pathTrusted == 0 || p.source.Load() != seen) {
 		return Ask
 	}
 	if w&pathRefreshing != 0 {

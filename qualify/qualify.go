@@ -217,6 +217,9 @@ func (m *Machine) SetInterval(interval time.Duration) {
 // Heard notes that a packet, of any kind, came from the primary server's address and port (C-RX-03).
 func (m *Machine) Heard(now time.Time) { m.heard = now }
 
+// Nonce is that of the router solicitation that waits for its answer; zero: none does.
+func (m *Machine) Nonce() [8]byte { return m.exchange.nonce }
+
 // Deadline returns when Tick wants to be called next; false means not before Start. It does not change with Heard.
 func (m *Machine) Deadline() (time.Time, bool) { return m.wake, m.state != Initial }
 

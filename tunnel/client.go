@@ -2,6 +2,7 @@ package tunnel
 
 import (
 	"context"
+	"encoding/binary"
 	"log/slog"
 	"net/netip"
 	"time"
@@ -185,6 +186,7 @@ func (c *Client) deadline() (at time.Time, ok bool) {
 // follow brings interface and peers in line with what the qualification machine says.
 func (c *Client) follow(now time.Time) {
 	s := c.qualification(now)
+	c.noteSolicitation()
 	if s.Address != c.configured && !now.Before(c.retry) {
 		c.configure(now, s.Address)
 	}
@@ -214,6 +216,15 @@ func (c *Client) follow(now time.Time) {
 		c.cfg.Log.Debug("state", "was", was, "is", s.State)
 	}
 	c.announce(s)
+}
+
+// noteSolicitation tells the workers which nonce the answer of the server has, before the solicitation leaves.
+func (c *Client) noteSolicitation() {
+	var nonce [8]byte
+	if c.qualifier != nil {
+		nonce = c.qualifier.Nonce()
+	}
+	c.nonce.Store(binary.BigEndian.Uint64(nonce[:]))
 }
 
 // tell logs that the server has ceased to answer while the client goes on, that it answers again, and what came of its second address.

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/teredo-suite/teredo/internal/natsim"
-	"github.com/teredo-suite/teredo/internal/udp"
 	"github.com/teredo-suite/teredo/teredo"
 	"github.com/teredo-suite/teredo/tunnel"
 )
@@ -125,36 +124,60 @@ func (a *attacker) bytes(n int) []byte {
 	return b
 }
 
-// When the control goroutine is held up, the questions for it queue up; those for which there is no room are dropped and
-// counted, and nothing blocks.
+// While the control goroutine is held up, hostile datagrams of each kind come. The workers drop those that mean nothing, and the rest
+// take no room from what the local stack wants: a live flow and the search for a new peer lose nothing.
 func TestOverload(t *testing.T) {
 	scenario(t, func(t *testing.T, w *world) {
-		const questions, room, held = 600, 512, 1 // one is the advertisement that led to Configure
-		c := w.Client(w.server, func(cfg *tunnel.ClientConfig) {
-			configure := cfg.Configure
-			cfg.Configure = func(old, new netip.Addr) error {
+		const each, strangersRoom, serverRoom = 2000, 64, 128
+		a := w.Client(w.server, func(cfg *tunnel.ClientConfig) {
+			cfg.Restore = func(netip.Addr) ([]string, error) { // the control goroutine calls it
 				time.Sleep(5 * time.Second)
-				return configure(old, new)
+				return nil, nil
 			}
 		})
+		a.AwaitAddr(time.Minute)
+		live, fresh := w.qualified(w.Network), w.qualified(w.NAT(natsim.PortRestricted()).Network)
+		flows := []*natsim.Stream{a.Stream(live.Addr(), pace, 200), live.Stream(a.Addr(), pace, 200)}
 		time.Sleep(time.Second)
-		to := netip.AddrPortFrom(c.Host.Addr(), c.Conn.LocalAddr().Port())
-		stranger := w.Host().Listen(netip.AddrPortFrom(netip.IPv4Unspecified(), 4000))
-		for range questions {
-			if _, err := stranger.WriteBatch([]udp.Message{{Buf: []byte{1}, N: 1, Remote: to}}); err != nil {
-				t.Fatal(err)
+		heldUp := make(chan error)
+		go func() {
+			_, err := a.Tunnel.RestoreInterface(t.Context())
+			heldUp <- err
+		}()
+		time.Sleep(time.Second)
+		server := netip.AddrPortFrom(w.server.Primary, teredo.Port)
+		for n := range each {
+			madeUp := netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 19, byte(n >> 8), byte(n)}), 4000)
+			peer := teredo.Address{Server: w.server.Primary, Mapped: madeUp}.Addr()
+			for _, d := range []struct {
+				from    netip.AddrPort
+				payload []byte
+			}{
+				{madeUp, []byte{1}},
+				{madeUp, teredo.AppendBubble(nil, peer, live.Addr(), 255)},
+				{madeUp, teredo.AppendBubble(nil, peer, a.Addr(), 255)},
+				{server, teredo.AppendBubble(nil, peer, a.Addr(), 255)},
+			} {
+				w.Spoof(d.from, teredo.Mapped(a.Addr()), d.payload)
 			}
 		}
-		c.AwaitAddr(time.Minute)
-		time.Sleep(time.Second)
-		drops := c.Status().Drops
-		if drops["overload"] != questions-(room-held) || drops["malformed"] != room-held {
-			t.Errorf("dropped %v, want %d for overload", drops, questions-(room-held))
+		flows = append(flows, a.Stream(fresh.Addr(), pace, 20))
+		if err := <-heldUp; err != nil {
+			t.Fatal(err)
 		}
-		host := w.Native()
-		host.Send(c.Addr(), "hello")
-		if got := c.Next(time.Second); got.Data() != "hello" {
-			t.Errorf("received %s %q", got.Kind(), got.Data())
+		for _, f := range flows {
+			f.Wait(time.Second)
+			if lost := f.Lost(); len(lost) > 0 {
+				t.Errorf("lost %v", lost)
+			}
+		}
+		drops := a.Status().Drops
+		for reason, want := range map[string]uint64{
+			"malformed": each, "destination": each, "overload": 2*each - strangersRoom - serverRoom,
+		} {
+			if drops[reason] != want {
+				t.Errorf("%s: %d dropped, want %d; all: %v", reason, drops[reason], want, drops)
+			}
 		}
 	})
 }

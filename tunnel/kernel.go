@@ -89,7 +89,7 @@ func (p *pump) offer(o *offers, kind questionKind, packet []byte, now peer.Stamp
 		return
 	}
 	o.next = now + peer.Stamp(offerGap)
-	p.ask(kind, netip.AddrPort{}, 0, packet[:teredo.HeaderLen], nil)
+	p.tell(kind, packet[:teredo.HeaderLen])
 }
 
 // handOver gives a flow to the kernel if the rules agree.

@@ -223,16 +223,15 @@ func TestOffersThrottled(t *testing.T) {
 		{&uplink, time.Second, true}, {&receive, 25*time.Millisecond - 1, false},
 	} {
 		p.offer(step.worker, offerOutbound, packet, peer.Stamp(step.at))
-		if got := len(p.questions) == 1; got != step.want {
+		q := &p.queues[fromStack]
+		if got := len(q.waiting) == 1; got != step.want {
 			t.Errorf("step %d, at %v: offered: %v", i, step.at, got)
 		}
-		for len(p.questions) > 0 {
-			q := <-p.questions
+		p.takeTurns(func(q *question) {
 			if q.kind != offerOutbound || string(q.packet) != string(packet[:teredo.HeaderLen]) {
 				t.Errorf("step %d: question %+v", i, q)
 			}
-			p.free <- q
-		}
+		})
 	}
 }
 
@@ -240,20 +239,21 @@ func TestOffersThrottled(t *testing.T) {
 func TestOffersInVain(t *testing.T) {
 	p, _, _ := kernelPump()
 	packet := teredo.AppendBubble(nil, numbered(1).Local, numbered(1).Peer, 64)
-	for range queueLen {
-		<-p.free
+	q := &p.queues[fromStack]
+	for range cap(q.free) {
+		<-q.free
 	}
 	p.offer(new(offers), offerInbound, packet, 0)
-	if n := p.drops.Get(drop.Overload); n != 0 || len(p.questions) != 0 {
-		t.Errorf("%d questions, %d dropped for overload", len(p.questions), n)
+	if n := p.drops.Get(drop.Overload); n != 0 || len(q.waiting) != 0 {
+		t.Errorf("%d questions, %d dropped for overload", len(q.waiting), n)
 	}
-	p.ask(outbound, netip.AddrPort{}, 0, packet, nil)
+	p.askOutbound(packet, nil)
 	if n := p.drops.Get(drop.Overload); n != 1 {
 		t.Errorf("%d packets dropped for overload", n)
 	}
 	without := newPump(nil, newFakePort(4096), nil, new(drop.Counters))
 	without.offer(new(offers), offerInbound, packet, 0)
-	if len(without.questions) != 0 {
+	if len(without.queues[fromStack].waiting) != 0 {
 		t.Error("offered, though there is no kernel")
 	}
 }

@@ -239,7 +239,7 @@ func TestReceiveAtPort(t *testing.T) {
 		p.out.Reset()
 
 		p.random[0].receive(mapped, bubble)
-		q := <-p.questions
+		q := <-p.queues[wanted].waiting
 		if q.kind != inbound || q.via != 1 || q.from != mapped || string(q.packet) != string(bubble) {
 			t.Fatalf("question %+v", q)
 		}

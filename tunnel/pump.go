@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/teredo-suite/teredo/internal/budget"
 	"github.com/teredo-suite/teredo/internal/drop"
 	"github.com/teredo-suite/teredo/internal/kernelpath"
 	"github.com/teredo-suite/teredo/internal/tun"
@@ -30,8 +31,6 @@ const (
 	batch = 128
 	// portBatch is the same for a random port, which serves a single peer.
 	portBatch = 16
-	// queueLen is how many packets may wait for the control goroutine.
-	queueLen = 512
 )
 
 // Conn is the UDP socket of the service port. *udp.Conn is one; tests have another.
@@ -52,24 +51,6 @@ type rules interface {
 	deadline() (time.Time, bool)
 }
 
-// question is a packet for the control goroutine.
-type question struct {
-	kind   questionKind
-	from   netip.AddrPort // of an inbound one
-	via    uint8          // local port of an inbound one
-	packet []byte         // owned by the question and reused
-}
-
-type questionKind uint8
-
-const (
-	outbound      questionKind = iota // packet is an IPv6 packet from the TUN device
-	inbound                           // packet is a UDP payload
-	refresh                           // packet is an IPv6 packet that was sent; its destination's path wants a refresh
-	offerOutbound                     // packet is the header of an IPv6 packet that was sent; the kernel may carry its flow
-	offerInbound                      // packet is the header of one that was delivered
-)
-
 // pump is what client and relay have in common.
 type pump struct {
 	dev    tun.Device
@@ -79,10 +60,12 @@ type pump struct {
 	drops  *drop.Counters
 	kernel kernelFlows
 
-	questions chan *question
-	free      chan *question
-	calls     chan func(now time.Time) // run by the control goroutine
-	stopped   chan struct{}            // closed when the control goroutine has ended
+	queues  [lanes]queue
+	wake    chan struct{}            // a question waits
+	nonce   atomic.Uint64            // of the router solicitation that a client waits for the answer to; zero: none
+	unknown budget.Bucket            // of datagrams from unknown peers
+	calls   chan func(now time.Time) // run by the control goroutine
+	stopped chan struct{}            // closed when the control goroutine has ended
 
 	out      peer.Output // of the control goroutine
 	messages []udp.Message
@@ -99,14 +82,14 @@ func newPump(dev tun.Device, conn Conn, kernel func() (Kernel, error), drops *dr
 		kernel: kernelFlows{
 			open: kernel, all: make(map[kernelpath.Flow]*kernelFlow), refused: make(map[kernelpath.Flow]bool),
 		},
-		questions: make(chan *question, queueLen),
-		free:      make(chan *question, queueLen),
-		calls:     make(chan func(time.Time)),
-		stopped:   make(chan struct{}),
+		wake:    make(chan struct{}, 1),
+		calls:   make(chan func(time.Time)),
+		stopped: make(chan struct{}),
 	}
 	p.ports.conns[0].Store(&conn)
-	for range queueLen {
-		p.free <- &question{}
+	for l := range lanes {
+		room, _ := l.limits()
+		p.queues[l] = newQueue(room)
 	}
 	return p
 }
@@ -163,13 +146,13 @@ func (p *pump) uplink(ctx context.Context) error {
 			to, via, verdict := p.table.Outgoing(alike[0].Head, f.count, f.size, now)
 			switch verdict {
 			case peer.Refresh:
-				p.ask(refresh, netip.AddrPort{}, 0, alike[0].Head, nil)
+				p.tell(refresh, alike[0].Head)
 			case peer.Carry:
 				p.offer(&offers, offerOutbound, alike[0].Head, now)
 			}
 			for _, packet := range alike {
 				if verdict == peer.Ask || !isWhole(packet) {
-					p.ask(outbound, netip.AddrPort{}, 0, packet.Head, packet.Body)
+					p.askOutbound(packet.Head, packet.Body)
 					continue
 				}
 				messages = append(messages, udp.Message{Buf: packet.Head, N: len(packet.Head), Tail: packet.Body, Remote: to})
@@ -221,7 +204,7 @@ func (p *pump) receive(conn Conn, via uint8, size int) error {
 			for i := range alike {
 				payload := alike[i].Buf[:alike[i].N]
 				if ask {
-					p.ask(inbound, m.Remote, via, payload, nil)
+					p.askInbound(m.Remote, via, payload, now)
 				} else {
 					packets = append(packets, payload)
 				}
@@ -251,19 +234,6 @@ func (p *pump) deliver(packets [][]byte) {
 	}
 }
 
-// ask gives a copy of a packet, which is in two parts, to the control goroutine, or drops it when too many wait already.
-func (p *pump) ask(kind questionKind, from netip.AddrPort, via uint8, head, body []byte) {
-	select {
-	case q := <-p.free:
-		q.kind, q.from, q.via, q.packet = kind, from, via, append(append(q.packet[:0], head...), body...)
-		p.questions <- q // never blocks: there are no more questions than room
-	default:
-		if kind == outbound || kind == inbound {
-			p.drops.Count(drop.Overload)
-		}
-	}
-}
-
 // control runs the rules until ctx ends.
 func (p *pump) control(ctx context.Context, r rules) error {
 	timer := time.NewTimer(0)
@@ -278,8 +248,9 @@ func (p *pump) control(ctx context.Context, r rules) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case q := <-p.questions:
-			p.answer(r, q)
+		case <-p.wake:
+			now := time.Now()
+			p.takeTurns(func(q *question) { p.answer(now, r, q) })
 		case call := <-p.calls:
 			call(time.Now())
 		case <-timer.C:
@@ -296,35 +267,21 @@ func (p *pump) control(ctx context.Context, r rules) error {
 	}
 }
 
-// answer puts a question to the rules, and those behind it in the queue, as one batch.
-func (p *pump) answer(r rules, q *question) {
-	now := time.Now()
-	for i := 0; ; i++ {
-		switch q.kind {
-		case outbound:
-			r.outbound(now, q.packet)
-		case refresh:
-			r.refresh(now, teredo.Destination(q.packet))
-		case offerOutbound:
-			p.handOver(now, kernelpath.Flow{Local: teredo.Source(q.packet), Peer: teredo.Destination(q.packet)})
-		case offerInbound:
-			p.handOver(now, kernelpath.Flow{Local: teredo.Destination(q.packet), Peer: teredo.Source(q.packet)})
-		case inbound:
-			var packet teredo.Packet
-			if err := packet.Parse(q.packet); err != nil {
-				p.drops.Count(drop.Malformed)
-			} else {
-				r.inbound(now, q.from, q.via, &packet)
-			}
-		}
-		p.free <- q
-		if i == batch {
-			return
-		}
-		select {
-		case q = <-p.questions:
-		default:
-			return
+// answer puts a question to the rules.
+func (p *pump) answer(now time.Time, r rules, q *question) {
+	switch q.kind {
+	case outbound:
+		r.outbound(now, q.packet)
+	case refresh:
+		r.refresh(now, teredo.Destination(q.packet))
+	case offerOutbound:
+		p.handOver(now, kernelpath.Flow{Local: teredo.Source(q.packet), Peer: teredo.Destination(q.packet)})
+	case offerInbound:
+		p.handOver(now, kernelpath.Flow{Local: teredo.Destination(q.packet), Peer: teredo.Source(q.packet)})
+	case inbound:
+		var packet teredo.Packet
+		if packet.Parse(q.packet) == nil { // as askInbound has seen
+			r.inbound(now, q.from, q.via, &packet)
 		}
 	}
 }

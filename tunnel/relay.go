@@ -102,6 +102,7 @@ type RelayStatus struct {
 	Serves          []netip.Prefix    `json:"serves"` // native IPv6 addresses
 	Offloads        Offloads          `json:"offloads"`
 	Peers           int               `json:"peers"`
+	Capacity        int               `json:"capacity"` // most of them that are remembered
 	UptimeSeconds   float64           `json:"uptime_seconds"`
 	SentPackets     uint64            `json:"sent_packets"`
 	ReceivedPackets uint64            `json:"received_packets"`
@@ -116,7 +117,7 @@ func (r *Relay) Status(ctx context.Context) (s RelayStatus, err error) {
 		r.account(now)
 		s = RelayStatus{
 			State: "running", Local: r.conn.LocalAddr(), Serves: r.network.serves(),
-			Offloads: r.offloads(), Peers: r.peers.Len(), UptimeSeconds: now.Sub(r.started).Seconds(),
+			Offloads: r.offloads(), Peers: r.peers.Len(), Capacity: r.cfg.Capacity, UptimeSeconds: now.Sub(r.started).Seconds(),
 			SentPackets: r.sent.Load(), ReceivedPackets: r.received.Load(),
 			SentBytes: r.sentBytes.Load(), ReceivedBytes: r.receivedBytes.Load(), Drops: r.drops.Snapshot(),
 		}

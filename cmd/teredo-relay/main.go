@@ -31,6 +31,7 @@ type run struct {
 	TUN        string           `name:"tun" default:"teredo" placeholder:"NAME" help:"Name of the interface to create (${default})."`
 	HostOnly   bool             `help:"Serve this host alone, whichever IPv6 addresses it has. Without it, packets of clients are not delivered to this host, unless --serve covers its address."`
 	Serve      cli.IPv6Prefixes `placeholder:"CIDR,…" help:"Serve only these ranges of native IPv6 addresses, special-use ones (unique local, 6to4, NAT64) and those of this host included. The default is every global address but those of this host."`
+	Capacity   int              `placeholder:"N" help:"Remember so many clients at most; the least recently used go first. The default is what a quarter of the memory holds, from 4096 to 1048576."`
 	Forwarding bool             `help:"Turn IPv6 forwarding of this host on while the relay runs."`
 	cli.SunsetFlags
 	cli.OffloadFlags
@@ -71,6 +72,11 @@ func (r *run) Check() error {
 		return errors.New("--host-only needs no --forwarding: leave one of them out")
 	case r.HostOnly && r.Serve != nil:
 		return errors.New("--host-only serves the addresses of this host, whichever they are: leave --serve out")
+	}
+	if r.Capacity != 0 {
+		if err := checkCapacity(r.Capacity); err != nil {
+			return err
+		}
 	}
 	return tunnel.CheckName(r.TUN)
 }

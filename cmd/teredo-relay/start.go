@@ -19,9 +19,6 @@ import (
 	"github.com/teredo-suite/teredo/tunnel"
 )
 
-// capacity is how many clients the relay remembers; the least recently used go first.
-const capacity = 1 << 20
-
 func start(ctx context.Context, p *cli.Process, r *run) error {
 	log := p.Logger(&r.RunFlags)
 	ctx, err := r.Sunset.Context(ctx, log)
@@ -137,7 +134,7 @@ func (r *relay) open(linkLocal netip.Addr) (tunnel.RelayConfig, error) {
 			r.log.Debug("super-packets may leave in two bursts", "error", err)
 		}
 	}
-	return tunnel.RelayConfig{Device: device, Conn: conn, Capacity: capacity, PermitIPv4: r.PermitIPv4}, nil
+	return tunnel.RelayConfig{Device: device, Conn: conn, Capacity: r.bound(r.log), PermitIPv4: r.PermitIPv4}, nil
 }
 
 // randomLinkLocal returns a link-local address with a random interface identifier.

@@ -29,7 +29,8 @@ const (
 	NoPath                        // the bubbles or the connectivity test went unanswered
 	QueueFull                     // the peer's queue, or all queues together, are full
 	TableFull                     // no room for one more new peer
-	Overload                      // the slow path could not keep up
+	Overload                      // more came than the slow path takes
+	TooBig                        // larger than any Teredo link carries, and not on a known path (K-15)
 	SendFailed                    // the kernel refused to send
 	NoRoute                       // no native IPv6 route, or the native send was refused
 	DeliverFailed                 // the TUN device refused the packet
@@ -46,7 +47,7 @@ func (r Reason) String() string {
 		Unauthenticated: "unauthenticated", Advertisement: "advertisement", Solicitation: "solicitation",
 		NoSecondAddress: "no-second-address",
 		Loop:            "loop", HopLimit: "hop-limit", UnknownPeer: "unknown-peer", Untested: "untested", NotQualified: "not-qualified",
-		NoPath: "no-path", QueueFull: "queue-full", TableFull: "table-full", Overload: "overload",
+		NoPath: "no-path", QueueFull: "queue-full", TableFull: "table-full", Overload: "overload", TooBig: "too-big",
 		SendFailed: "send-failed", NoRoute: "no-route", DeliverFailed: "deliver-failed",
 		KernelPath: "kernel-path", Budget: "budget",
 	}

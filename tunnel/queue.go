@@ -1,0 +1,166 @@
+package tunnel
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/teredo-suite/teredo/internal/budget"
+	"github.com/teredo-suite/teredo/internal/drop"
+	"github.com/teredo-suite/teredo/peer"
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+// mostAsked is the size of the largest packet, and of the largest datagram, that the control goroutine takes. A packet of the link's
+// MTU with the longest encapsulations and trailers has 1855 bytes. Larger ones pass on known paths only.
+const mostAsked = 2048
+
+// lane is one of the queues to the control goroutine. Whoever floods one leaves the others as they are.
+type lane uint8
+
+const (
+	fromStack  lane = iota // packets of the local stack, and what workers tell about paths
+	answers                // to the running router solicitation, by their nonce
+	wanted                 // from peers that packets are sent to or a path is looked for
+	fromServer             // from others, by way of the server
+	strangers              // all the rest
+	lanes
+)
+
+// limits are how many questions a lane has room for, and how many of them the control goroutine takes in one round.
+func (l lane) limits() (room, share int) {
+	limits := [lanes]struct{ room, share int }{
+		fromStack: {512, 64}, answers: {16, 16}, wanted: {256, 64}, fromServer: {128, 32}, strangers: {128, 16},
+	}[l]
+	return limits.room, limits.share
+}
+
+// unknownRate is how many datagrams a second from unknown peers the control goroutine looks at, which takes a few hundredths of a
+// processor; unknownBurst may come at once.
+const (
+	unknownRate  = 10_000
+	unknownBurst = 1000
+)
+
+// question is a packet for the control goroutine.
+type question struct {
+	kind   questionKind
+	from   netip.AddrPort // of an inbound one
+	via    uint8          // local port of an inbound one
+	packet []byte         // owned by the question and reused
+}
+
+type questionKind uint8
+
+const (
+	outbound      questionKind = iota // packet is an IPv6 packet from the TUN device
+	inbound                           // packet is a well-formed UDP payload
+	refresh                           // packet is an IPv6 packet that was sent; its destination's path wants a refresh
+	offerOutbound                     // packet is the header of an IPv6 packet that was sent; the kernel may carry its flow
+	offerInbound                      // packet is the header of one that was delivered
+)
+
+// queue holds the questions of one lane.
+type queue struct{ waiting, free chan *question }
+
+func newQueue(room int) queue {
+	q := queue{make(chan *question, room), make(chan *question, room)}
+	for range room {
+		q.free <- &question{}
+	}
+	return q
+}
+
+// put adds a question about a packet that is in two parts, and reports whether there was room.
+func (q *queue) put(kind questionKind, from netip.AddrPort, via uint8, head, body []byte) bool {
+	select {
+	case x := <-q.free:
+		x.kind, x.from, x.via, x.packet = kind, from, via, append(append(x.packet[:0], head...), body...)
+		q.waiting <- x // never blocks: there are no more questions than room
+		return true
+	default:
+		return false
+	}
+}
+
+// tell gives the control goroutine a copy of a packet or of its header. When too many wait already, that is no loss.
+func (p *pump) tell(kind questionKind, packet []byte) {
+	if p.queues[fromStack].put(kind, netip.AddrPort{}, 0, packet, nil) {
+		p.rouse()
+	}
+}
+
+// askOutbound gives the control goroutine a copy of a packet from the TUN device.
+func (p *pump) askOutbound(head, body []byte) {
+	p.ask(fromStack, outbound, netip.AddrPort{}, 0, head, body)
+}
+
+// askInbound gives the control goroutine a copy of a datagram, or drops it: one that means nothing to us, and one that comes when
+// too many of its lane wait already. Those from unknown peers are the first to go.
+func (p *pump) askInbound(from netip.AddrPort, via uint8, payload []byte, now peer.Stamp) {
+	var packet teredo.Packet
+	if packet.Parse(payload) != nil {
+		p.drops.Count(drop.Malformed)
+		return
+	}
+	if nonce := p.nonce.Load(); packet.HasAuth && nonce != 0 && nonce == binary.BigEndian.Uint64(packet.Auth.Nonce[:]) {
+		p.ask(answers, inbound, from, via, payload, nil)
+		return
+	}
+	rank, why := p.table.Rank(&packet, from, via)
+	if why != drop.None {
+		p.drops.Count(why)
+		return
+	}
+	to := strangers
+	switch rank {
+	case peer.Wanted:
+		to = wanted
+	case peer.FromServer:
+		to = fromServer
+	case peer.Stranger:
+		q := &p.queues[to]
+		if len(q.waiting) >= cap(q.waiting)/2 || !p.unknown.Allow(int64(now), budget.Rate{PerSecond: unknownRate, Burst: unknownBurst}, 1) {
+			p.drops.Count(drop.Overload)
+			return
+		}
+	}
+	p.ask(to, inbound, from, via, payload, nil)
+}
+
+// ask gives a copy of a packet, which is in two parts, to the control goroutine.
+func (p *pump) ask(l lane, kind questionKind, from netip.AddrPort, via uint8, head, body []byte) {
+	switch {
+	case len(head)+len(body) > mostAsked:
+		p.drops.Count(drop.TooBig)
+	case !p.queues[l].put(kind, from, via, head, body):
+		p.drops.Count(drop.Overload)
+	default:
+		p.rouse()
+	}
+}
+
+// rouse has the control goroutine look at the queues.
+func (p *pump) rouse() {
+	select {
+	case p.wake <- struct{}{}:
+	default: // it is about to
+	}
+}
+
+// takeTurns calls each with the questions that wait: the share of each lane, in their order. What is left waits for the next round.
+func (p *pump) takeTurns(each func(*question)) {
+	left := false
+	for l := range lanes {
+		q := &p.queues[l]
+		_, share := l.limits()
+		for range min(share, len(q.waiting)) {
+			x := <-q.waiting
+			each(x)
+			q.free <- x
+		}
+		left = left || len(q.waiting) > 0
+	}
+	if left {
+		p.rouse()
+	}
+}
