@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -372,6 +373,8 @@ func resolveHost(ctx context.Context, host string, inUse netip.Addr) (netip.Addr
 	var resolver resolve.Resolver
 	addrs, ttl, err := resolver.Lookup(ctx, host)
 	switch {
+	case errors.Is(err, fs.ErrPermission): // the folder holds secrets, so only the file that was there is allowed
+		return netip.Addr{}, 0, fmt.Errorf("%w: the file has been replaced since the start: restart the client, which then may read it", err)
 	case err != nil:
 		return netip.Addr{}, 0, err
 	case slices.Contains(addrs, inUse):

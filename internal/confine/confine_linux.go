@@ -17,7 +17,7 @@ import (
 
 // Apply confines the process, with all its threads, for good.
 func (p Policy) Apply() (r Result) {
-	time.Now().Zone() // reads the time zone's file while it can be read
+	_, _ = time.Now().Zone() // reads the time zone's file while it can be read
 	for _, means := range []struct {
 		name  string
 		apply func() error
@@ -69,13 +69,9 @@ func (p Policy) restrictFiles() error {
 		return errors.New("the kernel has none, or has it turned off")
 	}
 	// The rights of Linux 6.10, of which an older kernel has fewer.
-	files, tcp := landlock.AccessFSSet(ll.AccessFSIoctlDev<<1-1), landlock.AccessNetSet(ll.AccessNetBindTCP|ll.AccessNetConnectTCP)
+	config := landlock.Config{HandledAccessFS: ll.AccessFSIoctlDev<<1 - 1, HandledAccessNet: ll.AccessNetBindTCP | ll.AccessNetConnectTCP}
 	if p.Connect {
-		tcp &^= ll.AccessNetConnectTCP
-	}
-	config, err := landlock.NewConfig(files, tcp)
-	if err != nil {
-		return err
+		config.HandledAccessNet &^= ll.AccessNetConnectTCP
 	}
 	rules := []landlock.Rule{
 		landlock.PathAccess(keepAccess, p.Keep...).IgnoreIfMissing(),
