@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -75,6 +76,12 @@ func parseHost(host string) (netip.Addr, error) {
 	}
 	addr, _ := netip.ParseAddr(host) // what is no address is a name now
 	return addr, nil
+}
+
+// isName reports whether a server is given by a name, and not by an address.
+func isName(host string) bool {
+	addr, err := parseHost(host)
+	return err == nil && !addr.IsValid()
 }
 
 // server2 is the second address of the n-th server, empty if it was not given.
@@ -201,7 +208,10 @@ func (c *client) openKernel() (tunnel.Kernel, error) {
 func (c *client) needs(kernel bool) confine.Policy {
 	p := confine.Policy{
 		NetAdmin: true, BPF: kernel, Connect: true,
-		Read: resolve.Files(), Settings: []string{netcfg.Settings},
+		Settings: []string{netcfg.Settings},
+	}
+	if slices.ContainsFunc(slices.Concat(c.run.Server, c.run.Server2), isName) {
+		p.Replaced = resolve.Files() // as DHCP clients and network managers do
 	}
 	if c.run.SecretFile != "" {
 		p.Read = append(p.Read, c.run.SecretFile)
@@ -379,6 +389,8 @@ func resolveHost(ctx context.Context, host string, inUse netip.Addr) (netip.Addr
 	var resolver resolve.Resolver
 	addrs, ttl, err := resolver.Lookup(ctx, host)
 	switch {
+	case errors.Is(err, fs.ErrPermission): // the folder holds secrets, so only the file that was there is allowed
+		return netip.Addr{}, 0, fmt.Errorf("%w: the file has been replaced since the start: restart the client, which then may read it", err)
 	case err != nil:
 		return netip.Addr{}, 0, err
 	case slices.Contains(addrs, inUse):

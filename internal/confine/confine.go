@@ -12,7 +12,8 @@ type Policy struct {
 	BPF      bool     // the use of eBPF maps and programs that are loaded, and links of these to further interfaces
 	Connect  bool     // TCP connections to others
 	Listen   []uint16 // TCP ports to listen on
-	Read     []string // files that are read again; also those that take their place
+	Read     []string // files that are read again; also those that take their place, but not in a folder with secrets of others
+	Replaced []string // the same, in any folder: all of it can be read then
 	Settings []string // folders below /proc/sys whose files are written
 	Keep     []string // folders whose files are made, written and removed
 }

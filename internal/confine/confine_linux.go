@@ -17,7 +17,7 @@ import (
 
 // Apply confines the process, with all its threads, for good.
 func (p Policy) Apply() (r Result) {
-	time.Now().Zone() // reads the time zone's file while it can be read
+	_, _ = time.Now().Zone() // reads the time zone's file while it can be read
 	for _, means := range []struct {
 		name  string
 		apply func() error
@@ -69,13 +69,9 @@ func (p Policy) restrictFiles() error {
 		return errors.New("the kernel has none, or has it turned off")
 	}
 	// The rights of Linux 6.10, of which an older kernel has fewer.
-	files, tcp := landlock.AccessFSSet(ll.AccessFSIoctlDev<<1-1), landlock.AccessNetSet(ll.AccessNetBindTCP|ll.AccessNetConnectTCP)
+	config := landlock.Config{HandledAccessFS: ll.AccessFSIoctlDev<<1 - 1, HandledAccessNet: ll.AccessNetBindTCP | ll.AccessNetConnectTCP}
 	if p.Connect {
-		tcp &^= ll.AccessNetConnectTCP
-	}
-	config, err := landlock.NewConfig(files, tcp)
-	if err != nil {
-		return err
+		config.HandledAccessNet &^= ll.AccessNetConnectTCP
 	}
 	rules := []landlock.Rule{
 		landlock.PathAccess(keepAccess, p.Keep...).IgnoreIfMissing(),
@@ -88,7 +84,10 @@ func (p Policy) restrictFiles() error {
 		}
 	}
 	for _, path := range p.Read {
-		rules = append(rules, readable(path)...)
+		rules = append(rules, readable(path, holdsSecrets)...)
+	}
+	for _, path := range p.Replaced {
+		rules = append(rules, readable(path, func(string) bool { return false })...)
 	}
 	if p.Connect {
 		rules = append(rules, landlock.BindTCP(0)) // to an address of this host, and a port that the kernel chooses
@@ -100,14 +99,14 @@ func (p Policy) restrictFiles() error {
 }
 
 // readable allows a file to be read. Another one that takes its place is another one for the kernel, so it is the folder that
-// is allowed: that of the name, and, where the name is a link, that of the file itself.
-func readable(path string) (rules []landlock.Rule) {
+// is allowed, unless it has secrets: that of the name, and, where the name is a link, that of the file itself.
+func readable(path string, hasSecrets func(folder string) bool) (rules []landlock.Rule) {
 	folders := []string{filepath.Dir(path)}
 	if file, err := filepath.EvalSymlinks(path); err == nil {
 		folders = append(folders, filepath.Dir(file))
 	}
 	for _, folder := range folders {
-		if holdsSecrets(folder) {
+		if hasSecrets(folder) {
 			rules = append(rules, landlock.PathAccess(ll.AccessFSReadFile, path).IgnoreIfMissing())
 			continue
 		}

@@ -135,7 +135,8 @@ func TestManyAskForPeers(t *testing.T) {
 	}
 }
 
-// A question with a circle is answered to root, to the user of the program and to the group, and to nobody else, who is told.
+// A question with a circle is answered to root, to the user of the program and to the group, and to nobody else, who is told; the
+// state is for everybody (SEC-CFG-01).
 func TestCircle(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("asks as other users")
