@@ -17,7 +17,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/teredo-suite/teredo/internal/budget"
 	"github.com/teredo-suite/teredo/internal/drop"
 	"github.com/teredo-suite/teredo/internal/kernelpath"
 	"github.com/teredo-suite/teredo/internal/tun"
@@ -63,7 +62,6 @@ type pump struct {
 	queues  [lanes]queue
 	wake    chan struct{}            // a question waits
 	nonce   atomic.Uint64            // of the router solicitation that a client waits for the answer to; zero: none
-	unknown budget.Bucket            // of datagrams from unknown peers
 	calls   chan func(now time.Time) // run by the control goroutine
 	stopped chan struct{}            // closed when the control goroutine has ended
 
@@ -89,7 +87,7 @@ func newPump(dev tun.Device, conn Conn, kernel func() (Kernel, error), drops *dr
 	p.ports.conns[0].Store(&conn)
 	for l := range lanes {
 		room, _ := l.limits()
-		p.queues[l] = newQueue(room)
+		p.queues[l].init(room)
 	}
 	return p
 }

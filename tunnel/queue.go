@@ -34,8 +34,8 @@ func (l lane) limits() (room, share int) {
 	return limits.room, limits.share
 }
 
-// unknownRate is how many datagrams a second from unknown peers the control goroutine looks at, which takes a few hundredths of a
-// processor; unknownBurst may come at once.
+// unknownRate is how many datagrams a second from unknown peers the control goroutine looks at, of those that the server has passed on
+// and of all others, which takes a few hundredths of a processor; unknownBurst may come at once.
 const (
 	unknownRate  = 10_000
 	unknownBurst = 1000
@@ -60,14 +60,16 @@ const (
 )
 
 // queue holds the questions of one lane.
-type queue struct{ waiting, free chan *question }
+type queue struct {
+	waiting, free chan *question
+	unknown       budget.Bucket // of datagrams from unknown peers
+}
 
-func newQueue(room int) queue {
-	q := queue{make(chan *question, room), make(chan *question, room)}
+func (q *queue) init(room int) {
+	q.waiting, q.free = make(chan *question, room), make(chan *question, room)
 	for range room {
 		q.free <- &question{}
 	}
-	return q
 }
 
 // put adds a question about a packet that is in two parts, and reports whether there was room.
@@ -117,9 +119,10 @@ func (p *pump) askInbound(from netip.AddrPort, via uint8, payload []byte, now pe
 		to = wanted
 	case peer.FromServer:
 		to = fromServer
-	case peer.Stranger:
+	}
+	if rank == peer.Stranger || rank == peer.FromServer {
 		q := &p.queues[to]
-		if len(q.waiting) >= cap(q.waiting)/2 || !p.unknown.Allow(int64(now), budget.Rate{PerSecond: unknownRate, Burst: unknownBurst}, 1) {
+		if rank == peer.Stranger && len(q.waiting) >= cap(q.waiting)/2 || !q.unknown.Allow(int64(now), budget.Rate{PerSecond: unknownRate, Burst: unknownBurst}, 1) {
 			p.drops.Count(drop.Overload)
 			return
 		}
