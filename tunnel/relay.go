@@ -105,6 +105,7 @@ type RelayStatus struct {
 	SentPackets     uint64            `json:"sent_packets"`
 	ReceivedPackets uint64            `json:"received_packets"`
 	Drops           map[string]uint64 `json:"drops"`
+	peer.Budgets
 }
 
 // Status describes the relay now.
@@ -114,7 +115,7 @@ func (r *Relay) Status(ctx context.Context) (s RelayStatus, err error) {
 		s = RelayStatus{
 			State: "running", Local: r.conn.LocalAddr(), Serves: r.network.serves(),
 			Offloads: r.offloads(), Peers: r.peers.Len(), UptimeSeconds: now.Sub(r.started).Seconds(),
-			SentPackets: r.sent.Load(), ReceivedPackets: r.received.Load(), Drops: r.drops.Snapshot(),
+			SentPackets: r.sent.Load(), ReceivedPackets: r.received.Load(), Drops: r.drops.Snapshot(), Budgets: r.peers.Budgets(),
 		}
 	})
 	return s, err

@@ -39,6 +39,7 @@ type ClientStatus struct {
 	SentPackets     uint64            `json:"sent_packets"`
 	ReceivedPackets uint64            `json:"received_packets"`
 	Drops           map[string]uint64 `json:"drops"`
+	peer.Budgets
 }
 
 // Offloads are the offloads of the kernel that are in use now. The service port stands for all.
@@ -79,7 +80,7 @@ func (c *Client) status(now time.Time) ClientStatus {
 		RefreshSeconds: c.refreshInterval().Seconds(), RefreshState: c.determination.progress(),
 		RTTMillis: float64(q.RTT) / float64(time.Millisecond), HeardSeconds: -1,
 		Offloads: c.offloads(), Peers: c.peers.Len(), UptimeSeconds: now.Sub(c.started).Seconds(),
-		SentPackets: c.sent.Load(), ReceivedPackets: c.received.Load(), Drops: c.drops.Snapshot(),
+		SentPackets: c.sent.Load(), ReceivedPackets: c.received.Load(), Drops: c.drops.Snapshot(), Budgets: c.peers.Budgets(),
 	}
 	if !q.LastHeard.IsZero() {
 		s.HeardSeconds = now.Sub(q.LastHeard).Seconds()
