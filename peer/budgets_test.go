@@ -171,7 +171,7 @@ func FuzzHostile(f *testing.F) {
 			r.out.Reset()
 		}
 		for range int(rounds) % 1000 {
-			for s := script(input); len(s) > 0; {
+			for s := script(input); len(s) > 0 && steps < 20_000; {
 				var what byte
 				var payload []byte
 				what, payload, s = s.next()

@@ -114,6 +114,10 @@ func TestClientIsNoAmplifier(t *testing.T) {
 					}
 				}
 				t.Logf("%d datagrams of %d bytes in, %d of %d bytes out, %d of them to the victim", flood, bytesIn, out, bytesOut, toVictim)
+				spent := map[bool]string{false: "entries", true: "bubbles"}[forged]
+				if s := c.Status(); s.Exhausted[spent] < flood/2 || s.StrangerDatagrams < uint64(out) {
+					t.Errorf("status tells of %d datagrams, and %v", s.StrangerDatagrams, s.Exhausted)
+				}
 				if out > flood/25 || bytesOut > bytesIn {
 					t.Errorf("%d datagrams left", out)
 				}
@@ -160,6 +164,9 @@ func TestRelayIsNoAmplifier(t *testing.T) {
 				time.Sleep(20 * time.Second)
 				sent := len(w.Sent(func(p natsim.Packet) bool { return p.Dst.Addr() == victim.Addr() }))
 				t.Logf("%d packets in, %d bubbles to the victim; %d of %d honest contacts worked", flood, sent, worked, contacts)
+				if s := relay.Status(); s.Exhausted["target"]+s.Exhausted["source"] < flood/2 || s.StrangerDatagrams < uint64(sent) {
+					t.Errorf("status tells of %d datagrams, and %v", s.StrangerDatagrams, s.Exhausted)
+				}
 				if sent > flood/100 {
 					t.Errorf("%d bubbles to the victim", sent)
 				}
