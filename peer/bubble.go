@@ -17,14 +17,14 @@ func (c *Client) bubbles(p *Peer, indirect bool, alternates []netip.AddrPort, no
 	}
 	c.sendDirect(p, now, out)
 	for _, a := range alternates {
-		if c.mayTry(a) {
+		if c.mayTry(a) && c.mayAnswer(p.key, p, a.Addr(), now) {
 			c.sendBubble(p, 0, a, out) // X-HP-04, X-HP-05
 		}
 	}
-	if indirect && !c.startEchoTest(p, now, out) {
+	if indirect && c.mayAnswer(p.key, p, teredo.ServerOf(p.addr()), now) && !c.startEchoTest(p, now, out) {
 		c.sendIndirect(p, now, out)
 	}
-	if to := p.told(); !c.nat.Symmetric && !p.valid(now) && to != teredo.Mapped(p.addr()) {
+	if to := p.told(); !c.nat.Symmetric && !p.valid(now) && to != teredo.Mapped(p.addr()) && c.mayAnswer(p.key, p, to.Addr(), now) {
 		c.sendBubble(p, 0, to, out) // X-PP-16
 	}
 }
@@ -41,7 +41,7 @@ func (c *Client) sendDirect(p *Peer, now Stamp, out *Output) {
 		// The first datagram from the random port decides for which destination the NAT keeps its number. So it waits until
 		// an indirect bubble has told whether the peer has a random port of its own (§3.3).
 		c.preparePort(p, now)
-		if x.via != 0 {
+		if x.via != 0 && c.mayAnswer(p.key, p, p.told().Addr(), now) {
 			c.sendBubble(p, x.via, p.told(), out)
 		}
 	}
@@ -109,7 +109,10 @@ func (c *Client) indirectBubble(now Stamp, src key, trailing []byte, out *Output
 	if said.malformed && c.cfg.Extensions.Hairpinning {
 		return drop.Trailers // X-HP-06
 	}
-	p := c.add(src, now)
+	p := c.admit(src, now)
+	if p == nil {
+		return drop.TableFull
+	}
 	fresh := false
 	if c.nonces() {
 		x := p.extend()
@@ -128,12 +131,15 @@ func (c *Client) indirectBubble(now Stamp, src key, trailing []byte, out *Output
 	if !ok || at > now && !fresh {
 		return drop.None
 	}
+	if !c.mayAnswer(src, p, teredo.Mapped(src.addr()).Addr(), now) {
+		return drop.Budget
+	}
 	var alternates []netip.AddrPort
 	if c.cfg.Extensions.Hairpinning && !p.valid(now) {
 		alternates = said.alternates[:said.nalternate]
 	}
 	c.bubbles(p, at <= now && !p.valid(now), alternates, now, out)
-	if c.isLocal(p, now) {
+	if c.isLocal(p, now) && c.mayAnswer(src, p, wordEndpoint(p.ext.local).Addr(), now) {
 		c.knockLocally(p, now, out) // it does not know that we are neighbours, or waits to hear from us on the subnet
 	}
 	return drop.None
@@ -162,7 +168,9 @@ func (c *Client) directBubble(now Stamp, src key, from netip.AddrPort, via uint8
 			if c.refusePeer(src.addr()) != drop.None {
 				return drop.UnknownPeer
 			}
-			p = c.add(src, now)
+			if p = c.admit(src, now); p == nil {
+				return drop.TableFull
+			}
 		}
 		p.extend().symmetricPeer = true // X-UPNP-07, A-08
 	}
@@ -171,7 +179,9 @@ func (c *Client) directBubble(now Stamp, src key, from netip.AddrPort, via uint8
 		return drop.UnknownPeer // X-SNS-08
 	}
 	if p == nil {
-		p = c.add(src, now)
+		if p = c.admit(src, now); p == nil {
+			return drop.TableFull
+		}
 	}
 	if proven {
 		p.noteProof(said)
@@ -239,7 +249,7 @@ func (c *Client) solicit(p *Peer, now Stamp, out *Output) bool {
 
 // advertise answers a Neighbor Discovery solicitation on the peer's path, within the limits of RFC 4380 §5.2.6 (X-SLR-04).
 func (c *Client) advertise(p *Peer, now Stamp, out *Output) {
-	if at, ok := p.search().mayBubble(Stamp(p.sent.Load()), now); !ok || at > now || !p.trusted() {
+	if at, ok := p.search().mayBubble(Stamp(p.sent.Load()), now); !ok || at > now || !p.trusted() || !c.mayAnswer(p.key, p, p.endpoint().Addr(), now) {
 		return
 	}
 	p.setup.countBubble(now)

@@ -258,6 +258,7 @@ func TestCarriedProves(t *testing.T) {
 		r.m = m
 		r.receive(peerMapped, bubble(other, own))
 		m.Carried(r.now, other, peerMapped, r.now, traffic(c.sent), traffic(c.received))
+		r.wait(30 * time.Second) // until then it lives
 		for n := range 100 {
 			r.receive(teredo.Mapped(client(n)), bubble(client(n), own))
 		}

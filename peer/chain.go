@@ -1,14 +1,24 @@
 package peer
 
-// chain is a list of peers, the one put in longest ago first.
+// part says which part of the list a peer is in.
+type part uint8
+
+const (
+	established part = iota // packets have gone both ways
+	sought                  // our side looks for it
+	strangers               // it has made itself known
+)
+
+// chain is a list of the peers of a part, the one put in longest ago first.
 type chain struct {
 	oldest, newest *Peer
 	n, most        int
+	part           part
 }
 
 // push puts a peer at the end; used is its last use as known now.
 func (c *chain) push(p *Peer, used Stamp) {
-	p.chain, p.noted = c, used
+	p.part, p.noted = c.part, used
 	p.older, p.newer = c.newest, nil
 	if c.newest != nil {
 		c.newest.newer = p
@@ -30,7 +40,7 @@ func (c *chain) unlink(p *Peer) {
 	} else {
 		c.newest = p.older
 	}
-	p.older, p.newer, p.chain = nil, nil, nil
+	p.older, p.newer = nil, nil
 	c.n--
 }
 

@@ -62,6 +62,7 @@ func (c *Client) Outbound(t time.Time, packet []byte, out *Output) {
 		return
 	}
 	p.path.Or(pathSought)
+	p.want(now)
 	c.hold(p, held{packet: packet}) // without room for the packet, the path is still wanted for the next ones
 	if !p.setup.waiting() {
 		c.try(p, now, out)
@@ -119,6 +120,7 @@ func (c *Client) Refresh(t time.Time, dst netip.Addr, out *Output) {
 		return
 	}
 	if !p.search().waiting() {
+		p.want(now)
 		c.try(p, now, out)
 	}
 }
@@ -153,6 +155,10 @@ func (c *Client) try(p *Peer, now Stamp, out *Output) {
 
 // test sends an ICMPv6 Echo Request with the nonce of this test (RFC 4380 §5.2.9).
 func (c *Client) test(p *Peer, to netip.AddrPort, from uint8, now Stamp, out *Output) {
+	if !c.mayAnswer(p.key, p, p.addr(), now) {
+		c.fail(p, now, out)
+		return
+	}
 	s := p.setup
 	if !s.testing {
 		s.testing = true
@@ -184,6 +190,8 @@ func (c *Client) knock(p *Peer, now Stamp, out *Output) {
 		s.countBubble(now)
 		c.knockLocally(p, now, out)
 		c.wait(p, now+retryAfter)
+	case !c.mayAnswer(p.key, p, teredo.Mapped(p.addr()).Addr(), now):
+		c.fail(p, now, out)
 	default: // case 5
 		if s.sent >= transmissions/2 && c.sequential() {
 			c.resetPort(p) // the prediction was wrong
@@ -264,7 +272,13 @@ func (c *Client) direct(now Stamp, src key, from netip.AddrPort, via uint8, pack
 	case p != nil && p.isAt(from, via): // case 1, C-RX-10
 	case src.isTeredo() && teredo.Mapped(src.addr()) == from: // case 3, C-RX-12
 		if p == nil {
-			p = c.add(src, now)
+			p = c.admit(src, now)
+		}
+		if p == nil { // taken all the same: only the path is not remembered
+			if data {
+				out.deliver(packet)
+			}
+			return drop.None
 		}
 	case c.isLocalAt(p, from, now): // case 5, C-RX-14
 	case data && p.isSecond(from, via) && p.valid(now):
@@ -314,7 +328,10 @@ func (c *Client) passesTest(p *Peer, from netip.AddrPort, via uint8, packet []by
 
 // holdForTest keeps a packet of an unproven native source until the connectivity test of that source tells.
 func (c *Client) holdForTest(now Stamp, src key, from netip.AddrPort, packet []byte, out *Output) drop.Reason {
-	p := c.add(src, now)
+	p := c.admit(src, now)
+	if p == nil {
+		return drop.TableFull
+	}
 	if c.hold(p, held{packet: packet, from: from}) && !p.setup.waiting() {
 		c.try(p, now, out)
 	}
@@ -337,6 +354,9 @@ func (c *Client) fromServer(now Stamp, src key, pkt *teredo.Packet, out *Output)
 	case bubble:
 		// C-RX-05: a relay, which may be the server itself, or a Miredo client wants to hear from us directly; the source
 		// authenticates the answer.
+		if origin := pkt.Origin.Addr(); !c.budgets.mayCause(answers, networkOf(origin), origin, now) {
+			return drop.Budget
+		}
 		out.UDP.Send(pkt.Origin, teredo.AppendBubble(out.UDP.Next(), c.own, src.addr(), BubbleHopLimit))
 		return drop.None
 	case c.native(src) && teredo.NextHeader(pkt.IPv6) == nextHeaderICMPv6:
@@ -355,7 +375,7 @@ func (c *Client) fromServersRelay(now Stamp, src key, packet []byte, out *Output
 		return c.direct(now, src, c.server, 0, packet, out)
 	}
 	if !c.table.isTestReply(packet) {
-		if p = c.add(src, now); !p.search().waiting() {
+		if p = c.admit(src, now); p != nil && !p.search().waiting() {
 			c.try(p, now, out)
 		}
 	}

@@ -12,8 +12,6 @@ const (
 	MaxHeldInTotal = maxHeldInTotal
 	TickMost       = tickMost
 	ErrorsAtOnce   = errorsPerSecond
-
-	StrangersPerSecond = strangersPerSecond
 )
 
 // Held is the number of bytes held in all queues.
@@ -54,7 +52,8 @@ func (l *list) LongestBucket() (most int) {
 func (l *list) Check() error {
 	seen := make(map[*Peer]bool, l.Len())
 	bytes, waiting := 0, 0
-	for _, c := range []*chain{&l.fresh, &l.established} {
+	for i := range l.parts {
+		c := &l.parts[i]
 		if err := c.check(); err != nil {
 			return err
 		}
@@ -105,7 +104,7 @@ func (c *chain) check() error {
 	n := 0
 	var last *Peer
 	for p := c.oldest; p != nil; last, p = p, p.newer {
-		if p.older != last || p.chain != c {
+		if p.older != last || p.part != c.part {
 			return fmt.Errorf("the chain is broken at %v", p.addr())
 		}
 		n++

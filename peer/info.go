@@ -22,11 +22,12 @@ type Info struct {
 	SentSeconds     float64        `json:"sent_seconds_ago"`  // -1: never
 }
 
-// Peers describes at most most entries, established ones first, the most recently listed of each first.
+// Peers describes at most most entries, established ones first and strangers last, the most recently listed of each first.
 func (l *list) Peers(t time.Time, most int) []Info {
 	now := l.table.Stamp(t)
 	infos := make([]Info, 0, min(most, l.Len()))
-	for _, c := range []*chain{&l.established, &l.fresh} {
+	for i := range l.parts {
+		c := &l.parts[i]
 		for p := c.newest; p != nil && len(infos) < most; p = p.older {
 			infos = append(infos, p.info(now))
 		}

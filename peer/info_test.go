@@ -27,16 +27,16 @@ func TestPeersDescribed(t *testing.T) {
 	r.receive(server, bubble(client(2), own))
 
 	want := []peer.Info{
+		{Address: host, State: "searching", Path: "relay", Held: 2, HeardSeconds: -1, SentSeconds: 1},
 		{Address: client(2), State: "idle", Path: "direct", HeardSeconds: -1},
 		{Address: client(1), Endpoint: client1At(), State: "trusted", Path: "direct", SentSeconds: -1},
-		{Address: host, State: "searching", Path: "relay", Held: 2, HeardSeconds: -1, SentSeconds: 1},
 		{Address: other, Endpoint: peerMapped, State: "trusted", Path: "direct", SentPackets: 1, ReceivedPackets: 1, SentBytes: 48, ReceivedBytes: 48, HeardSeconds: 2, SentSeconds: 2},
 	}
 	if diff := cmp.Diff(want, r.m.Peers(r.now, 10), cmpopts.EquateComparable(netip.Addr{}, netip.AddrPort{})); diff != "" {
 		t.Error(diff)
 	}
-	if got := r.m.Peers(r.now, 2); len(got) != 2 || got[0].Address != client(2) {
-		t.Errorf("the two latest are %v", got)
+	if got := r.m.Peers(r.now, 2); len(got) != 2 || got[0].Address != host || got[1].Address != client(2) {
+		t.Errorf("the first two are %v", got)
 	}
 	// A worker's clock may be a moment ahead: that is not "never".
 	incoming(r.m.Table(), data(other, own, 1), peerMapped, 0, r.m.Table().Stamp(r.now.Add(time.Millisecond)))

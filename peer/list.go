@@ -50,9 +50,10 @@ func (o *Output) deliver(packet []byte) {
 
 // entry is the part of a Peer that only the control goroutine sees.
 type entry struct {
-	older, newer *Peer // neighbours in the chain
-	chain        *chain
+	older, newer *Peer      // neighbours in the chain
 	noted        Stamp      // last use as known when the peer was put at the end of its chain
+	wanted       uint32     // last time that our own side wanted a path to it, see isWanted
+	part         part       // whose chain it is in
 	ext          *extension // of a client's Teredo peer; nil: nothing to remember
 	setup        *setup     // non-nil while a path is looked for, and as long as bubbles sent in vain count
 }
@@ -61,15 +62,17 @@ type entry struct {
 type list struct {
 	cfg   Config
 	table *Table
-	// A peer starts in fresh and moves to established when packets have gone both ways. Each chain has its own share
-	// of the capacity, so that a flood of new peers never pushes out established ones (SEC-DOS-01).
-	fresh, established chain
-	waiting            waiting
-	heldInTotal        int
-	nextSweep          Stamp
-	ports              map[uint8]*Peer // of a client: whose random port is open
-	errorSource        netip.Addr      // IPv6 source of ICMPv6 errors to the local stack; zero: none are sent
-	errors             *rate.Limiter   // RFC 4443 §2.4(f)
+	// A peer starts among the strangers if it has made itself known, among the sought if our side looks for it, and is established when
+	// packets have gone both ways. Each chain has its own share of the capacity, so that a flood of new peers never pushes
+	// out established ones, nor a flood of strangers the others (SEC-DOS-01).
+	parts       [3]chain
+	budgets     *budgets
+	waiting     waiting
+	heldInTotal int
+	nextSweep   Stamp
+	ports       map[uint8]*Peer // of a client: whose random port is open
+	errorSource netip.Addr      // IPv6 source of ICMPv6 errors to the local stack; zero: none are sent
+	errors      *rate.Limiter   // RFC 4443 §2.4(f)
 }
 
 func newList(now time.Time, cfg Config, relay bool) list {
@@ -82,8 +85,17 @@ func newList(now time.Time, cfg Config, relay bool) list {
 		errors: rate.NewLimiter(errorsPerSecond, errorsPerSecond),
 		ports:  make(map[uint8]*Peer),
 	}
-	l.fresh.most = max(cfg.Capacity/4, 1)
-	l.established.most = cfg.Capacity - l.fresh.most
+	quarter := max(cfg.Capacity/4, 1)
+	l.parts = [...]chain{
+		established: {part: established, most: cfg.Capacity - quarter},
+		sought:      {part: sought, most: quarter}, // with the strangers
+		strangers:   {part: strangers, most: max(quarter/2, 1)},
+	}
+	if relay {
+		l.budgets = relayBudgets()
+	} else {
+		l.budgets = clientBudgets()
+	}
 	return l
 }
 
@@ -94,12 +106,18 @@ func (l *list) SetFilter(f teredo.Filter) { l.cfg.Filter = f }
 func (l *list) Table() *Table { return l.table }
 
 // Len is the number of entries in the list.
-func (l *list) Len() int { return l.fresh.n + l.established.n }
+func (l *list) Len() (n int) {
+	for i := range l.parts {
+		n += l.parts[i].n
+	}
+	return n
+}
 
 // Reached is when a packet came last on any path; the zero Time if none ever has. It looks at every entry.
 func (l *list) Reached() time.Time {
 	var last Stamp
-	for _, c := range []*chain{&l.fresh, &l.established} {
+	for i := range l.parts {
+		c := &l.parts[i]
 		for p := c.newest; p != nil; p = p.older {
 			if p.trusted() {
 				last = max(last, Stamp(p.received.Load()))
@@ -124,44 +142,94 @@ func (l *list) Deadline() (time.Time, bool) {
 	return l.table.time(next), true
 }
 
-// add returns the entry of an address, making one when there is none (RFC 4380 §5.2.3, §5.2.6).
+// add returns the entry of an address that our side looks for, making one when there is none (RFC 4380 §5.2.3, §5.2.6). It may
+// take the place of a stranger, or of the oldest that our side has looked for.
 func (l *list) add(k key, now Stamp) *Peer {
+	p := l.table.lookup(k)
+	switch {
+	case p == nil:
+		p = l.insert(k, now)
+	case p.part == strangers:
+		l.parts[p.part].unlink(p)
+	default:
+		return p
+	}
+	s, own := &l.parts[strangers], &l.parts[sought]
+	for own.n+s.n >= own.most {
+		c := own
+		if own.n == 0 || s.n > s.most/2 {
+			c = s
+		}
+		if !l.makeRoom(c, now) {
+			l.remove(c.oldest, drop.TableFull)
+		}
+	}
+	own.push(p, now)
+	return p
+}
+
+// admit returns the entry of an address that has made itself known, making one if there is room without pushing out a peer that
+// lives; nil: there is none. Nor can one IPv4 address, or one native /64, take more than its share of the room.
+func (l *list) admit(k key, now Stamp) *Peer {
 	if p := l.table.lookup(k); p != nil {
 		return p
 	}
+	s, own := &l.parts[strangers], &l.parts[sought]
+	if !l.budgets.mayEnter(k, now) || s.n >= s.most && !l.makeRoom(s, now) ||
+		own.n+s.n >= own.most && !l.makeRoom(own, now) && !l.makeRoom(s, now) {
+		return nil
+	}
+	p := l.insert(k, now)
+	s.push(p, now)
+	return p
+}
+
+// insert puts a new peer into the table.
+func (l *list) insert(k key, now Stamp) *Peer {
 	if l.Len() == 0 {
 		l.nextSweep = now + sweepEvery
-	}
-	for l.fresh.n >= l.fresh.most {
-		l.makeRoom()
 	}
 	p := &Peer{key: k}
 	p.received.Store(int64(now - validity)) // K-12
 	p.sent.Store(int64(now - validity))
-	l.fresh.push(p, now)
 	l.table.insert(p)
 	return p
 }
 
-// makeRoom takes the oldest peer out of the fresh chain: on to the established ones if it has become one, else away.
-func (l *list) makeRoom() {
-	p := l.fresh.oldest
-	if !p.proven() {
-		l.remove(p, drop.TableFull)
-		return
+// makeRoom takes a peer out of a chain of new ones: on to the established ones if it has become one, away if it does not live. It
+// reports whether there was such a peer among the oldest.
+func (l *list) makeRoom(c *chain, now Stamp) bool {
+	for range min(evictionSample, c.n) {
+		p := c.oldest
+		switch {
+		case p.proven():
+			c.unlink(p)
+			for l.parts[established].n >= l.parts[established].most {
+				l.evictEstablished()
+			}
+			l.parts[established].push(p, p.lastUse())
+			return true
+		case !l.lives(p, now):
+			l.remove(p, drop.TableFull)
+			return true
+		}
+		c.unlink(p)
+		c.push(p, p.lastUse())
 	}
-	l.fresh.unlink(p)
-	for l.established.n >= l.established.most {
-		l.evictEstablished()
-	}
-	l.established.push(p, p.lastUse())
+	return false
+}
+
+// lives reports whether a new peer is being looked for or in use. A stranger has some time to show that it sends more than one packet.
+func (l *list) lives(p *Peer, now Stamp) bool {
+	return p.searching() || p.valid(now) &&
+		(p.part == sought || p.receivedPackets.Load() > 1 || now-Stamp(p.received.Load()) < retryAfter)
 }
 
 // evictEstablished removes about the least recently used of the established peers. Workers do not reorder the chain: the
 // first peer at its old end that was not used since it was put in goes. Those that were used move to the other end; when
 // all of a sample were, the least recently used of the sample goes.
 func (l *list) evictEstablished() {
-	c := &l.established
+	c := &l.parts[established]
 	victim := c.oldest
 	for range min(evictionSample, c.n) {
 		p := c.oldest
@@ -187,13 +255,14 @@ func (p *Peer) lastUse() Stamp { return Stamp(max(p.sent.Load(), p.received.Load
 func (l *list) remove(p *Peer, why drop.Reason) {
 	l.discard(p, why)
 	l.closePort(p)
-	p.chain.unlink(p)
+	l.parts[p.part].unlink(p)
 	l.table.unlink(p)
 }
 
 // clear forgets every peer, whose paths led through a mapping that is no more.
 func (l *list) clear() {
-	for _, c := range []*chain{&l.fresh, &l.established} {
+	for i := range l.parts {
+		c := &l.parts[i]
 		for c.oldest != nil {
 			l.remove(c.oldest, drop.NoPath)
 		}
@@ -206,7 +275,8 @@ func (l *list) sweep(now Stamp) {
 		return
 	}
 	l.nextSweep = now + sweepEvery
-	for _, c := range []*chain{&l.fresh, &l.established} {
+	for i := range l.parts {
+		c := &l.parts[i]
 		for range tickMost {
 			p := c.oldest
 			if p == nil || now-p.noted < forgetAfter {

@@ -93,10 +93,13 @@ func (c *Client) discovered(now Stamp, from netip.AddrPort, pkt *teredo.Packet, 
 	case !src.isTeredo() || from.Port() == 0 || !c.onSubnet(from.Addr()): // C-LOC-04
 		return drop.Source
 	}
-	p := c.add(src, now)
+	p := c.admit(src, now)
+	if p == nil {
+		return drop.TableFull
+	}
 	x := p.extend()
 	x.local, x.localSeen = endpointWord(from), now // C-LOC-06
-	if at, ok := p.search().mayBubble(Stamp(p.sent.Load()), now); ok && at <= now {
+	if at, ok := p.search().mayBubble(Stamp(p.sent.Load()), now); ok && at <= now && c.mayAnswer(src, p, from.Addr(), now) {
 		p.setup.countBubble(now)
 		c.greet(p, now, out) // C-LOC-07
 	}

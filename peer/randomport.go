@@ -58,6 +58,9 @@ func (c *Client) openPort(p *Peer, now Stamp) bool {
 	if x.via != 0 {
 		return true
 	}
+	if !c.mayOpen(p, now) {
+		return false
+	}
 	via, port, ok := c.cfg.Ports.Open()
 	if !ok {
 		return false
@@ -131,7 +134,7 @@ func (c *Client) portTransition(p *Peer, from netip.AddrPort, via uint8, proven 
 func (c *Client) greetFromPort(p *Peer, from netip.AddrPort, via uint8, now Stamp, out *Output) {
 	s := p.setup
 	p.received.Store(int64(now)) // an answer to earlier bubbles, not to the one that follows
-	if s == nil || len(s.held) == 0 || p.ext.nonceReceived == [4]byte{} || s.unanswered() == maxBubbles {
+	if s == nil || len(s.held) == 0 || p.ext.nonceReceived == [4]byte{} || s.unanswered() == maxBubbles || !c.mayAnswer(p.key, p, from.Addr(), now) {
 		return
 	}
 	p.sent.Store(int64(now))
@@ -142,7 +145,7 @@ func (c *Client) greetFromPort(p *Peer, from netip.AddrPort, via uint8, now Stam
 // ask sends an indirect bubble, if the limits allow it now.
 func (c *Client) ask(p *Peer, now Stamp, out *Output) {
 	at, ok := p.search().mayBubble(Stamp(p.sent.Load()), now)
-	if ok && at <= now && c.refusePeer(p.addr()) == drop.None {
+	if ok && at <= now && c.refusePeer(p.addr()) == drop.None && c.mayAnswer(p.key, p, teredo.Mapped(p.addr()).Addr(), now) {
 		c.bubbles(p, true, nil, now, out)
 	}
 }

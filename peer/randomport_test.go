@@ -348,12 +348,17 @@ func TestPortRefreshDeadline(t *testing.T) {
 // Every random port is closed in the end, whatever comes of the peer, and no more than the caller allows are open.
 func TestRandomPortsAreClosed(t *testing.T) {
 	for name, end := range map[string]func(r *rig, c *peer.Client){
-		"failure":           func(r *rig, c *peer.Client) { r.wait(2 * time.Minute) },
-		"address change":    func(r *rig, c *peer.Client) { c.SetAddress(other); r.report() },
-		"no address":        func(r *rig, c *peer.Client) { c.SetAddress(netip.Addr{}); r.wait(2 * time.Minute) },
-		"trust elsewhere":   func(r *rig, c *peer.Client) { r.receive(peerMapped, bubble(other, own)) },
-		"data at the port":  func(r *rig, c *peer.Client) { r.receive(peerMapped, data(other, own, 2)) },
-		"eviction":          func(r *rig, c *peer.Client) { flood(r, 200) },
+		"failure":          func(r *rig, c *peer.Client) { r.wait(2 * time.Minute) },
+		"address change":   func(r *rig, c *peer.Client) { c.SetAddress(other); r.report() },
+		"no address":       func(r *rig, c *peer.Client) { c.SetAddress(netip.Addr{}); r.wait(2 * time.Minute) },
+		"trust elsewhere":  func(r *rig, c *peer.Client) { r.receive(peerMapped, bubble(other, own)) },
+		"data at the port": func(r *rig, c *peer.Client) { r.receive(peerMapped, data(other, own, 2)) },
+		"eviction": func(r *rig, c *peer.Client) {
+			for n := range 100 { // a stranger cannot push out what we look for
+				r.outgoing(data(own, native(n), 1))
+			}
+			flood(r, 200)
+		},
 		"idle, forgotten":   func(r *rig, c *peer.Client) { r.wait(time.Hour) },
 		"another peer port": func(r *rig, c *peer.Client) { r.wait(9 * time.Second); r.wait(time.Minute) },
 	} {

@@ -45,7 +45,7 @@ func (t *Table) Rank(pkt *teredo.Packet, from netip.AddrPort, via uint8) (rank R
 			return Wanted, drop.None
 		}
 		return Known, drop.None
-	case own != nil && from == own.server():
+	case own != nil && from == netip.AddrPortFrom(own.server(), teredo.Port):
 		return FromServer, drop.None
 	}
 	return Stranger, drop.None

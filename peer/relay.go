@@ -5,15 +5,9 @@ import (
 	"net/netip"
 	"time"
 
-	"golang.org/x/time/rate"
-
 	"github.com/teredo-suite/teredo/internal/drop"
 	"github.com/teredo-suite/teredo/teredo"
 )
-
-// strangersPerSecond is how many bubbles strangers can make a relay send, also as a burst: enough for the clients of a busy
-// relay to be back within seconds of its restart, and little for whoever such bubbles go to.
-const strangersPerSecond = 1000
 
 // Relay is the machine of a relay's path rules: transmission to clients (RFC 4380 §5.4.1) and reception from them
 // (§5.4.2). One goroutine owns it.
@@ -21,13 +15,12 @@ type Relay struct {
 	list
 	secret    [32]byte // of the source addresses of bubbles
 	behindNAT bool
-	strangers *rate.Limiter // bubbles that they cause
 }
 
 // NewRelay makes a relay that knows no client. Its ICMPv6 errors come from errorSource, a global IPv6 address, or are not
 // sent when that is zero.
 func NewRelay(now time.Time, errorSource netip.Addr, cfg Config) *Relay {
-	r := &Relay{list: newList(now, cfg, true), strangers: rate.NewLimiter(strangersPerSecond, strangersPerSecond)}
+	r := &Relay{list: newList(now, cfg, true)}
 	r.errorSource = errorSource
 	r.cfg.Rand(r.secret[:])
 	r.Serve(nil, nil)
@@ -64,15 +57,23 @@ func (r *Relay) Outbound(t time.Time, packet []byte, out *Output) {
 		r.cfg.Drops.Count(why)
 		return
 	}
-	p := r.add(keyAt(packet[24:]), now)
-	if p.valid(now) {
+	dst := keyAt(packet[24:])
+	p := r.table.lookup(dst)
+	if p != nil && p.valid(now) {
 		r.transmit(p, packet, now, out)
 		return
 	}
+	cause := keyAt(packet[8:]).network()
+	if !p.searching() && !p.exhausted(now) && !r.budgets.mayCause(natives, cause, dst.server(), now) {
+		r.cfg.Drops.Count(drop.Budget)
+		return
+	}
+	p = r.add(dst, now)
 	p.path.Or(pathSought)
 	r.hold(p, held{packet: packet}) // without room for the packet, the path is still wanted for the next ones
 	p.setup.stranger = false
 	if !p.setup.waiting() {
+		p.setup.cause = cause
 		r.knock(p, now, out)
 	}
 }
@@ -114,6 +115,11 @@ func (r *Relay) Tick(t time.Time, out *Output) {
 			r.fail(p, now, out) // one bubble for one packet: the next packet is another chance
 			return
 		}
+		if !p.valid(now) && !r.budgets.mayRepeat(natives, p.server(), now) {
+			p.setup.sent++ // what is left of the search waits for an answer to the bubbles before
+			r.wait(p, now+retryAfter)
+			return
+		}
 		r.knock(p, now, out)
 	})
 	r.sweep(now)
@@ -138,7 +144,7 @@ func (r *Relay) knock(p *Peer, now Stamp, out *Output) {
 		s.countBubble(now)
 		p.sent.Store(int64(now))
 		src, dst := r.source(p.key), p.addr()
-		via := netip.AddrPortFrom(teredo.ServerOf(dst), teredo.Port)
+		via := netip.AddrPortFrom(p.server(), teredo.Port)
 		out.UDP.Send(via, teredo.AppendBubble(out.UDP.Next(), src, dst, BubbleHopLimit))
 		if r.behindNAT && !s.stranger { // for what strangers have sent the NAT is open already
 			out.UDP.Send(teredo.Mapped(dst), teredo.AppendBubble(out.UDP.Next(), src, dst, BubbleHopLimit))
@@ -167,11 +173,15 @@ func (r *Relay) inbound(now Stamp, from netip.AddrPort, pkt *teredo.Packet, out 
 	}
 	p := r.table.lookup(src)
 	known := p != nil && !p.isStranger() && (teredo.Mapped(src.addr()) == from || p.isAt(from, 0))
-	if !known && (p == nil || !r.isAnswer(p, from, pkt.IPv6)) {
+	answer := p != nil && (!known || p.owes()) && r.isAnswer(p, from, pkt.IPv6)
+	if !known && !answer {
 		if teredo.Mapped(src.addr()) != from {
 			return drop.Source // R-RX-02
 		}
 		return r.greet(p, src, from, pkt.IPv6, now, out)
+	}
+	if p.owes() {
+		r.settle(p, answer)
 	}
 	if p.isStranger() {
 		p.setup.stranger = false
@@ -202,15 +212,36 @@ func (r *Relay) greet(p *Peer, src key, from netip.AddrPort, packet []byte, now 
 	case p != nil && p.search().waiting(): // asked already
 		r.hold(p, held{packet: packet, from: from})
 		return drop.None
-	case p != nil && p.setup.exhausted(now), !r.strangers.AllowN(r.table.time(now), 1):
+	case p.exhausted(now):
 		return drop.UnknownPeer
+	case !r.budgets.mayCause(returners, src.network(), src.server(), now):
+		return drop.Budget
 	case p == nil:
-		p = r.add(src, now)
+		if p = r.admit(src, now); p == nil {
+			return drop.TableFull
+		}
 		p.search().stranger = true
 	}
+	p.search().cause = src.network()
 	r.hold(p, held{packet: packet, from: from}) // without room for the packet, the path is still wanted for the next ones
 	r.knock(p, now, out)
 	return drop.None
+}
+
+// owes reports whether the first bubble of a search is on somebody's account.
+func (p *Peer) owes() bool { return p.setup != nil && p.setup.cause != 0 }
+
+// settle gives the first bubble of a search back to those on whose account it was, if the client has answered it. Any other packet
+// of the client ends the search as well, but may be made up.
+func (r *Relay) settle(p *Peer, answered bool) {
+	kind := natives
+	if p.setup.stranger {
+		kind = returners
+	}
+	if answered {
+		r.budgets.giveBack(kind, p.setup.cause, p.server())
+	}
+	p.setup.cause = 0
 }
 
 // isAnswer reports whether a packet is a client's answer to a bubble of ours: it goes to the address that only the client can

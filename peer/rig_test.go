@@ -59,6 +59,7 @@ type machine interface {
 	Knows(netip.Addr) bool
 	Establish(a netip.Addr, at netip.AddrPort, now peer.Stamp)
 	Check() error
+	Budgets() peer.Budgets
 }
 
 // rig runs a machine under virtual time the way package tunnel does, and reports in words what comes out.

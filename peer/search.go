@@ -31,6 +31,7 @@ type setup struct {
 	nonce    [8]byte           // of the running connectivity test
 	testing  bool
 	stranger bool   // of a relay: nobody has sent to the client, and it has not proved itself
+	cause    uint64 // of a relay: the network that the first bubble is on the account of
 	unproven []byte // a packet that was sent on a path that may lead one way only, see Client.doubt; nil: none
 	heard    uint64 // packets that had come from the peer by then
 }
@@ -45,6 +46,9 @@ func (p *Peer) search() *setup {
 
 // waiting reports whether Tick will come back to the search.
 func (s *setup) waiting() bool { return s.index >= 0 }
+
+// searching reports whether a path to the peer is being looked for.
+func (p *Peer) searching() bool { return p != nil && p.setup != nil && p.setup.waiting() }
 
 // isStranger reports whether a relay knows of the client only by what somebody has sent in its name.
 func (p *Peer) isStranger() bool { return p.setup != nil && p.setup.stranger }
@@ -211,6 +215,9 @@ func (s *setup) mayBubble(last, now Stamp) (at Stamp, ok bool) {
 func (s *setup) exhausted(now Stamp) bool {
 	return s.unanswered() == maxBubbles && now-s.bubbles[0] < bubbleWindow
 }
+
+// exhausted reports whether no bubble may go to the peer for now.
+func (p *Peer) exhausted(now Stamp) bool { return p != nil && p.setup != nil && p.setup.exhausted(now) }
 
 // unanswered is how many of the bubbles on record were sent since the last direct response; any packet that comes from
 // the peer directly is one, and clears the record (C-BUB-05).

@@ -66,14 +66,15 @@ func TestRelayIgnoresStranger(t *testing.T) {
 }
 
 // SEC-NOAMP-01, SEC-DOS-01: all strangers together cause so many bubbles a second, and no more, and get entries for no others.
-// A client that packets have gone both ways with stays.
+// A client that packets have gone both ways with stays. What is answered does not count: a relay's clients are back at once.
 func TestStrangersAreLimited(t *testing.T) {
+	const atOnce, perSecond = 1000, 1000
 	r, cfg := newRig(t)
-	cfg.Capacity = 1 << 10
+	cfg.Capacity = 1 << 16
 	r.m = peer.NewRelay(r.now, relayAddr, cfg)
 	r.m.Establish(other, peerMapped, r.m.Table().Stamp(r.now))
 	flood := func(first int) (bubbles int) {
-		for n := range 2 * peer.StrangersPerSecond {
+		for n := range 2 * atOnce {
 			c := client(first + n)
 			r.incoming(teredo.Mapped(c), data(c, host, 1))
 			r.incoming(teredo.Mapped(c), data(c, host, 2)) // waits with the first, if that does
@@ -82,14 +83,21 @@ func TestStrangersAreLimited(t *testing.T) {
 		r.report()
 		return bubbles
 	}
-	if n := flood(0); n != peer.StrangersPerSecond {
-		t.Errorf("%d bubbles at once, want %d", n, peer.StrangersPerSecond)
+	if n := flood(0); n != atOnce {
+		t.Errorf("%d bubbles at once, want %d", n, atOnce)
 	}
 	r.wait(time.Second / 2)
-	if n := flood(10000); n != peer.StrangersPerSecond/2 {
-		t.Errorf("%d bubbles after half a second, want %d", n, peer.StrangersPerSecond/2)
+	if n := flood(10000); n != perSecond/2 {
+		t.Errorf("%d bubbles after half a second, want %d", n, perSecond/2)
 	}
 	if !r.m.Knows(other) {
 		t.Error("strangers have pushed out a client")
+	}
+	r.wait(time.Second)
+	for n := range 3 * atOnce {
+		c := client(50000 + n)
+		r.incoming(teredo.Mapped(c), data(c, host, 1))
+		r.report()
+		r.want(r.receive(teredo.Mapped(c), r.answer(c)), "deliver data 1 "+c.String()+">host")
 	}
 }

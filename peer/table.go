@@ -93,11 +93,6 @@ func (k key) isTeredo() bool { return k.hi>>32 == 0x20010000 }
 
 func (k key) linkLocal() bool { return k.hi>>54 == 0xfe80>>6 }
 
-// server is the endpoint of the server in a Teredo address.
-func (k key) server() netip.AddrPort {
-	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{byte(k.hi >> 24), byte(k.hi >> 16), byte(k.hi >> 8), byte(k.hi)}), teredo.Port)
-}
-
 // Peer is one entry of the list. Its first 96 bytes are shared with the workers; the rest is the control goroutine's.
 type Peer struct {
 	key

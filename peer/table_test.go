@@ -196,10 +196,12 @@ func TestIdlePeersGo(t *testing.T) {
 func TestTickIsBounded(t *testing.T) {
 	r, cfg := newRig(t)
 	cfg.Capacity = 1 << 16
-	r.m = peer.NewRelay(r.now, netip.Addr{}, cfg)
+	c := peer.NewClient(r.now, cfg)
+	c.SetAddress(own)
+	r.m = c
 	const peers = 2*peer.TickMost + 100
 	for n := range peers {
-		r.outgoing(data(host, client(n), 1))
+		r.outgoing(data(own, native(n), 1))
 	}
 	r.report()
 	r.now = r.now.Add(2 * time.Second)
@@ -211,7 +213,7 @@ func TestTickIsBounded(t *testing.T) {
 		r.m.Tick(r.now, &r.out)
 		n := len(r.out.UDP.Datagrams())
 		if n != most {
-			t.Errorf("%d bubbles in one Tick, want %d", n, most)
+			t.Errorf("%d tests in one Tick, want %d", n, most)
 		}
 		sent += n
 		r.out.Reset()

@@ -109,6 +109,7 @@ type RelayStatus struct {
 	SentBytes       uint64            `json:"sent_bytes"` // without the headers of IPv4 and UDP
 	ReceivedBytes   uint64            `json:"received_bytes"`
 	Drops           map[string]uint64 `json:"drops"`
+	peer.Budgets
 }
 
 // Status describes the relay now.
@@ -119,7 +120,7 @@ func (r *Relay) Status(ctx context.Context) (s RelayStatus, err error) {
 			State: "running", Local: r.conn.LocalAddr(), Serves: r.network.serves(),
 			Offloads: r.offloads(), Peers: r.peers.Len(), Capacity: r.cfg.Capacity, UptimeSeconds: now.Sub(r.started).Seconds(),
 			SentPackets: r.sent.Load(), ReceivedPackets: r.received.Load(),
-			SentBytes: r.sentBytes.Load(), ReceivedBytes: r.receivedBytes.Load(), Drops: r.drops.Snapshot(),
+			SentBytes: r.sentBytes.Load(), ReceivedBytes: r.receivedBytes.Load(), Drops: r.drops.Snapshot(), Budgets: r.peers.Budgets(),
 		}
 	})
 	return s, err

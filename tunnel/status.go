@@ -41,6 +41,7 @@ type ClientStatus struct {
 	SentBytes       uint64            `json:"sent_bytes"` // without the headers of IPv4 and UDP
 	ReceivedBytes   uint64            `json:"received_bytes"`
 	Drops           map[string]uint64 `json:"drops"`
+	peer.Budgets
 }
 
 // Offloads are the offloads of the kernel that are in use now. The service port stands for all.
@@ -85,7 +86,7 @@ func (c *Client) status(now time.Time) ClientStatus {
 		RTTMillis: float64(q.RTT) / float64(time.Millisecond), HeardSeconds: -1,
 		Offloads: c.offloads(), Peers: c.peers.Len(), UptimeSeconds: now.Sub(c.started).Seconds(),
 		SentPackets: c.sent.Load(), ReceivedPackets: c.received.Load(),
-		SentBytes: c.sentBytes.Load(), ReceivedBytes: c.receivedBytes.Load(), Drops: c.drops.Snapshot(),
+		SentBytes: c.sentBytes.Load(), ReceivedBytes: c.receivedBytes.Load(), Drops: c.drops.Snapshot(), Budgets: c.peers.Budgets(),
 	}
 	if !q.LastHeard.IsZero() {
 		s.HeardSeconds = now.Sub(q.LastHeard).Seconds()

@@ -21,6 +21,9 @@ type Rate struct {
 // interval is the time that one event costs.
 func (r Rate) interval() int64 { return int64(time.Second) / int64(r.PerSecond) }
 
+// Half is a rate with half the burst. Who asks a bucket for it leaves the other half to others.
+func (r Rate) Half() Rate { return Rate{r.PerSecond, r.Burst / 2} }
+
 // Bucket is one token bucket. The zero value is full.
 type Bucket struct{ full atomic.Int64 } // when it is full again, in nanoseconds since the caller's epoch
 
@@ -39,6 +42,9 @@ func (b *Bucket) Allow(now int64, r Rate, n int) bool {
 		}
 	}
 }
+
+// Return gives n events back that turned out to be harmless.
+func (b *Bucket) Return(r Rate, n int) { b.full.Add(-int64(n) * r.interval()) }
 
 // ways is how many buckets a key may have.
 const ways = 4
@@ -67,7 +73,18 @@ func NewKeyed(size int, r Rate) *Keyed {
 }
 
 // Allow takes one event out of the key's bucket and reports whether it had one. Key 0 is like any other.
-func (k *Keyed) Allow(now int64, key uint64) bool {
+func (k *Keyed) Allow(now int64, key uint64) bool { return k.bucket(key).Allow(now, k.rate, 1) }
+
+// AllowAgain is Allow for the repetition of an event: it leaves half of the burst to first ones.
+func (k *Keyed) AllowAgain(now int64, key uint64) bool {
+	return k.bucket(key).Allow(now, k.rate.Half(), 1)
+}
+
+// Return gives the key an event back that turned out to be harmless.
+func (k *Keyed) Return(key uint64) { k.bucket(key).Return(k.rate, 1) }
+
+// bucket returns the bucket of a key, making room when it has none.
+func (k *Keyed) bucket(key uint64) *Bucket {
 	hi, lo := bits.Mul64(key^k.seed, k.seed)
 	key = hi ^ lo // stands for the key from here on: two keys that agree in 64 bits share a bucket
 	set := &k.sets[key*0x9e3779b97f4a7c15>>k.shift]
@@ -75,7 +92,7 @@ func (k *Keyed) Allow(now int64, key uint64) bool {
 	for i := range set {
 		e := &set[i]
 		if e.key.Load() == key {
-			return e.Allow(now, k.rate, 1)
+			return &e.Bucket
 		}
 		if e.full.Load() < victim.full.Load() {
 			victim = e
@@ -83,5 +100,5 @@ func (k *Keyed) Allow(now int64, key uint64) bool {
 	}
 	victim.key.Store(key)
 	victim.full.Store(0)
-	return victim.Allow(now, k.rate, 1)
+	return &victim.Bucket
 }

@@ -77,3 +77,29 @@ func TestAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// What is given back may be had again, and repetitions leave half of the burst.
+func TestReturnAndRepetition(t *testing.T) {
+	k := budget.NewKeyed(64, budget.Rate{PerSecond: 1, Burst: 10})
+	for range 100 {
+		if !k.Allow(second, 7) {
+			t.Fatal("what was given back is gone")
+		}
+		k.Return(7)
+	}
+	repeated := 0
+	for range 10 {
+		if k.AllowAgain(second, 7) {
+			repeated++
+		}
+	}
+	first := 0
+	for range 20 {
+		if k.Allow(second, 7) {
+			first++
+		}
+	}
+	if repeated != 5 || first != 5 {
+		t.Errorf("%d repetitions and then %d first events, want 5 and 5", repeated, first)
+	}
+}

@@ -102,7 +102,7 @@ func (s source) mayImport(folder string) bool {
 	case s.in("qualify"):
 		return folder == "teredo"
 	case s.in("peer"), s.in("server") && s.rules():
-		return folder == "teredo" || folder == "internal/drop"
+		return folder == "teredo" || folder == "internal/drop" || folder == "internal/budget"
 	case s.in("server"):
 		return folder == "teredo" || leaf
 	case s.in("tunnel"):

@@ -1,0 +1,219 @@
+package peer
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"time"
+
+	"github.com/teredo-suite/teredo/internal/budget"
+)
+
+// wantedFor is how long our side is taken to want a path since it last asked for one: as long as a search may take.
+const wantedFor = (transmissions + 1) * retryAfter
+
+const second = Stamp(time.Second)
+
+// Random ports that strangers may have a client open: in all, and those at one IPv4 address. The others are for peers that
+// our side looks for or exchanges packets with.
+const (
+	strangersPorts = 16
+	sourcePorts    = 2
+)
+
+// limit is one of the budgets, or of the shares, that strangers use up.
+type limit uint8
+
+// Limits. From bubbles on they are totals: datagrams of a kind, whoever has caused them.
+const (
+	source        limit = iota // datagrams that one IPv4 address or native /64 causes
+	target                     // datagrams that go to one IPv4 address
+	entries                    // entries of one IPv4 address or native /64 in the list
+	ports                      // random ports
+	bubbles                    // of a client to peers that it does not know
+	acquaintances              // of a client to peers that it has exchanged packets with
+	tests                      // connectivity tests of native sources
+	answers                    // to bubbles of relays
+	natives                    // of a relay, bubbles that packets of native hosts cause
+	returners                  // of a relay, bubbles that clients cause which it does not know
+	limits
+)
+
+func (l limit) String() string {
+	return [limits]string{
+		"source", "target", "entries", "ports", "bubbles", "acquaintances", "tests", "answers", "natives", "returners",
+	}[l]
+}
+
+// budgets bound what strangers cause (SEC-NOAMP-01, SEC-DOS-01): datagrams for each source, to each target, and in all; and
+// entries of the list. What our own side looks for is not counted.
+type budgets struct {
+	sources, targets, newcomers *budget.Keyed
+	rates                       [limits]budget.Rate // of the totals
+	totals                      [limits]budget.Bucket
+	exhausted                   [limits]uint64
+	caused                      uint64 // datagrams
+}
+
+// clientBudgets are enough for twenty strangers a second, and for a neighbourhood of them behind one carrier's NAT.
+func clientBudgets() *budgets {
+	const keys = 1024
+	b := &budgets{
+		sources:   budget.NewKeyed(keys, budget.Rate{PerSecond: 4, Burst: 48}),
+		targets:   budget.NewKeyed(keys, budget.Rate{PerSecond: 8, Burst: 48}),
+		newcomers: budget.NewKeyed(keys, budget.Rate{PerSecond: 2, Burst: 64}),
+	}
+	for _, kind := range []limit{bubbles, acquaintances, tests, answers} {
+		b.rates[kind] = budget.Rate{PerSecond: 64, Burst: 256}
+	}
+	return b
+}
+
+// relayBudgets are enough for the clients of a busy relay to be back within seconds of its restart: what a client's answer shows to
+// be no attack is given back.
+func relayBudgets() *budgets {
+	const keys = 1 << 14
+	b := &budgets{
+		sources:   budget.NewKeyed(keys, budget.Rate{PerSecond: 100, Burst: 1000}),
+		targets:   budget.NewKeyed(keys, budget.Rate{PerSecond: 40, Burst: 400}),
+		newcomers: budget.NewKeyed(keys, budget.Rate{PerSecond: 100, Burst: 1000}),
+	}
+	for _, kind := range []limit{natives, returners} {
+		b.rates[kind] = budget.Rate{PerSecond: 1000, Burst: 1000}
+	}
+	return b
+}
+
+// network is whom the address is counted under: the IPv4 address in a Teredo address, or the /64 of a native one.
+func (k key) network() uint64 {
+	if k.isTeredo() {
+		return uint64(^uint32(k.lo))
+	}
+	return k.hi
+}
+
+// server is the server in a Teredo address.
+func (k key) server() netip.Addr {
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], uint32(k.hi))
+	return netip.AddrFrom4(b)
+}
+
+// networkOf is the same for an IPv4 address or a native one.
+func networkOf(a netip.Addr) uint64 {
+	if a.Is4() {
+		b := a.As4()
+		return uint64(binary.BigEndian.Uint32(b[:]))
+	}
+	return keyOf(a).hi
+}
+
+// mayCause reports whether a datagram of a kind may go to an address that was caused by src, a key's network.
+func (b *budgets) mayCause(kind limit, src uint64, to netip.Addr, now Stamp) bool {
+	at := int64(now)
+	switch {
+	case !b.sources.Allow(at, src):
+		b.exhausted[source]++
+	case !b.targets.Allow(at, networkOf(to)):
+		b.exhausted[target]++
+	case !b.totals[kind].Allow(at, b.rates[kind], 1):
+		b.exhausted[kind]++
+	default:
+		b.caused++
+		return true
+	}
+	return false
+}
+
+// mayRepeat is mayCause for the repetition of what nobody has answered. It leaves half of each burst to first attempts, so under load
+// there are no repetitions.
+func (b *budgets) mayRepeat(kind limit, to netip.Addr, now Stamp) bool {
+	at := int64(now)
+	switch {
+	case !b.targets.AllowAgain(at, networkOf(to)):
+		b.exhausted[target]++
+	case !b.totals[kind].Allow(at, b.rates[kind].Half(), 1):
+		b.exhausted[kind]++
+	default:
+		b.caused++
+		return true
+	}
+	return false
+}
+
+// giveBack undoes mayCause for a datagram that was answered.
+func (b *budgets) giveBack(kind limit, src uint64, to netip.Addr) {
+	b.sources.Return(src)
+	b.targets.Return(networkOf(to))
+	b.totals[kind].Return(b.rates[kind], 1)
+}
+
+// mayEnter reports whether an address may have a new entry.
+func (b *budgets) mayEnter(k key, now Stamp) bool {
+	if b.newcomers.Allow(int64(now), k.network()) {
+		return true
+	}
+	b.exhausted[entries]++
+	return false
+}
+
+// Budgets describes what strangers have caused.
+type Budgets struct {
+	StrangerDatagrams uint64            `json:"stranger_datagrams"` // sent because of strangers
+	Exhausted         map[string]uint64 `json:"budgets"`            // how often each budget had nothing left
+}
+
+// Budgets describes what strangers have caused so far.
+func (l *list) Budgets() Budgets {
+	d := Budgets{l.budgets.caused, make(map[string]uint64)}
+	for i := range limits {
+		if n := l.budgets.exhausted[i]; n > 0 {
+			d.Exhausted[i.String()] = n
+		}
+	}
+	return d
+}
+
+// want notes that our own side wants a path to the peer. Peer.wanted is in seconds, and one more than that; zero: never.
+func (p *Peer) want(now Stamp) { p.wanted = uint32(now/second) + 1 }
+
+// isWanted reports whether our own side has wanted a path to the peer just now.
+func (p *Peer) isWanted(now Stamp) bool {
+	return p != nil && p.wanted != 0 && now-Stamp(p.wanted-1)*second < wantedFor
+}
+
+// mayAnswer reports whether a datagram may go to an address because of what the peer k has sent. p is its entry, if it has one.
+// What our own side wants may always be sent.
+func (c *Client) mayAnswer(k key, p *Peer, to netip.Addr, now Stamp) bool {
+	kind := bubbles
+	switch {
+	case p.isWanted(now):
+		return true
+	case !k.isTeredo():
+		kind = tests
+	case p != nil && p.proven():
+		kind = acquaintances
+	}
+	return c.budgets.mayCause(kind, k.network(), to, now)
+}
+
+// mayOpen reports whether a random port may be opened for the peer.
+func (c *Client) mayOpen(p *Peer, now Stamp) bool {
+	if p.isWanted(now) {
+		return true
+	}
+	inAll, same := 0, 0
+	for _, q := range c.ports {
+		if q.isWanted(now) || q.proven() {
+			continue
+		}
+		inAll++
+		if q.network() == p.network() {
+			same++
+		}
+	}
+	if inAll < strangersPorts && same < sourcePorts {
+		return true
+	}
+	c.budgets.exhausted[ports]++
+	return false
+}
