@@ -125,7 +125,7 @@ func (a *attacker) bytes(n int) []byte {
 }
 
 // While the control goroutine is held up, hostile datagrams of each kind come. The workers drop those that mean nothing, and the rest
-// take no room from what the local stack wants: a live flow and the search for a new peer lose nothing.
+// take no room from what the local stack wants: a live flow and the search for a new peer lose nothing (SEC-DOS-01).
 func TestOverload(t *testing.T) {
 	scenario(t, func(t *testing.T, w *world) {
 		const each, strangersRoom, serverRoom = 2000, 64, 128
