@@ -328,3 +328,42 @@ func (p *pairing) forgeIndirect() (stop func()) {
 		<-ended
 	}
 }
+
+// Whatever a client has ever got, sent to it once more a while later: addresses and paths stay as they are, no packet is lost, and a new
+// peer is found meanwhile.
+func TestReplays(t *testing.T) {
+	for _, kind := range natKinds() {
+		for _, after := range []time.Duration{time.Second, time.Minute} {
+			t.Run(fmt.Sprintf("%s, after %v", kind.name, after), func(t *testing.T) {
+				scenario(t, func(t *testing.T, w *world) {
+					a, b := attacked(w, kind.cfg, allExtensions())
+					host := w.Native()
+					flows := []*natsim.Stream{
+						a.Stream(b.Addr(), pace, 1200), b.Stream(a.Addr(), pace, 1200), a.Stream(host.Addr(), pace, 1200), host.Stream(a.Addr(), pace, 1200),
+					}
+					time.Sleep(after)
+					addresses, kinds := []netip.Addr{a.Addr(), b.Addr()}, map[string]int{}
+					for _, r := range w.Trace() {
+						if r.Event == natsim.Received && !r.Packet.Native() && r.Hop == a.Host.Name() {
+							w.Spoof(r.Packet.Src, teredo.Mapped(a.Addr()), r.Packet.Payload)
+							kinds[r.Packet.Kind()]++
+						}
+					}
+					c := w.NAT(natsim.Symmetric()).Client(w.server, withExtensions)
+					c.AwaitAddr(time.Minute)
+					time.Sleep(15 * time.Second)
+					a.Send(c.Addr(), "hello")
+					if got := c.Next(5 * time.Second); got.Data() != "hello" {
+						t.Errorf("received %s %q", got.Kind(), got.Data())
+					}
+					time.Sleep(110 * time.Second)
+					checkKept(t, flows...)
+					if addresses[0] != a.Addr() || addresses[1] != b.Addr() {
+						t.Errorf("addresses were %v", addresses)
+					}
+					t.Logf("replayed %v", kinds)
+				})
+			})
+		}
+	}
+}
