@@ -31,7 +31,7 @@ var again = netip.MustParseAddrPort("192.0.2.10:9001")
 // The tests of a path whose peer has sent our nonce from elsewhere.
 var contested = []string{"bubble own>other to 192.0.2.10:9999, nonce bbbbbbbb, solicits", "test own>other to 192.0.2.10:9999"}
 
-// X-SNS-08: a peer that has really moved is found at its new place after the two seconds of a test. What it has sent from there waits.
+// X-SNS-08, X-SNS-12: a peer that has really moved is found at its new place after the two seconds of a test. What it has sent from there waits.
 func TestPeerMoves(t *testing.T) {
 	r := provenRig(t)
 	n := r.lastNonce()

@@ -71,7 +71,7 @@ func checkKept(t *testing.T, flows ...*natsim.Stream) {
 	}
 }
 
-// X-SNS-08: a nonce that somebody has seen on its way moves no live path: not while it counts, for the path in use is tested first, and
+// X-SNS-08, C-RX-18: a nonce that somebody has seen on its way moves no live path: not while it counts, for the path in use is tested first, and
 // not later. Miredo, like a peer without extensions, never uses it up.
 func TestSniffedNonce(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -104,7 +104,7 @@ func TestSniffedNonce(t *testing.T) {
 	}
 }
 
-// bubbles and data that seem to come from the mapping in its address do not cut off a peer behind a symmetric NAT.
+// A-09, C-RX-12: bubbles that seem to come from the mapping in its address do not cut off a peer behind a symmetric NAT.
 func TestForgedMapping(t *testing.T) {
 	for name, nat := range map[string]natsim.NATConfig{"symmetric": natsim.Symmetric(), "port-preserving": natsim.PortPreserving(), "sequential": natsim.Sequential()} {
 		for _, every := range []time.Duration{time.Hour, time.Second} {
