@@ -18,47 +18,57 @@ func (c *Client) bubbles(p *Peer, indirect bool, alternates []netip.AddrPort, no
 	c.sendDirect(p, now, out)
 	for _, a := range alternates {
 		if c.mayTry(a) && c.mayAnswer(p.key, p, a.Addr(), now) {
-			c.sendBubble(p, 0, a, out) // X-HP-04, X-HP-05
+			c.sendBubble(p, 0, a, now, out) // X-HP-04, X-HP-05
 		}
 	}
 	if indirect && c.mayAnswer(p.key, p, teredo.ServerOf(p.addr()), now) && !c.startEchoTest(p, now, out) {
 		c.sendIndirect(p, now, out)
 	}
 	if to := p.told(); !c.nat.Symmetric && !p.valid(now) && to != teredo.Mapped(p.addr()) && c.mayAnswer(p.key, p, to.Addr(), now) {
-		c.sendBubble(p, 0, to, out) // X-PP-16
+		c.sendBubble(p, 0, to, now, out) // X-PP-16
 	}
 }
 
-// sendDirect sends a direct bubble (RFC 4380 §5.2.6, RFC 6081 §5.2.4.2, §5.3.4.2, §5.4.4.3): on the path that is known, else
-// to the mapping in the peer's address and, from our random port, to the one that the peer has told.
+// sendDirect sends a direct bubble (RFC 4380 §5.2.6, RFC 6081 §5.2.4.2, §5.3.4.2, §5.4.4.3): on the path that is known for
+// sure, else to the mapping in the peer's address and, from our random port, to the one that the peer has told.
 func (c *Client) sendDirect(p *Peer, now Stamp, out *Output) {
-	if p.valid(now) && c.nonces() {
-		c.sendBubble(p, p.via(), p.endpoint(), out)
+	if p.valid(now) && !p.provisional() && c.nonces() {
+		c.sendBubble(p, p.via(), p.endpoint(), now, out)
 		return
 	}
-	c.sendBubble(p, 0, teredo.Mapped(p.addr()), out)
+	c.sendBubble(p, 0, teredo.Mapped(p.addr()), now, out)
 	if x := p.ext; x != nil && x.asked && c.preserving() {
 		// The first datagram from the random port decides for which destination the NAT keeps its number. So it waits until
 		// an indirect bubble has told whether the peer has a random port of its own (§3.3).
 		c.preparePort(p, now)
 		if x.via != 0 && c.mayAnswer(p.key, p, p.told().Addr(), now) {
-			c.sendBubble(p, x.via, p.told(), out)
+			c.sendBubble(p, x.via, p.told(), now, out)
 		}
 	}
 }
 
-// sendBubble sends one direct bubble. It carries the nonce that the peer sent last (X-SNS-03) and, from a random port, the
-// number of that port.
-func (c *Client) sendBubble(p *Peer, via uint8, to netip.AddrPort, out *Output) {
+// sendBubble sends a direct bubble. It carries the nonce that the peer sent last (X-SNS-03) and, from a random port, the number of
+// that port. An indirect bubble is easily made up, so what is no answer to one goes with the nonce before, too, for a while.
+func (c *Client) sendBubble(p *Peer, via uint8, to netip.AddrPort, now Stamp, out *Output) {
+	x := p.ext
+	if x == nil {
+		out.UDP.SendVia(via, to, teredo.AppendBubble(out.UDP.Next(), c.own, p.addr(), BubbleHopLimit))
+		return
+	}
+	x.portUsed = x.portUsed || via != 0
+	c.sendNonced(p, via, to, x.nonceReceived, out)
+	if x.nonceBefore != [4]byte{} && now > x.heeded && now-x.replaced < nonceLife {
+		c.sendNonced(p, via, to, x.nonceBefore, out)
+	}
+}
+
+func (c *Client) sendNonced(p *Peer, via uint8, to netip.AddrPort, nonce [4]byte, out *Output) {
 	b := teredo.AppendBubble(out.UDP.Next(), c.own, p.addr(), BubbleHopLimit)
-	if x := p.ext; x != nil {
-		if x.nonceReceived != [4]byte{} {
-			b = teredo.AppendNonceTrailer(b, x.nonceReceived)
-		}
-		x.portUsed = x.portUsed || via != 0
-		if via != 0 && x.randomPort != 0 {
-			b = teredo.AppendRandomPortTrailer(b, x.randomPort)
-		}
+	if nonce != [4]byte{} {
+		b = teredo.AppendNonceTrailer(b, nonce)
+	}
+	if via != 0 && p.ext.randomPort != 0 {
+		b = teredo.AppendRandomPortTrailer(b, p.ext.randomPort)
 	}
 	out.UDP.SendVia(via, to, b)
 }
@@ -70,7 +80,7 @@ func (c *Client) sendIndirect(p *Peer, now Stamp, out *Output) {
 	b := teredo.AppendBubble(out.UDP.Next(), c.own, dst, BubbleHopLimit)
 	if c.nonces() {
 		x := p.extend()
-		x.nonceSent = c.newNonce()
+		x.nonceSent, x.nonceSentAt, x.guesses = c.newNonce(), now, 0
 		b = teredo.AppendNonceTrailer(b, x.nonceSent)
 		if c.cfg.Extensions.Hairpinning && c.nat.Local.Addr().Is4() {
 			b = c.appendAlternates(b)
@@ -100,7 +110,8 @@ func (c *Client) appendAlternates(b []byte) []byte {
 // indirectBubble handles a bubble that another client sent through our server. The answer, a direct bubble, opens our NAT
 // and tells the path; while we have none to the peer, an indirect one asks for the same (C-RX-06, X-SNS-12). An indirect
 // bubble with a new nonce is answered directly also within 2 s of another transmission, as in RFC 6081 §6.1 and §6.3, for
-// only then can both learn their paths from one exchange; the limit of 4 in 300 s holds.
+// only then can both learn their paths from one exchange; the limit of 4 in 300 s holds. One that is not answered changes nothing.
+// Who asks again has not got the answer by the path that is in use, so an indirect bubble asks where it is now.
 func (c *Client) indirectBubble(now Stamp, src key, trailing []byte, out *Output) drop.Reason {
 	if why := c.refusePeer(src.addr()); why != drop.None {
 		return why
@@ -113,11 +124,20 @@ func (c *Client) indirectBubble(now Stamp, src key, trailing []byte, out *Output
 	if p == nil {
 		return drop.TableFull
 	}
-	fresh := false
+	fresh := c.nonces() && said.nonce != [4]byte{} && said.nonce != p.extend().nonceReceived
+	at, ok := p.search().mayBubble(Stamp(p.sent.Load()), now)
+	if !ok || at > now && !fresh {
+		return drop.None
+	}
+	if !c.mayAnswer(src, p, teredo.Mapped(src.addr()).Addr(), now) {
+		return drop.Budget
+	}
+	again := false
 	if c.nonces() {
 		x := p.extend()
-		fresh = said.nonce != [4]byte{} && said.nonce != x.nonceReceived
-		x.asked, x.nonceReceived = true, said.nonce // X-SNS-05, X-SNS-06
+		again = fresh && p.valid(now) && now-x.heeded < nonceLife && Stamp(p.received.Load()) < x.heeded
+		x.asked = true
+		x.heedNonce(said.nonce, now) // X-SNS-05, X-SNS-06
 		c.heedRandomPort(p, said.randomPort, now)
 		if c.cfg.Extensions.Hairpinning {
 			x.setAlternates(said.alternates[:said.nalternate])
@@ -127,18 +147,11 @@ func (c *Client) indirectBubble(now Stamp, src key, trailing []byte, out *Output
 		p.noPath()
 		c.resetPort(p) // our NAT may have forgotten the mapping that was predicted
 	}
-	at, ok := p.search().mayBubble(Stamp(p.sent.Load()), now)
-	if !ok || at > now && !fresh {
-		return drop.None
-	}
-	if !c.mayAnswer(src, p, teredo.Mapped(src.addr()).Addr(), now) {
-		return drop.Budget
-	}
 	var alternates []netip.AddrPort
 	if c.cfg.Extensions.Hairpinning && !p.valid(now) {
 		alternates = said.alternates[:said.nalternate]
 	}
-	c.bubbles(p, at <= now && !p.valid(now), alternates, now, out)
+	c.bubbles(p, at <= now && !p.valid(now) || again, alternates, now, out)
 	if c.isLocal(p, now) && c.mayAnswer(src, p, wordEndpoint(p.ext.local).Addr(), now) {
 		c.knockLocally(p, now, out) // it does not know that we are neighbours, or waits to hear from us on the subnet
 	}
@@ -175,7 +188,7 @@ func (c *Client) directBubble(now Stamp, src key, from netip.AddrPort, via uint8
 		p.extend().symmetricPeer = true // X-UPNP-07, A-08
 	}
 	if !matches && !proven && !c.knows(p, from, via, now) {
-		p.noteSecond(from, via, said.nonce)
+		p.noteStranger(from, via, said.nonce, now)
 		return drop.UnknownPeer // X-SNS-08
 	}
 	if p == nil {
@@ -183,8 +196,16 @@ func (c *Client) directBubble(now Stamp, src key, from netip.AddrPort, via uint8
 			return drop.TableFull
 		}
 	}
+	if !p.mayLearn(from, via, proven, now) {
+		switch {
+		case !proven || p.contested():
+			return drop.UnknownPeer
+		case said.nonce != p.ext.nonceUsed:
+			return c.challenge(p, from, via, said.nonce, now, out)
+		}
+	}
 	if proven {
-		p.noteProof(said)
+		p.noteProof(said, from, via)
 	}
 	sent := p.firstHeld()
 	switch {
@@ -195,7 +216,7 @@ func (c *Client) directBubble(now Stamp, src key, from netip.AddrPort, via uint8
 			return why
 		}
 	default:
-		c.learn(p, from, via, now, out) // X-SNS-09
+		c.learn(p, from, via, proven, now, out) // X-SNS-09
 	}
 	c.doubt(p, sent, now)
 	if said.hasND && said.discovery == teredo.DiscoverySolicitation && c.cfg.Extensions.LoadReduction {

@@ -144,6 +144,8 @@ func (c *Client) Tick(t time.Time, out *Output) {
 // still valid, bubbles for the other Teredo peers (case 5).
 func (c *Client) try(p *Peer, now Stamp, out *Output) {
 	switch {
+	case p.contested():
+		c.settle(p, now, out)
 	case !p.isTeredo():
 		c.test(p, c.server, 0, now, out)
 	case p.valid(now):
@@ -241,7 +243,7 @@ func (c *Client) inbound(now Stamp, from netip.AddrPort, via uint8, pkt *teredo.
 	var said trailers
 	if bubble {
 		said = parseTrailers(pkt.Trailers)
-		proven = p.proves(&said)
+		proven = c.proves(p, from, via, &said, now)
 	}
 	if from.Port() == 0 || !c.cfg.Filter.Global(from.Addr()) && !proven && !p.isAlternate(from) && !c.knows(p, from, via, now) {
 		return drop.NotGlobal
@@ -264,7 +266,7 @@ func (c *Client) knows(p *Peer, from netip.AddrPort, via uint8, now Stamp) bool 
 func (c *Client) direct(now Stamp, src key, from netip.AddrPort, via uint8, packet []byte, out *Output) drop.Reason {
 	p := c.table.lookup(src)
 	if p != nil && c.passesTest(p, from, via, packet) { // case 2, C-RX-11 and C-RX-17
-		c.learn(p, from, via, now, out)
+		c.learn(p, from, via, !p.provisional(), now, out)
 		return drop.None
 	}
 	data := !teredo.IsBubble(packet) && !c.table.isTestReply(packet) // late and repeated test replies end here too
@@ -292,7 +294,12 @@ func (c *Client) direct(now Stamp, src key, from netip.AddrPort, via uint8, pack
 	default:
 		return drop.UnknownPeer
 	}
-	c.learn(p, from, via, now, out)
+	switch {
+	case p.mayLearn(from, via, false, now):
+		c.learn(p, from, via, false, now, out)
+	case !data:
+		return drop.UnknownPeer
+	}
 	if data {
 		c.accept(p, packet, out)
 	}
@@ -300,8 +307,13 @@ func (c *Client) direct(now Stamp, src key, from netip.AddrPort, via uint8, pack
 }
 
 // learn makes from, seen at the local port via, the path of the peer, except that an asymmetric one is sent to where its
-// address says. Once the service port serves, a random port is not needed.
-func (c *Client) learn(p *Peer, from netip.AddrPort, via uint8, now Stamp, out *Output) {
+// address says. Once the service port serves, a random port is not needed. Proven says that a nonce of ours has come back by it. A
+// path in a contest needs that to win at once.
+func (c *Client) learn(p *Peer, from netip.AddrPort, via uint8, proven bool, now Stamp, out *Output) {
+	if !proven && p.contested() && p.isAt(from, via) {
+		p.received.Store(int64(now))
+		return
+	}
 	if x := p.ext; x != nil {
 		x.receivedPrimary, x.receivedRandom = via == 0, via != 0
 		x.echo = echoTest{} // X-SEQ-07
@@ -309,11 +321,18 @@ func (c *Client) learn(p *Peer, from netip.AddrPort, via uint8, now Stamp, out *
 			c.closePort(p)
 		}
 	}
+	first := !p.valid(now)
 	to := from
 	if c.asymmetric(p, from, now) {
 		to = teredo.Mapped(p.addr())
 	}
 	c.trust(p, to, from, via, now, out)
+	switch {
+	case proven && p.isTeredo():
+		p.extend().proven = pathWord(from, via)
+	case first && p.provisional():
+		c.askForProof(p, now, out)
+	}
 }
 
 // passesTest reports whether a packet is the Echo Reply to the running test of the peer. A native peer's relay is

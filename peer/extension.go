@@ -42,11 +42,17 @@ type extension struct {
 	local     uint64 // endpoint of the last discovery bubble from the peer; zero: none came
 	localSeen Stamp
 
-	nonceSent     [4]byte   // in the last indirect bubble to the peer; zero: none was sent
+	nonceSent     [4]byte   // in the last indirect bubble to the peer; zero: none was sent, or it has proven a path, or is void
+	nonceSentAt   Stamp     // when it was sent
+	guesses       int       // bubbles with another nonce from elsewhere since then
 	nonceUsed     [4]byte   // the nonce of ours that has proven the path; zero: none has
+	proven        uint64    // path by which the peer has proven to be there; zero: none
 	usedByRandom  bool      // it came from the peer's random port
 	second        uint64    // path by which the peer has sent the same nonce later; zero: none
 	nonceReceived [4]byte   // in the last indirect bubble from the peer; zero: none
+	nonceBefore   [4]byte   // in the one before; zero: none
+	replaced      Stamp     // when the one took the place of the other
+	heeded        Stamp     // when the last indirect bubble came that was answered
 	asked         bool      // an indirect bubble has come from the peer
 	alternates    [4]uint64 // endpoints that the peer says it has, too (§5.6); zero: none
 	symmetricPeer bool      // the peer was seen at another endpoint than its address says

@@ -123,10 +123,10 @@ func (c *Client) isLocalAt(p *Peer, from netip.AddrPort, now Stamp) bool {
 	return p != nil && c.isLocal(p, now) && p.ext.local == endpointWord(from)
 }
 
-// greet sends a bubble to the local endpoint of the peer.
+// greet sends a bubble to the local endpoint of the peer. With the peer's nonce it proves where we are.
 func (c *Client) greet(p *Peer, now Stamp, out *Output) {
 	p.sent.Store(int64(now))
-	out.UDP.Send(wordEndpoint(p.ext.local), teredo.AppendBubble(out.UDP.Next(), c.own, p.addr(), BubbleHopLimit))
+	c.sendBubble(p, 0, wordEndpoint(p.ext.local), now, out)
 }
 
 // knockLocally tries to reach a local peer: a discovery bubble so that it knows our local endpoint, and then a bubble to its

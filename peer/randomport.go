@@ -108,16 +108,16 @@ func (c *Client) heedRandomPort(p *Peer, port uint16, now Stamp) {
 }
 
 // portTransition accepts a direct bubble at the service port (via 0) or at the peer's random port, and settles which of
-// them the path leads through (§5.4.4.5, X-PP-09 to X-PP-13). One that answers our indirect bubble is right about a path
-// that was idle before.
+// them the path leads through (§5.4.4.5, X-PP-09 to X-PP-13). See Peer.mayLearn for a path
+// that is valid.
 func (c *Client) portTransition(p *Peer, from netip.AddrPort, via uint8, proven bool, now Stamp, out *Output) drop.Reason {
 	x := p.extend()
 	switch {
-	case !p.trusted(), p.isAt(from, via), via == 0 && !x.receivedPrimary && x.receivedRandom, proven && !p.valid(now):
+	case !p.trusted(), p.isAt(from, via), via == 0 && !x.receivedPrimary && x.receivedRandom, proven:
 		if via != 0 && !p.isAt(from, via) {
 			c.greetFromPort(p, from, via, now, out)
 		}
-		c.learn(p, from, via, now, out)
+		c.learn(p, from, via, proven, now, out)
 	case via == 0 && now-p.lastUse() >= validity, via != 0 && !x.receivedPrimary:
 		// The mapping of the peer has changed, or our NAT has forgotten the one of the random port and made another.
 		p.noPath()
@@ -139,7 +139,7 @@ func (c *Client) greetFromPort(p *Peer, from netip.AddrPort, via uint8, now Stam
 	}
 	p.sent.Store(int64(now))
 	s.countBubble(now)
-	c.sendBubble(p, via, from, out)
+	c.sendBubble(p, via, from, now, out)
 }
 
 // ask sends an indirect bubble, if the limits allow it now.
@@ -159,7 +159,7 @@ func (c *Client) startEchoTest(p *Peer, now Stamp, out *Output) bool {
 	x := p.ext
 	x.echo = echoTest{tries: x.echo.tries + 1}
 	c.solicitRouter(x, 0, c.server, out)
-	c.sendBubble(p, x.via, p.told(), out)
+	c.sendBubble(p, x.via, p.told(), now, out)
 	c.solicitRouter(x, 1, c.nat.Secondary, out)
 	c.wait(p, now+Stamp(x.echo.tries)*echoTimeout) // X-SEQ-03
 	return true
@@ -237,7 +237,7 @@ func (c *Client) refreshPorts(now Stamp, out *Output) {
 		case x.refreshes < portRefreshMost && c.own.IsValid():
 			x.refreshes++
 			p.sent.Store(int64(now))
-			c.sendBubble(p, via, p.endpoint(), out)
+			c.sendBubble(p, via, p.endpoint(), now, out)
 		}
 		x.dataSent = sent
 	}

@@ -187,16 +187,25 @@ func TestServicePortMapping(t *testing.T) {
 	r.want(r.send(data(own, other, 3)), "data 3 own>other to other")
 }
 
-// X-PP-11: with a path through the random port, a bubble at the service port moves the path there, and closes the random port.
+// X-PP-11: with a path through the random port, a bubble at the service port with the same nonce moves the path there, and closes the
+// random port. One without it may be made up.
 func TestServicePortTakesOver(t *testing.T) {
-	r, _, f := portRig(t, ported)
-	r.want(r.receive(peerMapped, bubble(other, own)))
+	r, _, f := extendedRig(t, ported, preservingNAT)
+	r.send(data(own, other, 1))
+	r.receive(server, indirect(nonce(peerNonce), port(5000)))
+	n := r.lastNonce()
+	r.receiveAt(1, peerPort, with(nonce(n), port(5000)))
+	r.want(r.receive(peerMapped, bubble(other, own)), "drop 1 unknown-peer")
+	r.want(r.receive(peerMapped, with(nonce(peerNonce))), "drop 1 unknown-peer")
+	r.want(r.send(data(own, other, 2)), "data 2 own>other to 192.0.2.10:5000 from port 1")
+	r.want(r.receive(peerMapped, with(nonce(n))))
 	r.openPorts(f, 0)
 	r.want(r.send(data(own, other, 2)), "data 2 own>other to other")
 	r.want(r.receiveAt(1, peerPort, data(other, own, 3)), "drop 1 unknown-peer")
 }
 
-// X-PP-11: so it does when the service port had served before, and the random port since.
+// X-PP-11: so it does when the service port had served before, and the random port since. When the path is not valid any more, no nonce
+// is needed.
 func TestServicePortTakesOverAgain(t *testing.T) {
 	r, _, f := extendedRig(t, ported, preservingNAT)
 	r.receive(peerMapped, bubble(other, own))
@@ -204,6 +213,8 @@ func TestServicePortTakesOverAgain(t *testing.T) {
 	r.receive(server, indirect(nonce(peerNonce), port(5000)))
 	r.receiveAt(1, peerPort, with(nonce(r.lastNonce())))
 	r.want(r.send(data(own, other, 1)), "data 1 own>other to 192.0.2.10:5000 from port 1")
+	r.want(r.receive(peerMapped, bubble(other, own)), "drop 1 unknown-peer")
+	r.wait(30 * time.Second)
 	r.want(r.receive(peerMapped, bubble(other, own)))
 	r.openPorts(f, 0)
 	r.want(r.send(data(own, other, 2)), "data 2 own>other to other")
@@ -260,11 +271,13 @@ func TestRandomPortRefuses(t *testing.T) {
 }
 
 // X-PP-13: at the random port, trusted: another mapping means that the NAT has made a new one, so the port is given up for an indirect
-// bubble with a new one.
+// bubble with a new one, unless the path is valid: then the bubble may be made up.
 func TestRandomPortMapping(t *testing.T) {
 	r, _, f := portRig(t, ported)
 	r.want(r.receiveAt(1, peerPort, bubble(other, own)))
 	r.wait(3 * time.Second)
+	r.want(r.receiveAt(1, peerMapped, bubble(other, own)), "drop 1 unknown-peer")
+	r.wait(28 * time.Second)
 	r.want(r.receiveAt(1, peerMapped, bubble(other, own)), "bubble own>other to other, nonce aaaaaaaa",
 		"bubble own>other to 192.0.2.10:5000 from port 2, nonce aaaaaaaa, port 40002",
 		"bubble own>other to peer-server, nonce n2, port 40002")
@@ -280,7 +293,7 @@ func TestNoAnswerWithoutPath(t *testing.T) {
 	strict := labs
 	strict.Broadcasts = []netip.Addr{peerServer.Addr()} // nothing may be sent to the peer's server any more
 	c.SetFilter(strict)
-	r.wait(3 * time.Second)
+	r.wait(33 * time.Second)
 	r.want(r.receiveAt(1, peerMapped, with(discovery(teredo.DiscoverySolicitation))))
 }
 

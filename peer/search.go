@@ -34,6 +34,7 @@ type setup struct {
 	cause    uint64 // of a relay: the network that the first bubble is on the account of
 	unproven []byte // a packet that was sent on a path that may lead one way only, see Client.doubt; nil: none
 	heard    uint64 // packets that had come from the peer by then
+	contest
 }
 
 // search returns the peer's setup, making one when there is none.
@@ -150,7 +151,7 @@ func (l *list) due(now Stamp, out *Output, try func(*Peer)) {
 		}
 		s := l.waiting[0]
 		switch p := s.peer; {
-		case p.echoing():
+		case p.echoing(), s.rival != 0:
 			try(p)
 		case s.unproven != nil && p.receivedPackets.Load() != s.heard,
 			s.unproven == nil && len(s.held) == 0 && (p.justHeard(now) || !p.valid(now)):
@@ -198,7 +199,7 @@ func (l *list) stopWaiting(p *Peer) {
 		if s.waiting() {
 			heap.Remove(&l.waiting, s.index)
 		}
-		s.sent, s.testing, s.unproven = 0, false, nil
+		s.sent, s.testing, s.unproven, s.contest = 0, false, nil, contest{}
 	}
 }
 

@@ -28,7 +28,7 @@ func flooding(count int, every time.Duration, send func(n int), honest func()) {
 }
 
 // bubbleOf is an indirect bubble of the n-th client that names the server, at a mapping, with a nonce and alternate addresses.
-func bubbleOf(n int, server netip.Addr, mapped netip.AddrPort, to netip.Addr, alternates ...netip.AddrPort) []byte {
+func strangersBubble(n int, server netip.Addr, mapped netip.AddrPort, to netip.Addr, alternates ...netip.AddrPort) []byte {
 	src := teredo.Address{Server: server, Flags: uint16(n) & teredo.FlagRandomMask, Mapped: mapped}.Addr()
 	b := teredo.AppendBubble(nil, src, to, 255)
 	b = teredo.AppendNonceTrailer(b, [4]byte(binary.BigEndian.AppendUint32(nil, uint32(n+1))))
@@ -68,7 +68,7 @@ func TestClientIsNoAmplifier(t *testing.T) {
 					for port := range uint16(4) {
 						alternates = append(alternates, netip.AddrPortFrom(victim.Addr(), 5000+port))
 					}
-					b := bubbleOf(n, victim.Addr(), mapped, c.Addr(), alternates...)
+					b := strangersBubble(n, victim.Addr(), mapped, c.Addr(), alternates...)
 					bytesIn += len(b)
 					if forged {
 						w.Spoof(mapped, server, b)
