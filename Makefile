@@ -42,7 +42,7 @@ test: deps build lint ## run every check and test; as root also installs what th
 	@go test -count=1 -timeout 20m ./integration
 
 generate: ## compile the kernel's programs (internal/kernelpath); installs clang on Debian, as root
-	@command -v clang-16 >/dev/null || apt-get install -q -y --no-install-recommends clang-16 llvm-16 libbpf-dev linux-libc-dev
+	@{ command -v clang-16 && command -v llvm-strip-16; } >/dev/null || apt-get install -q -y --no-install-recommends clang-16 llvm-16 libbpf-dev linux-libc-dev
 	@C_INCLUDE_PATH=/usr/include/$$(uname -m)-linux-gnu go generate ./internal/kernelpath
 
 deps: ## install the Debian packages that the tests need, when commands are missing (as root)
