@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -192,7 +193,7 @@ func TestKernelPathPrivilege(t *testing.T) {
 	w.untilStatus(startTimeout, "client1", "qualified", func(s clientStatus) bool { return s.State == "qualified" })
 	w.wantNoKernelPath("client1")
 	text, err := w.Host("client1").Run(startTimeout, program("client"), "status", "--control", w.control("client1"))
-	if err != nil || !strings.Contains(text, "kernel path     no") {
+	if err != nil || !regexp.MustCompile(`kernel path +no\n`).MatchString(text) {
 		t.Errorf("status, %v: %s, want it to say that there is no kernel path", err, text)
 	}
 }
