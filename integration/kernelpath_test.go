@@ -33,7 +33,7 @@ const (
 	kernelPackets  = kernelTransfer / (1280 - 60) // that it takes at least
 
 	stoppedTimeout = time.Second     // for a ping that only the kernel can carry
-	filterTimeout  = 2 * time.Second // for a ping that a packet filter swallows
+	filterTimeout  = 2 * time.Second // for pings that a packet filter swallows
 	openTimeout    = 2 * time.Minute // for a flow to open at both ends
 )
 
@@ -258,8 +258,27 @@ func TestKernelPathFilter(t *testing.T) {
 			} else {
 				w.ping("client1", native)
 			}
+			pings := w.start("client1", "ping", "-6", "-n", "-i", "0.1", native.String()) // so that the flow is never silent
+			answers := func() int { return len(numbers(pings, `bytes from .* icmp_seq=(\d+)`)) }
+			more := func(timeout time.Duration) error {
+				before := answers()
+				return pings.Until(timeout, "pings to be answered", func() error {
+					if n := answers(); n < before+10 {
+						return fmt.Errorf("%d answers, and %d before", n, before)
+					}
+					return nil
+				})
+			}
+			if err := more(startTimeout); err != nil {
+				t.Error(err)
+			}
 			w.run("client1", "nft", "table ip filter { chain output { type filter hook output priority filter; meta l4proto udp drop; }; }")
-			err := w.Host("client1").Ping(native, filterTimeout)
+			timeout := filterTimeout
+			if mode == "auto" {
+				timeout = startTimeout
+			}
+			err := more(timeout)
+			pings.Kill()
 			switch {
 			case mode == "auto" && err != nil:
 				t.Errorf("the packet filter sees what the kernel carries: %v", err)

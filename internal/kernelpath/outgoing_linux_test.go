@@ -147,7 +147,7 @@ func TestOutgoingLeft(t *testing.T) {
 		left   bool
 	}{
 		{name: "heard just now", packet: ordinary, age: heardJustNow},
-		{name: "heard a second ago", packet: ordinary, age: time.Second, left: true}, // over a virtual link
+		{name: "heard 2 s ago", packet: ordinary, age: 2 * time.Second, left: true}, // over a virtual link
 		{name: "bubble, heard 10 s ago", packet: bubble, age: 10 * time.Second},
 		{name: "heard since the clock was read", packet: ordinary, age: -time.Hour},
 		{name: "heard 20 s ago", packet: ordinary, age: 20 * time.Second, left: true},

@@ -25,7 +25,7 @@
 #define SECOND 1000000000ULL
 #define VALIDITY (30 * SECOND)      // RFC 4380 section 5.2.4
 #define REFRESH_AFTER (20 * SECOND) // from then on the program tries the path anew
-#define SILENCE SECOND              // from then on a program that has restarted may be at the other end
+#define SILENCE (2 * SECOND)        // from then on a program that has restarted may be at the other end
 #define IN_ORDER SECOND             // how long after a burst for the program all else goes there, too
 #define BRISK 16000                 // nanoseconds between datagrams that the program can send many at a time
 #define MANY 64                     // of them make a burst
