@@ -115,8 +115,7 @@ func hostile(victim netip.Addr) (packets [][]byte) {
 			random[i] = byte(r.Uint32())
 		}
 		somewhere := netip.AddrPortFrom(netip.AddrFrom4([4]byte{8, random[0], random[1], random[2]}), 4000)
-		// Bubbles to these peers must not use up what the client's own server does for one address.
-		peer := teredo.Address{Server: netip.AddrFrom4([4]byte{9, 9, 9, 9}), Mapped: somewhere}.Addr()
+		peer := teredo.Address{Server: server.Addr(), Mapped: somewhere}.Addr()
 		native := netip.AddrFrom16([16]byte{0: 0x20, 1: 0x01, 2: 0x0d, 3: 0xb8, 12: random[3], 13: random[4], 14: random[5], 15: random[6]})
 		auth := teredo.AppendAuth(nil, teredo.Auth{Nonce: [8]byte(random)})
 		for _, d := range []struct {
