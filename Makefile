@@ -68,11 +68,11 @@ demo: deps build ## show a small internet in namespaces: a client behind a NAT g
 	@$(GOBUILD) -o bin/teredo-demo ./integration/demo
 	@bin/teredo-demo
 
-bench: deps build ## measure ours and Miredo side by side, as root (about 50 minutes); writes bench/
+bench: deps build ## measure ours and Miredo side by side, as root (about 50 minutes); writes docs/bench/
 	@$(GOBUILD) -o bin/teredo-bench ./integration/bench
 	@bin/teredo-bench $(BENCHFLAGS)
 
-bench-quick: BENCHFLAGS := -quick -out bench/quick
+bench-quick: BENCHFLAGS := -quick -out docs/bench/quick
 bench-quick: bench ## the same with rough figures, in less than three minutes
 
 lint: check-go ## check format, vet and staticcheck

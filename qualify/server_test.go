@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/teredo-suite/teredo/internal/drop"
+	"github.com/teredo-suite/teredo/internal/server"
 	"github.com/teredo-suite/teredo/qualify"
-	"github.com/teredo-suite/teredo/server"
 	"github.com/teredo-suite/teredo/teredo"
 )
 

@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/teredo-suite/teredo/internal/natsim"
+	"github.com/teredo-suite/teredo/integration/natsim"
 )
 
 // First contact, in either direction: the first packet arrives after no more than the exchange needs, the answer at once.

@@ -3,9 +3,9 @@ package tunnel
 import (
 	"encoding/binary"
 
+	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/internal/tun"
 	"github.com/teredo-suite/teredo/internal/udp"
-	"github.com/teredo-suite/teredo/peer"
 	"github.com/teredo-suite/teredo/teredo"
 )
 

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/teredo-suite/teredo/internal/natsim"
+	"github.com/teredo-suite/teredo/integration/natsim"
 )
 
 // exchange is a first contact that needs several packets.

@@ -10,8 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/teredo-suite/teredo/internal/natsim"
-	"github.com/teredo-suite/teredo/peer"
+	"github.com/teredo-suite/teredo/integration/natsim"
+	"github.com/teredo-suite/teredo/internal/peer"
 )
 
 // update has TestMatrix write the document anew. Flags must be known before any test runs.

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/teredo-suite/teredo/internal/natsim"
+	"github.com/teredo-suite/teredo/integration/natsim"
 )
 
 // eachConnected runs a test for each pair of NATs that connects, and tells how it does when nothing goes wrong.

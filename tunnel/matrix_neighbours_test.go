@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/teredo-suite/teredo/internal/natsim"
-	"github.com/teredo-suite/teredo/peer"
+	"github.com/teredo-suite/teredo/integration/natsim"
+	"github.com/teredo-suite/teredo/internal/peer"
 )
 
 // neighboursOf starts a client behind each of two NATs, which may be the same, with one server for both.

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/teredo-suite/teredo/internal/natsim"
+	"github.com/teredo-suite/teredo/integration/natsim"
 	"github.com/teredo-suite/teredo/teredo"
 )
 

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/teredo-suite/teredo/internal/natsim"
+	"github.com/teredo-suite/teredo/integration/natsim"
 	"github.com/teredo-suite/teredo/teredo"
 	"github.com/teredo-suite/teredo/tunnel"
 )

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/teredo-suite/teredo/peer"
+	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/qualify"
 	"github.com/teredo-suite/teredo/teredo"
 )

@@ -6,7 +6,7 @@ import (
 
 	"github.com/teredo-suite/teredo/internal/budget"
 	"github.com/teredo-suite/teredo/internal/drop"
-	"github.com/teredo-suite/teredo/peer"
+	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/teredo"
 )
 

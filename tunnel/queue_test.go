@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/teredo-suite/teredo/internal/drop"
-	"github.com/teredo-suite/teredo/peer"
+	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/teredo"
 )
 

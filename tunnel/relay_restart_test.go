@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/teredo-suite/teredo/internal/natsim"
+	"github.com/teredo-suite/teredo/integration/natsim"
 )
 
 // pinging has one end ping the other, five times a second for the time given, and returns when each ping was answered, or

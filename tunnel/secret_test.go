@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/teredo-suite/teredo/internal/natsim"
+	"github.com/teredo-suite/teredo/integration/natsim"
+	"github.com/teredo-suite/teredo/internal/server"
 	"github.com/teredo-suite/teredo/internal/udp"
-	"github.com/teredo-suite/teredo/server"
 	"github.com/teredo-suite/teredo/teredo"
 	"github.com/teredo-suite/teredo/tunnel"
 )

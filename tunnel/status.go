@@ -6,7 +6,7 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/teredo-suite/teredo/peer"
+	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/qualify"
 )
 

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/teredo-suite/teredo/integration/natsim"
 	"github.com/teredo-suite/teredo/internal/kernelpath"
-	"github.com/teredo-suite/teredo/internal/natsim"
 	"github.com/teredo-suite/teredo/tunnel"
 )
 

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/teredo-suite/teredo/internal/natsim"
+	"github.com/teredo-suite/teredo/integration/natsim"
 )
 
 // hop is the way between any two hosts of the public internet, or of the native one. NATs and LANs take no time.

@@ -1,6 +1,6 @@
 package main
 
-import "github.com/teredo-suite/teredo/peer"
+import "github.com/teredo-suite/teredo/internal/peer"
 
 // extensions are the parts of RFC 6081 in use: all but those named.
 func extensions(disabled []string) peer.Extensions {

@@ -7,7 +7,7 @@ import (
 	"fmt"
 
 	"github.com/teredo-suite/teredo/internal/cli"
-	"github.com/teredo-suite/teredo/peer"
+	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/teredo"
 	"github.com/teredo-suite/teredo/tunnel"
 )

@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/teredo-suite/teredo/internal/cli"
-	"github.com/teredo-suite/teredo/server"
+	"github.com/teredo-suite/teredo/internal/server"
 	"github.com/teredo-suite/teredo/teredo"
 )
 

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/teredo-suite/teredo/internal/secret"
-	"github.com/teredo-suite/teredo/server"
+	"github.com/teredo-suite/teredo/internal/server"
 )
 
 // loadSecrets reads the file of the clients' secrets. They are nil when no file is given: then every client is served.

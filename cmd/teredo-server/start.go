@@ -8,7 +8,7 @@ import (
 	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/internal/confine"
 	"github.com/teredo-suite/teredo/internal/netcfg"
-	"github.com/teredo-suite/teredo/server"
+	"github.com/teredo-suite/teredo/internal/server"
 )
 
 // program is the server with what it is told to do, and what the control socket tells of it.

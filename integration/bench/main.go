@@ -29,7 +29,7 @@ func main() {
 func run() (int, error) {
 	quick := flag.Bool("quick", false, "take less than three minutes; the figures are rough")
 	only := flag.String("only", "", "measure one group: rtt, tcp, udp, server, recovery or crowd; earlier results of the others stay")
-	out := flag.String("out", "bench", "folder for results.json and results.svg")
+	out := flag.String("out", "docs/bench", "folder for results.json and results.svg")
 	flag.Parse()
 	if !lab.Isolated() {
 		if os.Geteuid() != 0 {

@@ -59,14 +59,14 @@ func (s source) in(folders ...string) bool {
 // rules reports whether the file holds rules of the protocol: no I/O and no clock. Of the server it is all but the loop.
 func (s source) rules() bool {
 	switch s.name {
-	case "server/server.go", "server/worker.go", "server/status.go", "server/native_linux.go", "server/native_other.go":
+	case "internal/server/server.go", "internal/server/worker.go", "internal/server/status.go", "internal/server/native_linux.go", "internal/server/native_other.go":
 		return false
 	}
-	return s.in("teredo", "qualify", "peer", "server")
+	return s.in("teredo", "qualify", "internal/peer", "internal/server")
 }
 
 // ships reports whether the file ends up in one of the three programs.
-func (s source) ships() bool { return !s.in("internal/natsim", "integration") }
+func (s source) ships() bool { return !s.in("integration") }
 
 // Imports point downward, as docs/architecture.md draws them.
 func TestImports(t *testing.T) {
@@ -94,21 +94,22 @@ func TestImports(t *testing.T) {
 
 // mayImport says which packages of the module a file may import.
 func (s source) mayImport(folder string) bool {
+	rules := folder == "teredo" || folder == "qualify" || folder == "internal/peer" || folder == "internal/server"
 	// A leaf does one thing for the others, and knows none of the protocol's rules.
-	leaf := strings.HasPrefix(folder, "internal/") && folder != "internal/natsim" && folder != "internal/conformance"
+	leaf := strings.HasPrefix(folder, "internal/") && !rules && folder != "internal/conformance"
 	switch {
 	case s.in("teredo"):
 		return false
 	case s.in("qualify"):
 		return folder == "teredo"
-	case s.in("peer"), s.in("server") && s.rules():
+	case s.in("internal/peer"), s.in("internal/server") && s.rules():
 		return folder == "teredo" || folder == "internal/drop" || folder == "internal/budget"
-	case s.in("server"):
+	case s.in("internal/server"):
 		return folder == "teredo" || leaf
 	case s.in("tunnel"):
-		return folder == "teredo" || folder == "qualify" || folder == "peer" || leaf
-	case s.in("internal/natsim"), s.in("cmd"):
-		return folder == "teredo" || folder == "qualify" || folder == "peer" || folder == "server" || folder == "tunnel" || leaf
+		return rules && folder != "internal/server" || leaf
+	case s.in("integration/natsim"), s.in("cmd"):
+		return rules || folder == "tunnel" || leaf
 	case s.in("internal/probe"):
 		return folder == "teredo" || folder == "qualify" || leaf
 	case s.in("internal"):

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/teredo-suite/teredo/internal/natsim"
+	"github.com/teredo-suite/teredo/integration/natsim"
 	"github.com/teredo-suite/teredo/internal/probe"
 )
 

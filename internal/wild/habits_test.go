@@ -11,9 +11,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/teredo-suite/teredo/internal/drop"
-	"github.com/teredo-suite/teredo/peer"
+	"github.com/teredo-suite/teredo/internal/peer"
+	"github.com/teredo-suite/teredo/internal/server"
 	"github.com/teredo-suite/teredo/qualify"
-	"github.com/teredo-suite/teredo/server"
 	"github.com/teredo-suite/teredo/teredo"
 )
 
