@@ -1,9 +1,9 @@
-// Package tun reads and writes IPv6 packets at a TUN interface, many at a time.
+// Package tun reads and writes IPv6 packets at a TUN interface of Linux, many at a time.
 //
-// On Linux the kernel hands over the segments of a TCP or UDP flow as one super-packet, of up to 64 KiB, and takes them as
-// one (IFF_VNET_HDR, TSO, USO). Such a packet is cut by reference: each segment gets a head of its own, and its body stays
-// where the kernel put it. What is written is put together the same way, by a vector of the pieces. Elsewhere the device
-// is wireguard's, where every packet is a system call of its own.
+// With generic segmentation offload (IFF_VNET_HDR, TUN_F_TSO6, TUN_F_USO6) the kernel hands over consecutive segments of one
+// TCP or UDP flow as one super-packet of up to 64 KiB, and accepts super-packets, too. A super-packet is segmented without
+// copying its payload: each segment gets headers of its own, and its payload stays where the kernel put it. Written packets
+// are coalesced into super-packets in the same way, with one writev(2) that gathers the pieces.
 package tun
 
 // Packet is an IPv6 packet in two parts. The headers, at least 40 bytes of a packet that has them, are in Head; Body is
