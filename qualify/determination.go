@@ -139,8 +139,7 @@ func (d *Determination) keepSilent() { d.wake = d.last.Add(d.candidate) }
 func (d *Determination) sendBubble(now time.Time, out *teredo.Outbox) {
 	d.sent++
 	d.wake = now.Add(bubbleTimeout)
-	const hopLimit = 255
-	out.Send(d.secondary.primary, teredo.AppendBubble(out.Next(), d.service, d.secondary.address.Addr(), hopLimit))
+	out.Send(d.secondary.primary, teredo.AppendBubble(out.Next(), d.service, d.secondary.address.Addr(), teredo.DefaultHopLimit))
 }
 
 // isBubble recognises the bubble that was sent. Two addresses with random bits are in it, so nobody forges it blindly.

@@ -57,9 +57,8 @@ func (h *HairpinTest) Follow(now time.Time, s Status, out *teredo.Outbox) {
 func (h *HairpinTest) sendBubble(now time.Time, out *teredo.Outbox) {
 	h.sent++
 	h.wake = now.Add(hairpinTimeout)
-	const hopLimit = 255
 	b := teredo.AppendAuth(out.Next(), teredo.Auth{Nonce: h.nonce})
-	out.Send(teredo.Mapped(h.own), teredo.AppendBubble(b, h.own, h.own, hopLimit))
+	out.Send(teredo.Mapped(h.own), teredo.AppendBubble(b, h.own, h.own, teredo.DefaultHopLimit))
 }
 
 // Inbound takes the parsed payload of a datagram to the service port, and reports whether it is the bubble that was sent. Its

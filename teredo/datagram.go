@@ -16,7 +16,7 @@ type Datagram struct {
 // Outbox collects the datagrams that a rule machine wants sent. The zero value is empty and ready. Buffers are
 // used again after Reset, so that nothing is allocated in the steady state. It is not safe for concurrent use.
 //
-//	out.Send(server, teredo.AppendBubble(out.Next(), src, dst, 255))
+//	out.Send(server, teredo.AppendBubble(out.Next(), src, dst, teredo.DefaultHopLimit))
 type Outbox struct {
 	datagrams []Datagram
 	buffers   [][]byte // buffers[:len(datagrams)] hold their payloads

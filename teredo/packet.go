@@ -63,7 +63,7 @@ func (p *Packet) parseIPv6(b []byte) error {
 	if len(b) < HeaderLen {
 		return ErrIPv6Truncated
 	}
-	size := packetLen(b)
+	size := PacketLen(b)
 	if size > len(b) {
 		return ErrIPv6Truncated
 	}

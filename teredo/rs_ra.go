@@ -23,7 +23,7 @@ const (
 // options (RFC 4380 §5.2.1). The source is a ClientLinkLocal address.
 func AppendRouterSolicitation(b []byte, src netip.Addr) []byte {
 	start := len(b)
-	b = appendIPv6(b, src, AllRouters(), solicitationLen, nextICMPv6, hopLimit)
+	b = appendIPv6(b, src, AllRouters(), solicitationLen, nextICMPv6, DefaultHopLimit)
 	b = append(b, ICMPv6RouterSolicitation, 0, 0, 0, 0, 0, 0, 0)
 	putChecksum(b[start:])
 	return b
@@ -59,7 +59,7 @@ type RouterAdvertisement struct {
 // and MTU 1280 (RFC 4380 §5.3.2). The server is no default router by RFC 4861, so its router lifetime is 0.
 func AppendRouterAdvertisement(b []byte, server, dst netip.Addr) []byte {
 	start := len(b)
-	b = appendIPv6(b, ServerLinkLocal(server), dst, advertisementLen+optionPrefixLen+optionMTULen, nextICMPv6, hopLimit)
+	b = appendIPv6(b, ServerLinkLocal(server), dst, advertisementLen+optionPrefixLen+optionMTULen, nextICMPv6, DefaultHopLimit)
 	b = append(b, ICMPv6RouterAdvertisement, 0, 0, 0)
 	b = append(b, 0, 0, 0, 0)             // hop limit, flags M and O, router lifetime: unspecified
 	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0) // reachable time, retransmission timer: unspecified
@@ -95,7 +95,7 @@ func (t *AdvertisementTemplate) Append(b []byte, dst netip.Addr) []byte {
 	start := len(b)
 	b = append(b, t.packet...)
 	to := dst.As16()
-	copy(b[start+24:], to[:])
+	copy(DestinationBytes(b[start:]), to[:])
 	binary.BigEndian.PutUint16(b[start+checksumAt:], ^onesComplementSum(to[:], uint64(t.sum)))
 	return b
 }
@@ -165,7 +165,7 @@ func checkRouterMessage(ipv6 []byte, typ uint8, minLen int) error {
 	switch {
 	case ipv6[HeaderLen] != typ:
 		return ErrICMPv6Type
-	case ipv6[7] != hopLimit:
+	case HopLimit(ipv6) != DefaultHopLimit:
 		return ErrHopLimit
 	case !Source(ipv6).IsLinkLocalUnicast():
 		return ErrNotLinkLocal

@@ -22,7 +22,7 @@ func AppendUnreachable(b []byte, src netip.Addr, code uint8, invoking []byte) []
 	const unreachableLen = 8
 	quote := invoking[:min(len(invoking), MTU-HeaderLen-unreachableLen)]
 	start := len(b)
-	b = appendIPv6(b, src, Source(invoking), unreachableLen+len(quote), nextICMPv6, hopLimit)
+	b = appendIPv6(b, src, Source(invoking), unreachableLen+len(quote), nextICMPv6, DefaultHopLimit)
 	b = append(b, ICMPv6Unreachable, code, 0, 0, 0, 0, 0, 0)
 	b = append(b, quote...)
 	putChecksum(b[start:])

@@ -1,8 +1,6 @@
 package tunnel
 
 import (
-	"encoding/binary"
-
 	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/internal/tun"
 	"github.com/teredo-suite/teredo/internal/udp"
@@ -36,7 +34,7 @@ func (f *flows) outgoing(t *peer.Table, packets []tun.Packet) {
 		case len(head) < teredo.HeaderLen:
 			f.ask(i)
 		default:
-			f.begin(i, size, head[24:40])
+			f.begin(i, size, teredo.DestinationBytes(head))
 		}
 	}
 	f.warm(t)
@@ -54,7 +52,7 @@ func (f *flows) incoming(t *peer.Table, messages []udp.Message) {
 		case f.follows() && m.Remote == messages[i-1].Remote && peer.Alike(messages[i-1].Buf[:messages[i-1].N], payload):
 			f.extend(m.N)
 		default:
-			f.begin(i, m.N, payload[8:24])
+			f.begin(i, m.N, teredo.SourceBytes(payload))
 		}
 	}
 	f.warm(t)
@@ -88,5 +86,5 @@ func (f *flows) warm(t *peer.Table) {
 // isWhole reports whether a packet with a header is as long as that says. Linux forwards packets with bytes that belong to
 // nothing, when they claim to be jumbograms (RFC 2675): the peer would take these for trailers.
 func isWhole(p tun.Packet) bool {
-	return len(p.Head)+len(p.Body) == teredo.HeaderLen+int(binary.BigEndian.Uint16(p.Head[4:]))
+	return len(p.Head)+len(p.Body) == teredo.PacketLen(p.Head)
 }

@@ -56,7 +56,6 @@ func (h *hairpin) begin(now time.Time, targets []*target) {
 // makeBubbles makes a bubble for each port, as the client with the other's mapping would. The random bits in its addresses and
 // a nonce make it one that nobody else sends.
 func (h *hairpin) makeBubbles(server netip.Addr) {
-	const hopLimit = 255
 	var random [8]byte
 	h.fill(random[:])
 	var addrs [2]netip.Addr
@@ -65,7 +64,7 @@ func (h *hairpin) makeBubbles(server netip.Addr) {
 		addrs[i] = teredo.Address{Server: server, Flags: flags, Mapped: e.mapped}.Addr()
 	}
 	for i := range h.ends {
-		bubble := teredo.AppendBubble(nil, addrs[1-i], addrs[i], hopLimit)
+		bubble := teredo.AppendBubble(nil, addrs[1-i], addrs[i], teredo.DefaultHopLimit)
 		h.ends[i].payload = teredo.AppendNonceTrailer(bubble, [4]byte(random[4:]))
 	}
 }

@@ -29,12 +29,11 @@ func (h *Handler) routeNatively(kind Kind, dst netip.Addr, p *teredo.Packet, b [
 	if !h.filter.Native(dst) { // S-FWD-02, SEC-LOOP
 		return dropped(kind, drop.Scope)
 	}
-	const hopLimit = 7 // offset in the IPv6 header
-	if p.IPv6[hopLimit] <= 1 {
+	if teredo.HopLimit(p.IPv6) <= 1 {
 		return dropped(kind, drop.HopLimit)
 	}
 	b = append(b, p.IPv6...)
-	b[hopLimit]--
+	teredo.PutHopLimit(b, teredo.HopLimit(b)-1)
 	return Verdict{Action: Native, Kind: kind, To: netip.AddrPortFrom(dst, 0), Payload: b}
 }
 

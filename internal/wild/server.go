@@ -133,38 +133,30 @@ func AppendAdvertisement(b []byte, server, dst netip.Addr) []byte {
 	start := len(b)
 	b = teredo.AppendRouterAdvertisement(b, server, dst)[:start+advertisement]
 	ra := b[start:]
-	binary.BigEndian.PutUint16(ra[4:], advertisement-teredo.HeaderLen)
+	teredo.PutPayloadLen(ra, advertisement-teredo.HeaderLen)
 	message := ra[teredo.HeaderLen:]
 	binary.BigEndian.PutUint32(message[8:], 15000) // reachable time
 	binary.BigEndian.PutUint32(message[12:], 2000) // retransmission timer
 	copy(message[16+24:], []byte{0xff, 0, 0, 0, 0, 0x20, 1, 0})
 	binary.BigEndian.PutUint16(message[2:], 0)
-	binary.BigEndian.PutUint16(message[2:], ^checksum(ra))
+	binary.BigEndian.PutUint16(message[2:], ^teredo.UpperLayerSum(ra))
 	return b
-}
-
-// checksum is the ones-complement sum over the pseudo-header and the ICMPv6 message, which has an even length.
-func checksum(ipv6 []byte) uint16 {
-	sum := uint32(len(ipv6)-teredo.HeaderLen) + 58
-	for b := ipv6[8:]; len(b) > 1; b = b[2:] {
-		sum += uint32(binary.BigEndian.Uint16(b))
-	}
-	sum = sum>>16 + sum&0xffff
-	return uint16(sum>>16 + sum&0xffff)
 }
 
 // answer is what the native host that a packet is for answers; nil: nothing.
 func answer(ipv6 []byte) []byte {
 	b := teredo.AppendEchoReply(nil, teredo.Destination(ipv6), ipv6)
 	if len(b) == 0 && teredo.NextHeader(ipv6) == udp && len(ipv6) >= teredo.HeaderLen+8 {
-		b = append(b, ipv6[:8]...)
-		b = append(append(b, ipv6[24:40]...), ipv6[8:24]...) // the checksum stays the same
-		b = append(append(b, ipv6[42:44]...), ipv6[40:42]...)
-		b = append(b, ipv6[44:]...)
+		b = append(b, ipv6...) // the checksum stays the same
+		copy(teredo.SourceBytes(b), teredo.DestinationBytes(ipv6))
+		copy(teredo.DestinationBytes(b), teredo.SourceBytes(ipv6))
+		ports, swapped := ipv6[teredo.HeaderLen:], b[teredo.HeaderLen:]
+		copy(swapped[:2], ports[2:])
+		copy(swapped[2:], ports[:2])
 	}
 	if len(b) == 0 {
 		return nil
 	}
-	b[7] = nativeHops
+	teredo.PutHopLimit(b, nativeHops)
 	return b
 }
