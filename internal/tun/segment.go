@@ -3,18 +3,20 @@ package tun
 import (
 	"encoding/binary"
 	"errors"
+
+	"github.com/teredo-suite/teredo/teredo"
 )
 
-// ErrMalformed is returned for what the kernel should never hand over: a super-packet that contradicts itself.
+// ErrMalformed is the error for a super-packet that contradicts its virtio header. The kernel should never hand one over.
 var ErrMalformed = errors.New("malformed super-packet")
 
 // maxHead is room for the headers of a segment.
 const maxHead = 256
 
-// splitter cuts a super-packet into the packets that it stands for. It holds the rest of one that had more segments than
+// segmenter cuts a super-packet into the packets that it stands for. It keeps the rest of one that had more segments than
 // there was room for.
-type splitter struct {
-	header  virtio
+type segmenter struct {
+	header  virtioNetHdr
 	packet  []byte // headers, and the payload of all segments
 	at      int    // in packet: the payload of the next segment
 	index   uint32 // number of the next segment
@@ -23,23 +25,23 @@ type splitter struct {
 }
 
 // pending reports whether next has more packets.
-func (s *splitter) pending() bool { return s.at < len(s.packet) }
+func (s *segmenter) pending() bool { return s.at < len(s.packet) }
 
 // start takes what was read: a virtio header and a packet. The packet is used until next has returned all of it.
-func (s *splitter) start(unit []byte) error {
+func (s *segmenter) start(unit []byte) error {
 	s.packet, s.at = nil, 0
 	if len(unit) < virtioLen {
 		return ErrMalformed
 	}
-	h, packet := parseVirtio(unit), unit[virtioLen:]
-	if h.gso == gsoNone {
-		if h.flags&needsChecksum != 0 && !complete(packet, int(h.sumStart), int(h.sumAtOffset)) {
+	h, packet := parseVirtioNetHdr(unit), unit[virtioLen:]
+	if h.gsoType == gsoNone {
+		if h.flags&needsCsum != 0 && !completeChecksum(packet, int(h.csumStart), int(h.csumOffset)) {
 			return ErrMalformed
 		}
 		s.header, s.packet = h, packet
 		return nil
 	}
-	protocol, headLen, ok := segmented(h, packet)
+	protocol, headLen, ok := checkSuperPacket(h, packet)
 	if !ok {
 		return ErrMalformed
 	}
@@ -48,18 +50,18 @@ func (s *splitter) start(unit []byte) error {
 	return nil
 }
 
-// complete puts the checksum in place. Its field holds what is to be added: the sum of the pseudo-header.
-func complete(packet []byte, start, offset int) bool {
+// completeChecksum computes the checksum of a packet that is CHECKSUM_PARTIAL.
+func completeChecksum(packet []byte, start, offset int) bool {
 	if start+offset+2 > len(packet) {
 		return false
 	}
 	field := packet[start+offset:]
-	// The pseudo-header's sum is part of the sum over the packet, as it is in the field.
+	// The field holds the sum of the pseudo-header, so the sum over the packet includes it.
 	putChecksum(field, sum(packet[start:], 0), offset == udpChecksum)
 	return true
 }
 
-// putChecksum puts the complement of a sum into a checksum field. Of UDP, 0 stands for no checksum.
+// putChecksum puts the complement of a sum into a checksum field. In UDP, 0 stands for no checksum.
 func putChecksum(field []byte, acc uint64, udp bool) {
 	c := ^fold(acc)
 	if c == 0 && udp {
@@ -68,26 +70,26 @@ func putChecksum(field []byte, acc uint64, udp bool) {
 	binary.BigEndian.PutUint16(field, c)
 }
 
-// segmented checks a super-packet and finds the length of its headers. The kernel's own figure is not what it seems
-// where packets are forwarded.
-func segmented(h virtio, packet []byte) (protocol uint8, headLen int, ok bool) {
-	start := int(h.sumStart)
-	if len(packet) < ipv6HeaderLen || packet[0]>>4 != 6 || start < ipv6HeaderLen || h.gsoSize == 0 {
+// checkSuperPacket checks a super-packet against its virtio header and finds the length of its headers. It does not use
+// hdrLen, which is wrong in packets that the kernel forwards.
+func checkSuperPacket(h virtioNetHdr, packet []byte) (protocol uint8, headLen int, ok bool) {
+	start := int(h.csumStart)
+	if len(packet) < teredo.HeaderLen || packet[0]>>4 != 6 || start < teredo.HeaderLen || h.gsoSize == 0 {
 		return 0, 0, false
 	}
 	switch {
-	case h.gso == gsoTCP6 && h.sumAtOffset == tcpChecksum && len(packet) >= start+tcpHeaderLen:
+	case h.gsoType == gsoTCPv6 && h.csumOffset == tcpChecksum && len(packet) >= start+tcpHeaderLen:
 		headLen = start + int(packet[start+tcpDataOffset]>>4)*4
 		protocol, ok = protocolTCP, headLen >= start+tcpHeaderLen
-	case h.gso == gsoUDP && h.sumAtOffset == udpChecksum && len(packet) >= start+udpHeaderLen:
+	case h.gsoType == gsoUDPL4 && h.csumOffset == udpChecksum && len(packet) >= start+udpHeaderLen:
 		protocol, headLen, ok = protocolUDP, start+udpHeaderLen, true
 	}
 	return protocol, headLen, ok && headLen <= maxHead && headLen < len(packet)
 }
 
-// next fills ps with the next packets, whose heads are put into heads, and returns how many.
-func (s *splitter) next(ps []Packet, heads [][maxHead]byte) (n int) {
-	if s.header.gso == gsoNone {
+// next fills ps with the next packets and returns how many. Their headers are put into heads.
+func (s *segmenter) next(ps []Packet, heads [][maxHead]byte) (n int) {
+	if s.header.gsoType == gsoNone {
 		ps[0] = Packet{Head: s.packet}
 		s.packet = nil
 		return 1
@@ -106,23 +108,22 @@ func (s *splitter) next(ps []Packet, heads [][maxHead]byte) (n int) {
 	return n
 }
 
-// adapt makes the super-packet's headers those of one segment.
-func (s *splitter) adapt(head, body []byte) {
-	start := int(s.header.sumStart)
-	binary.BigEndian.PutUint16(head[4:], uint16(len(head)-ipv6HeaderLen+len(body)))
-	transport := head[start:]
+// adapt turns the headers of the super-packet into those of one segment.
+func (s *segmenter) adapt(head, body []byte) {
+	teredo.PutPayloadLen(head, len(head)-teredo.HeaderLen+len(body))
+	transport := head[s.header.csumStart:]
 	length := uint16(len(transport) + len(body))
-	if s.header.gso == gsoUDP {
+	if s.header.gsoType == gsoUDPL4 {
 		binary.BigEndian.PutUint16(transport[udpLength:], length)
 	} else {
 		sequence := binary.BigEndian.Uint32(transport[tcpSequence:]) + s.index*uint32(s.header.gsoSize)
 		binary.BigEndian.PutUint32(transport[tcpSequence:], sequence)
 		if s.pending() {
-			transport[tcpFlags] &^= flagFIN | flagPSH // of the last one
+			transport[tcpFlags] &^= flagFIN | flagPSH // only the last segment has them
 		}
 	}
-	field := transport[s.header.sumAtOffset:]
+	field := transport[s.header.csumOffset:]
 	field[0], field[1] = 0, 0
 	acc := sum(transport, sumWord(length, s.base))
-	putChecksum(field, sum(body, acc), s.header.gso == gsoUDP)
+	putChecksum(field, sum(body, acc), s.header.gsoType == gsoUDPL4)
 }

@@ -6,17 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+
+	"github.com/teredo-suite/teredo/teredo"
 )
 
 // unit puts packets together to what the kernel hands over: they must be one flow, of equal size but for the last.
 func unit(f *flow, flags uint8, size int, payload []byte) []byte {
 	head := f.packet(flags, payload)
-	h := virtio{
-		flags: needsChecksum, gso: gsoTCP6, gsoSize: uint16(size), headLen: 1, // the kernel's is no use
-		sumStart: ipv6HeaderLen, sumAtOffset: tcpChecksum,
+	h := virtioNetHdr{
+		flags: needsCsum, gsoType: gsoTCPv6, gsoSize: uint16(size), hdrLen: 1, // the kernel's is no use
+		csumStart: teredo.HeaderLen, csumOffset: tcpChecksum,
 	}
 	if f.protocol == protocolUDP {
-		h.gso, h.sumAtOffset = gsoUDP, udpChecksum
+		h.gsoType, h.csumOffset = gsoUDPL4, udpChecksum
 	}
 	u := make([]byte, virtioLen, virtioLen+len(head))
 	h.put(u)
@@ -24,7 +26,7 @@ func unit(f *flow, flags uint8, size int, payload []byte) []byte {
 }
 
 // split returns all packets of a unit, at most room at a time.
-func split(t testing.TB, s *splitter, unit []byte, room int) (packets [][]byte) {
+func split(t testing.TB, s *segmenter, unit []byte, room int) (packets [][]byte) {
 	t.Helper()
 	if err := s.start(unit); err != nil {
 		t.Fatal(err)
@@ -48,7 +50,7 @@ func TestSplit(t *testing.T) {
 				t.Run(fmt.Sprint(protocol, test, room), func(t *testing.T) {
 					f, g := newFlow(protocol, 1), newFlow(protocol, 1)
 					payload := random(newRand(uint64(test.payload)), test.payload)
-					got := split(t, new(splitter), unit(f, flagACK|flagPSH|flagFIN, test.size, payload), room)
+					got := split(t, new(segmenter), unit(f, flagACK|flagPSH|flagFIN, test.size, payload), room)
 					for n := 0; len(payload) > 0; n++ {
 						size := min(test.size, len(payload))
 						flags := uint8(flagACK)
@@ -77,11 +79,11 @@ func TestSplitSingle(t *testing.T) {
 		for _, partial := range []bool{false, true} {
 			u := append(make([]byte, virtioLen), want...)
 			if partial {
-				virtio{flags: needsChecksum, sumStart: ipv6HeaderLen, sumAtOffset: uint16(at)}.put(u)
-				pseudo := sumWord(uint16(len(want)-ipv6HeaderLen), pseudoHeader(want, protocol))
-				binary.BigEndian.PutUint16(u[virtioLen+ipv6HeaderLen+at:], fold(pseudo))
+				virtioNetHdr{flags: needsCsum, csumStart: teredo.HeaderLen, csumOffset: uint16(at)}.put(u)
+				pseudo := sumWord(uint16(len(want)-teredo.HeaderLen), pseudoHeader(want, protocol))
+				binary.BigEndian.PutUint16(u[virtioLen+teredo.HeaderLen+at:], fold(pseudo))
 			}
-			if got := split(t, new(splitter), u, 4); len(got) != 1 || !bytes.Equal(got[0], want) {
+			if got := split(t, new(segmenter), u, 4); len(got) != 1 || !bytes.Equal(got[0], want) {
 				t.Errorf("protocol %d, partial %v: got %x, want %x", protocol, partial, got, want)
 			}
 		}
@@ -101,7 +103,7 @@ func TestSplitMalformed(t *testing.T) {
 		binary.NativeEndian.PutUint16(u[at:], v)
 		return u
 	}
-	const packet, offset = virtioLen, virtioLen + ipv6HeaderLen + tcpDataOffset
+	const packet, offset = virtioLen, virtioLen + teredo.HeaderLen + tcpDataOffset
 	for name, u := range map[string][]byte{
 		"nothing":                    {},
 		"part of a virtio header":    good[:virtioLen-1],
@@ -112,8 +114,8 @@ func TestSplitMalformed(t *testing.T) {
 		"part of a UDP header":       udp[:packet+47],
 		"IPv4":                       set(good, packet, 0x45),
 		"another kind":               set(good, 1, 1),
-		"TCP as UDP":                 set(good, 1, gsoUDP),
-		"UDP as TCP":                 set(udp, 1, gsoTCP6),
+		"TCP as UDP":                 set(good, 1, gsoUDPL4),
+		"UDP as TCP":                 set(udp, 1, gsoTCPv6),
 		"no segment size":            word(good, 4, 0),
 		"transport inside IPv6":      word(good, 6, 8),
 		"transport beyond the end":   word(good, 6, 60000),
@@ -125,7 +127,7 @@ func TestSplitMalformed(t *testing.T) {
 		"checksum field at the end":  word(set(good, 1, gsoNone), 6, uint16(len(good)-virtioLen-17)),
 		"checksum far beyond it all": word(word(set(good, 1, gsoNone), 6, 65535), 8, 65535),
 	} {
-		s := new(splitter)
+		s := new(segmenter)
 		if err := s.start(u); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: error %v", name, err)
 		}
@@ -141,7 +143,7 @@ func FuzzSplit(f *testing.F) {
 	f.Add(unit(newFlow(protocolUDP, 1), 0, 100, make([]byte, 500)))
 	f.Add(append(make([]byte, virtioLen), newFlow(protocolUDP, 1).packet(0, []byte{1})...))
 	f.Fuzz(func(t *testing.T, u []byte) {
-		s := new(splitter)
+		s := new(segmenter)
 		if s.start(u) != nil {
 			return
 		}
