@@ -57,6 +57,27 @@ func (n NAT) String() string {
 	return fmt.Sprintf("nat(%d)", uint8(n))
 }
 
+// Tristate is the result of a test that may be missing.
+type Tristate uint8
+
+const (
+	NotKnown Tristate = iota
+	Yes
+	No
+)
+
+func (t Tristate) String() string {
+	switch t {
+	case NotKnown:
+		return "unknown"
+	case Yes:
+		return "yes"
+	case No:
+		return "no"
+	}
+	return fmt.Sprintf("tristate(%d)", uint8(t))
+}
+
 // SecondAddress is what the server's secondary address has told about the present mapping.
 type SecondAddress uint8
 
@@ -70,7 +91,7 @@ const (
 type Status struct {
 	State       State
 	NAT         NAT
-	Sequential  Verdict        // the NAT gives out ports one after the other; not known unless it is symmetric
+	Sequential  Tristate       // the NAT gives out ports one after the other; not known unless it is symmetric
 	Address     netip.Addr     // the Teredo address; the zero Addr unless qualified
 	Secondary   netip.AddrPort // the server's other address, where the NAT is tested; invalid when there is none
 	Second      SecondAddress  // what came of that test

@@ -17,6 +17,7 @@ func main() {
 		Name:        "teredo-relay",
 		Description: "Teredo relay: carries packets between native IPv6 and Teredo clients, whose addresses are in 2001::/32.",
 		Control:     "/run/teredo-relay/relay.sock",
+		Hint:        hint,
 	}.Main(&struct {
 		Run     run                  `cmd:"" help:"Relay until stopped."`
 		Status  cli.Status[status]   `cmd:"" help:"Show what the running relay is doing."`

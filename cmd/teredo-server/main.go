@@ -17,6 +17,7 @@ func main() {
 		Description: "Teredo server: tells IPv6 clients behind IPv4 NATs how the Internet sees them, " +
 			"and helps them to reach each other (UDP port 3544).",
 		Control: "/run/teredo-server/server.sock",
+		Hint:    hint,
 	}.Main(&struct {
 		Run     run                `cmd:"" help:"Serve until stopped."`
 		Status  cli.Status[status] `cmd:"" help:"Show what the running server is doing."`

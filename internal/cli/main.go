@@ -30,6 +30,9 @@ type Program struct {
 	Name        string // as typed: "teredo-server"
 	Description string // one or two sentences for --help
 	Control     string // default path of the control socket
+
+	// Hint says what to do about an error with the program's flags; empty: nothing. It may be nil.
+	Hint func(error) string
 }
 
 // Main runs the command that the command line names and exits the process.
@@ -82,7 +85,12 @@ func (p Program) run(ctx context.Context, hangups <-chan os.Signal, commands any
 		process.command = command
 		err = command.Run()
 	}
-	usage, misused := errors.AsType[*usageError](err)
+	_, misused := errors.AsType[*usageError](err)
+	if err != nil && p.Hint != nil {
+		if hint := p.Hint(err); hint != "" {
+			err = fmt.Errorf("%w; %s", err, hint)
+		}
+	}
 	switch {
 	case helped, err == nil, ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return exitStopped
@@ -91,7 +99,7 @@ func (p Program) run(ctx context.Context, hangups <-chan os.Signal, commands any
 		if command != nil && command.Selected() != nil {
 			where = command.Selected().FullPath()
 		}
-		fmt.Fprintf(stderr, "%s: %v\nSee %s --help.\n", p.Name, usage, where)
+		fmt.Fprintf(stderr, "%s: %v\nSee %s --help.\n", p.Name, err, where)
 		return exitUsage
 	default:
 		fmt.Fprintf(stderr, "%s: %v\n", p.Name, err)

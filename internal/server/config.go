@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/teredo-suite/teredo/teredo"
 )
@@ -30,51 +31,63 @@ type Config struct {
 	StrictSource bool
 }
 
-// Check reports the first thing that is wrong with the configuration.
+// ConfigError says what is wrong with a Config.
+type ConfigError struct {
+	Field string // of Config
+	text  string
+}
+
+func (e *ConfigError) Error() string { return e.text }
+
+func wrong(field, format string, args ...any) error {
+	return &ConfigError{field, fmt.Sprintf(format, args...)}
+}
+
+// Check returns the first thing that is wrong with the configuration, as a *ConfigError.
 func (c Config) Check() error {
-	if err := checkBind("primary", c.Primary); err != nil {
+	if err := checkBind("Primary", c.Primary); err != nil {
 		return err
 	}
 	if c.Secondary.IsValid() {
-		if err := checkBind("secondary", c.Secondary); err != nil {
+		if err := checkBind("Secondary", c.Secondary); err != nil {
 			return err
 		}
 		if c.Secondary == c.Primary {
-			return fmt.Errorf("primary and secondary address are both %v: give --bind2 another address, or leave it out", c.Primary)
+			return wrong("Secondary", "the primary and the secondary address are both %v: give another secondary address, or none", c.Primary)
 		}
 	} else if c.Public2.IsValid() {
-		return fmt.Errorf("a second public address %v is given without a second address to listen on: add --bind2", c.Public2)
+		return wrong("Secondary", "there is a second public address, %v, but no secondary address to listen at", c.Public2)
 	}
-	if err := c.checkPublic(c.public(), "--public"); err != nil {
+	if err := c.checkPublic("Public", c.public()); err != nil {
 		return err
 	}
 	if !c.Secondary.IsValid() {
 		return nil
 	}
 	if c.public2() == c.public() {
-		return fmt.Errorf("both public addresses are %v: clients need to see two different ones", c.public())
+		return wrong("Public2", "both public addresses are %v: clients need two different ones", c.public())
 	}
-	return c.checkPublic(c.public2(), "--public2")
+	return c.checkPublic("Public2", c.public2())
 }
 
-func checkBind(name string, a netip.Addr) error {
+func checkBind(field string, a netip.Addr) error {
+	name := strings.ToLower(field)
 	switch {
 	case !a.IsValid():
-		return fmt.Errorf("no %s address is given: name an IPv4 address of this host", name)
+		return wrong(field, "no %s address is given: name an IPv4 address of this host", name)
 	case !a.Is4():
-		return fmt.Errorf("the %s address %v is not an IPv4 address", name, a)
+		return wrong(field, "the %s address %v is not an IPv4 address", name, a)
 	case a.IsUnspecified() || a.IsMulticast():
-		return fmt.Errorf("the %s address %v does not name one address: name an IPv4 address of this host", name, a)
+		return wrong(field, "the %s address %v is not the address of one host: name an IPv4 address of this host", name, a)
 	}
 	return nil
 }
 
-func (c Config) checkPublic(a netip.Addr, flag string) error {
+func (c Config) checkPublic(field string, a netip.Addr) error {
 	if c.Filter.Global(a) {
 		return nil
 	}
-	return fmt.Errorf("clients cannot reach %v, it is not a public IPv4 address: give the public one with %s, "+
-		"or allow its range with --permit-ipv4", a, flag)
+	return wrong(field, "clients cannot reach %v, as it is not a public IPv4 address", a)
 }
 
 // public is the address that prefix and link-local address are made of.
