@@ -24,7 +24,7 @@ func testRecord(port uint16) record {
 // X-UPNP-01, ST-X-02: what one run notes, the next one reads.
 func TestLedger(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "client.portmap")
-	l, err := openLedger(path)
+	l, err := openJournal(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestLedger(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []record{testRecord(2), testRecord(4), testRecord(5), testRecord(6), testRecord(7), testRecord(8), testRecord(9), testRecord(3)}
-	again, err := openLedger(path)
+	again, err := openJournal(path)
 	if diff := sameRecords(want, again.records); err != nil || diff != "" {
 		t.Errorf("error %v, records (-want +got):\n%s", err, diff)
 	}
@@ -63,14 +63,14 @@ func TestLedgerUnreadable(t *testing.T) {
 			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			l, err := openLedger(path)
+			l, err := openJournal(path)
 			if err == nil || len(l.records) != 0 {
 				t.Errorf("error %v, records %v", err, l.records)
 			}
 			if err := l.add(testRecord(1)); err != nil {
 				t.Error(err)
 			}
-			if l, err := openLedger(path); err != nil || len(l.records) != 1 {
+			if l, err := openJournal(path); err != nil || len(l.records) != 1 {
 				t.Errorf("after that: error %v, records %v", err, l.records)
 			}
 		})
@@ -79,7 +79,7 @@ func TestLedgerUnreadable(t *testing.T) {
 
 // A folder that is not there is an error each time, and no more.
 func TestLedgerUnwritable(t *testing.T) {
-	l, err := openLedger(filepath.Join(t.TempDir(), "missing", "client.portmap"))
+	l, err := openJournal(filepath.Join(t.TempDir(), "missing", "client.portmap"))
 	if err != nil {
 		t.Fatal(err)
 	}

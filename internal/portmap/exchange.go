@@ -12,13 +12,13 @@ import (
 
 const (
 	repeatAfter    = 250 * time.Millisecond // the first repetition; each takes twice as long as the one before (RFC 6886 §3.1)
-	mostDatagrams  = 64                     // that are looked at in one exchange
+	mostDatagrams  = 64                     // read in one exchange
 	longestMessage = 2048                   // bytes; RFC 6887 §7 needs 1100, and SSDP fits one Ethernet frame
 )
 
 // request sends a request to a UDP port of the gateway until take accepts an answer.
 func (g gateway) request(ctx context.Context, port uint16, message []byte, take func(answer []byte) bool) error {
-	// A connected socket gets what this port sent, and nothing else; and it tells when nobody listens there.
+	// A connected socket receives only what that port sent, and its error tells when nobody listens there.
 	local := net.UDPAddrFromAddrPort(netip.AddrPortFrom(g.internal.Addr(), 0))
 	conn, err := net.DialUDP("udp4", local, net.UDPAddrFromAddrPort(netip.AddrPortFrom(g.addr, port)))
 	if err != nil {
@@ -29,11 +29,11 @@ func (g gateway) request(ctx context.Context, port uint16, message []byte, take 
 		_, err := conn.Write(message)
 		return err
 	}
-	return converse(ctx, conn, send, func(_ netip.Addr, answer []byte) bool { return take(answer) })
+	return exchange(ctx, conn, send, func(_ netip.Addr, answer []byte) bool { return take(answer) })
 }
 
-// converse sends now and, at growing intervals, again until take accepts a datagram or ctx ends.
-func converse(ctx context.Context, conn *net.UDPConn, send func() error, take func(from netip.Addr, datagram []byte) bool) error {
+// exchange sends at once, and again at growing intervals, until take accepts a datagram or ctx ends.
+func exchange(ctx context.Context, conn *net.UDPConn, send func() error, take func(from netip.Addr, datagram []byte) bool) error {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 	buf := make([]byte, longestMessage)
@@ -62,7 +62,7 @@ func converse(ctx context.Context, conn *net.UDPConn, send func() error, take fu
 	return fmt.Errorf("none of %d datagrams is an answer", mostDatagrams)
 }
 
-// failed is the error of a conversation that ctx may have ended.
+// failed returns the error of an exchange, which ctx may have ended.
 func failed(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("no answer: %w", ctx.Err())
