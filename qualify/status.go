@@ -57,6 +57,27 @@ func (n NAT) String() string {
 	return fmt.Sprintf("nat(%d)", uint8(n))
 }
 
+// The behaviours of a NAT, in the terms of RFC 4787 §4.1 (mapping) and §5 (filtering).
+const (
+	EndpointIndependent    = "endpoint-independent"
+	AddressOrPortDependent = "address-or-port-dependent" // filtering; the two addresses of a server cannot tell these apart
+)
+
+// Behaviour returns what the kind of the NAT means: its mapping behaviour, which is "none", EndpointIndependent, "symmetric" or
+// "unknown", and its filtering behaviour, which is EndpointIndependent or "unknown".
+func (n NAT) Behaviour() (mapping, filtering string) {
+	unknown := Unknown.String()
+	switch n {
+	case None, Symmetric:
+		return n.String(), unknown // without a NAT there may be a firewall
+	case Restricted:
+		return EndpointIndependent, unknown // it may be a cone NAT, too: only the cone phase tells
+	case Cone:
+		return EndpointIndependent, EndpointIndependent
+	}
+	return unknown, unknown
+}
+
 // Tristate is the result of a test that may be missing.
 type Tristate uint8
 

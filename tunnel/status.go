@@ -104,7 +104,7 @@ func (c *Client) status(now time.Time) ClientStatus {
 		}
 		s.WaitingFor = waits
 	}
-	s.Mapping, s.Filtering = behaviour(q.NAT)
+	s.Mapping, s.Filtering = q.NAT.Behaviour()
 	s.PortPreserving = q.Mapped.IsValid() && q.Mapped.Port() == s.Local.Port()
 	switch {
 	case c.configError != nil:
@@ -126,23 +126,6 @@ func secondAddress(q qualify.Status) string {
 		return q.Secondary.Addr().String() + " (does not answer)"
 	}
 	return q.Secondary.Addr().String() + " (not asked yet, or its answer is waited for)"
-}
-
-// behaviour says in the terms of RFC 4787 (§4.1, §5) what the kind of the NAT means. A NAT whose kind is known is that of one
-// port and of the server's two addresses.
-func behaviour(n qualify.NAT) (mapping, filtering string) {
-	const unknown, independent = "unknown", "endpoint-independent"
-	switch n {
-	case qualify.None:
-		return "none", unknown // there may be a firewall
-	case qualify.Restricted:
-		return independent, unknown // it may be a cone NAT, too: nobody has asked
-	case qualify.Symmetric:
-		return "symmetric", unknown
-	case qualify.Cone:
-		return independent, independent
-	}
-	return unknown, unknown
 }
 
 // Peers describes the peers that the client knows.

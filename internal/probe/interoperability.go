@@ -25,14 +25,15 @@ func kinds() []Kind {
 	}
 }
 
-// Cells of the figure. Those not here need extensions of RFC 6081.
+// Cells of the figure. All others name the extensions of RFC 6081 that are needed.
 const (
 	always = "Yes"
 	never  = "No"
 )
 
-// figure is RFC 6081, figure 1: a row for each kind of the client that begins, a column for each kind of the other.
-func figure() [][]string {
+// interoperability is RFC 6081, figure 1: a row for each kind of NAT of the client that sends first, a column for each kind of
+// the other.
+func interoperability() [][]string {
 	const yes, no, sns, upnp, pp, ss = always, never, "SNS", "SNS+UPnP", "SNS+PP", "SNS+SS"
 	return [][]string{
 		{yes, yes, yes, yes, sns, sns, sns, sns, sns},
@@ -47,20 +48,20 @@ func figure() [][]string {
 	}
 }
 
-// Connections say behind which kinds of NAT those are that a client here reaches, by RFC 6081, figure 1.
+// Connections tells which clients a client here can exchange packets with, by the kinds of their NATs (RFC 6081, figure 1).
 type Connections struct {
-	Directly    []Kind `json:"directly"`      // any client
-	Extended    []Kind `json:"with_rfc6081"`  // those that have the extensions of RFC 6081, as this suite has
-	IfTheyBegin []Kind `json:"if_they_begin"` // those, too, but only when the other side sends first
-	Not         []Kind `json:"not"`
-	Native      string `json:"native_ipv6"` // native hosts, through relays: yes, some-relays, unknown
+	Directly    []Kind `json:"directly"`      // all clients
+	Extended    []Kind `json:"with_rfc6081"`  // clients with the extensions of RFC 6081, such as this suite
+	IfTheyBegin []Kind `json:"if_they_begin"` // clients with these extensions, if they send first
+	Not         []Kind `json:"not"`           // no clients
+	Native      string `json:"native_ipv6"`   // native hosts, through relays: yes, some-relays, unknown
 }
 
-// SomeRelays is where native hosts are reached through relays only that take packets from other ports than the address in
-// their source says, on the strength of a nonce (A-11).
+// SomeRelays means that not all relays can be used: RFC 4380 §5.4.2 has a relay drop packets that do not come from the mapping
+// in their source address, as those of clients behind symmetric NATs do.
 const SomeRelays = "some-relays"
 
-// connections reads the row of the NAT's kind.
+// connections returns the row of the NAT's kind.
 func connections(n NAT) Connections {
 	c := Connections{Directly: []Kind{}, Extended: []Kind{}, IfTheyBegin: []Kind{}, Not: []Kind{}, Native: Yes}
 	switch {
@@ -72,7 +73,7 @@ func connections(n NAT) Connections {
 	}
 	own := slices.Index(kinds(), n.Kind)
 	for other, kind := range kinds() {
-		cell, back := figure()[own][other], figure()[other][own]
+		cell, back := interoperability()[own][other], interoperability()[other][own]
 		switch {
 		case cell == always:
 			c.Directly = append(c.Directly, kind)
