@@ -33,7 +33,7 @@ func (m *Machine) SetSecret(now time.Time, clientID, secret []byte, out *teredo.
 func checkSecret(clientID, secret []byte) error {
 	switch {
 	case len(clientID) > maxClientID:
-		return fmt.Errorf("the client identifier has %d bytes; %d is the most", len(clientID), maxClientID)
+		return fmt.Errorf("the client identifier has %d bytes; the maximum is %d", len(clientID), maxClientID)
 	case len(secret) == 0 && len(clientID) > 0:
 		return fmt.Errorf("client %q has no secret", clientID)
 	case len(clientID) == 0 && len(secret) > 0:

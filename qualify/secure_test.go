@@ -23,7 +23,7 @@ func TestNewRefusesSecrets(t *testing.T) {
 		{"no identifier", "", "s3cret", "there is a secret, but no client identifier"},
 		{"no secret", "laptop", "", `client "laptop" has no secret`},
 		{"longest identifier", strings.Repeat("x", 255), "s3cret", ""},
-		{"W-AUTH-01: identifier too long", strings.Repeat("x", 256), "s3cret", "the client identifier has 256 bytes; 255 is the most"},
+		{"W-AUTH-01: identifier too long", strings.Repeat("x", 256), "s3cret", "the client identifier has 256 bytes; the maximum is 255"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

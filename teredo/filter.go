@@ -6,13 +6,14 @@ import (
 	"slices"
 )
 
-// Filter decides where packets may go. Every IPv4 address that comes out of a packet is put to its test Global before anything
-// is sent to it, every native IPv6 address to its test Native. The zero value is the strict test.
+// Filter decides where packets may go. Test every IPv4 address from a packet with Global before sending to it, and every native
+// IPv6 address with Native. The zero value is the strictest test.
 type Filter struct {
-	// Permit lifts the special-use ranges of IPv4 and IPv6 where it covers them: for labs and private deployments (SEC-V4-02).
+	// Permit allows addresses of special-use ranges (RFC 6890), IPv4 and IPv6, that these prefixes contain. It is for labs and
+	// private deployments.
 	Permit []netip.Prefix
 
-	// Broadcasts are the directed-broadcast addresses of the attached subnets. Permit does not lift them.
+	// Broadcasts are the directed-broadcast addresses of the attached subnets. Permit does not allow them.
 	Broadcasts []netip.Addr
 }
 
@@ -21,9 +22,9 @@ func (f *Filter) Global(ip netip.Addr) bool {
 	return ip.Is4() && f.allows(ip, useOfIPv4(ip.As4())) && !slices.Contains(f.Broadcasts, ip)
 }
 
-// Native reports whether a packet may have ip as its address outside the Teredo service: a global unicast IPv6 address that is
-// no Teredo address, and holds no IPv4 address that an automatic tunnel or a translator would send to (SEC-LOOP). Where Permit
-// lifts that, the IPv4 address is still a global one.
+// Native reports whether ip may be the address of a native IPv6 host: a global unicast address that is not a Teredo address, and
+// embeds no IPv4 address that an automatic tunnel or a translator would send to, as that can cause routing loops (RFC 6169
+// §6.1.3). Where Permit allows embedded addresses, they still must be global.
 func (f *Filter) Native(ip netip.Addr) bool {
 	if !ip.Is6() {
 		return false
@@ -41,17 +42,16 @@ func (f *Filter) allows(ip netip.Addr, u use) bool {
 	return u == global || u == special && slices.ContainsFunc(f.Permit, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
-// use is what an address is for. The functions below are the table of all that is no destination on the Internet.
+// use is what an address is for. The functions below are the table of all addresses that are not destinations on the Internet.
 type use uint8
 
 const (
 	global  use = iota
-	special     // of somebody's network, or of a mechanism: only where Permit covers it
-	never       // no unicast address at all, this host's or this link's, or a Teredo client's
+	special     // for private networks, documentation or a mechanism: allowed only by Permit
+	never       // not unicast, of this host or this link only, or of a Teredo client
 )
 
-// useOfIPv4 has the ranges of RFC 4380 §5.2.4 (SEC-V4-01), and those that RFC 6890 and RFC 6598 have reserved since
-// (SEC-V4-02).
+// useOfIPv4 has the ranges of RFC 4380 §5.2.4, and those that RFC 6890 and RFC 6598 have reserved since.
 func useOfIPv4(a [4]byte) use {
 	switch n := binary.BigEndian.Uint32(a[:]); {
 	case n == 0, n == 0xffffffff, n>>28 == 0xe: // unspecified, limited broadcast, 224.0.0.0/4 multicast
@@ -76,8 +76,8 @@ func useOfIPv4(a [4]byte) use {
 	return global
 }
 
-// useOfIPv6 has what RFC 6890 and the registry that goes on from it do not call globally reachable, and all that holds an IPv4
-// address. The ranges for documentation, 2001:db8::/32 and 3fff::/20, pass: nobody on the Internet has them, and labs do.
+// useOfIPv6 has the ranges that RFC 6890 and its IANA registry do not call globally reachable, and all that embed an IPv4 address.
+// The documentation ranges, 2001:db8::/32 and 3fff::/20, count as global: nobody on the Internet has them, and labs use them.
 func useOfIPv6(a [16]byte) use {
 	switch n := binary.BigEndian.Uint64(a[:]); {
 	case n>>32 == 0x0064ff9b: // 64:ff9b::/96 and 64:ff9b:1::/48, NAT64 (RFC 6052, RFC 8215)
@@ -89,7 +89,7 @@ func useOfIPv6(a [16]byte) use {
 		n>>32 == 0x20010000: // 2001::/32, Teredo: a client is no native host
 		return never
 	case
-		n>>61 != 0b001,         // beyond 2000::/3: unique local fc00::/7, discard-only 100::/64, and what is not allocated
+		n>>61 != 0b001,         // outside 2000::/3: unique local fc00::/7, discard-only 100::/64, and ranges that are not allocated
 		n>>41 == 0x20010000>>9, // 2001::/23, protocols: benchmarks, ORCHID and others
 		n>>48 == 0x2002,        // 2002::/16, 6to4
 		isISATAP(a):
@@ -98,7 +98,7 @@ func useOfIPv6(a [16]byte) use {
 	return global
 }
 
-// embeddedIPv4 returns the IPv4 address to which a router or translator on the way sends packets for an IPv6 address.
+// embeddedIPv4 returns the IPv4 address to which a tunnel router or translator sends packets for an IPv6 address.
 func embeddedIPv4(a [16]byte) ([4]byte, bool) {
 	switch {
 	case a[0] == 0x20 && a[1] == 0x02: // 6to4 (RFC 3056 §2)

@@ -30,7 +30,8 @@ func AppendRouterSolicitation(b []byte, src netip.Addr) []byte {
 }
 
 // ParseRouterSolicitation returns the source address of a valid router solicitation (RFC 4861 §6.1.1): from a
-// link-local address, to ff02::2. Options are checked for their length and ignored (W-RS-02).
+// link-local address, to ff02::2. The lengths of options are checked, and their
+// contents ignored: a tunnel has no link-layer addresses (RFC 4861 §4.1).
 // The errors are those of CheckIPv6 and of ICMPv6 messages.
 func ParseRouterSolicitation(ipv6 []byte) (src netip.Addr, err error) {
 	if err := checkRouterMessage(ipv6, ICMPv6RouterSolicitation, solicitationLen); err != nil {
@@ -47,7 +48,7 @@ func ParseRouterSolicitation(ipv6 []byte) (src netip.Addr, err error) {
 	return Source(ipv6), nil
 }
 
-// RouterAdvertisement is what a client needs of a router advertisement.
+// RouterAdvertisement has the fields of a router advertisement that a client needs.
 type RouterAdvertisement struct {
 	Source, Destination netip.Addr
 	Prefix              netip.Prefix // of length 64: 2001:0000 and the server's IPv4 address
@@ -77,11 +78,11 @@ func AppendRouterAdvertisement(b []byte, server, dst netip.Addr) []byte {
 	return b
 }
 
-// AdvertisementTemplate makes the router advertisements of one server, as AppendRouterAdvertisement does, from one that is
-// ready but for its destination.
+// AdvertisementTemplate makes the router advertisements of one server, as AppendRouterAdvertisement does, but faster: it copies a
+// prepared packet and changes its destination and checksum.
 type AdvertisementTemplate struct {
 	packet []byte // to the unspecified address
-	sum    uint16 // of all that its checksum covers
+	sum    uint16 // ones-complement sum of what its checksum covers
 }
 
 // NewAdvertisementTemplate returns the template of the server with this IPv4 address.
@@ -102,8 +103,9 @@ func (t *AdvertisementTemplate) Append(b []byte, dst netip.Addr) []byte {
 
 // ParseRouterAdvertisement reads a router advertisement that is valid by RFC 4861 §6.1.2 and has exactly one
 // prefix, a /64 of the Teredo service prefix (RFC 4380 §5.2.1). Flags, lifetimes, other options and the bits after the
-// prefix, which many servers set, are ignored (RFC 4861 §4.6.2, W-RA-03). That it answers a solicitation of ours is the caller's to check: Destination, and the server in Prefix.
-// The error names the broken rule: those of CheckIPv6, of ICMPv6 messages and of prefixes.
+// prefix, which many servers set, are ignored (RFC 4861 §4.6.2). The caller must check
+// that it answers a solicitation: Destination, and the server in Prefix.
+// The errors are those of CheckIPv6, of ICMPv6 messages and of prefixes.
 func ParseRouterAdvertisement(ipv6 []byte) (RouterAdvertisement, error) {
 	if err := checkRouterMessage(ipv6, ICMPv6RouterAdvertisement, advertisementLen); err != nil {
 		return RouterAdvertisement{}, err
@@ -150,7 +152,7 @@ func (ra *RouterAdvertisement) takePrefix(option []byte) error {
 	switch {
 	case option[2] != prefixBits:
 		return ErrPrefixLength
-	case !IsTeredo(addr): // RFC 4380 §6 sketched a tunnel mode with other prefixes, which nobody specified (C-QUAL-17)
+	case !IsTeredo(addr): // RFC 4380 §6 sketches a tunnel mode with other prefixes, which was never specified
 		return ErrPrefixRange
 	}
 	ra.Prefix = netip.PrefixFrom(addr, prefixBits).Masked()

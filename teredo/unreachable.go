@@ -14,7 +14,7 @@ const (
 // AppendUnreachable appends an IPv6 packet with a Destination Unreachable message (RFC 4443 §3.1) from src to the
 // source of the invoking packet, of which it quotes as much as fits in 1280 bytes. It returns b unchanged when
 // RFC 4443 §2.4(e) forbids an error about the invoking packet, or when that is not an IPv6 packet.
-// Limiting the rate (§2.4(f)) is the caller's part.
+// The caller must limit the rate (§2.4(f)).
 func AppendUnreachable(b []byte, src netip.Addr, code uint8, invoking []byte) []byte {
 	if !mayReport(invoking) {
 		return b

@@ -10,21 +10,20 @@ import (
 
 // Config says which IPv4 addresses a server answers at.
 type Config struct {
-	// Primary is the address the service is known by; every client's address contains it (or Public).
+	// Primary is the primary address of §5.3. It is in the address of every client, or Public is.
 	Primary netip.Addr
-	// Secondary is the other address of RFC 4380 §5.3. It is optional: without it a solicitation with the cone bit
-	// goes unanswered, and clients cannot tell a symmetric NAT.
+	// Secondary is the other address of §5.3. It is optional: without it, solicitations with the cone bit 1 are not answered, and
+	// clients cannot recognise a symmetric NAT.
 	Secondary netip.Addr
-	// Public and Public2 are the addresses the world sees in place of Primary and Secondary where the server is behind
-	// a 1:1 NAT. Zero means the same address.
+	// Public and Public2 are the addresses that the Internet sees in place of Primary and Secondary when the server is behind a
+	// 1:1 NAT. Zero means the same address.
 	Public, Public2 netip.Addr
 	// Filter says which addresses, IPv4 and native IPv6, may be sent to.
 	Filter teredo.Filter
-	// Secrets are those of the clients that are served. Nil means that secure qualification is not required, and
-	// everybody is.
+	// Secrets are those of the clients that are served. Nil: secure qualification is not required, and every client is served.
 	Secrets *Secrets
-	// SourceRate bounds how many datagrams a second the server sends because of one IPv4 address; five times as many may leave at
-	// once. 0 is no bound.
+	// SourceRate bounds how many datagrams a second the server sends because of one IPv4 address. Five times as many may leave at
+	// once. 0: there is no bound.
 	SourceRate int
 	// StrictSource refuses bubbles whose UDP source is not the mapping in their Teredo source (RFC 4380 §5.3.1 rule 5) even
 	// where RFC 6081 needs them: clients of other servers behind symmetric NATs then cannot reach clients of this one.
@@ -90,7 +89,7 @@ func (c Config) checkPublic(field string, a netip.Addr) error {
 	return wrong(field, "clients cannot reach %v, as it is not a public IPv4 address", a)
 }
 
-// public is the address that prefix and link-local address are made of.
+// public is the address in the clients' prefix and in the link-local address of the server.
 func (c Config) public() netip.Addr {
 	if c.Public.IsValid() {
 		return c.Public
@@ -98,7 +97,7 @@ func (c Config) public() netip.Addr {
 	return c.Primary
 }
 
-// public2 is what the world sees of the secondary address; zero without one.
+// public2 is the secondary address that the Internet sees; zero without one.
 func (c Config) public2() netip.Addr {
 	if c.Public2.IsValid() {
 		return c.Public2

@@ -15,11 +15,11 @@ import (
 const (
 	batch = 64 // datagrams for one system call
 
-	// receivePause keeps a socket that fails at every call from taking the processor.
+	// receivePause is a pause after an error, so that a socket that always fails does not use the whole processor.
 	receivePause = 100 * time.Millisecond
 )
 
-// worker moves the datagrams that arrive at one socket. It owns its buffers: nothing is allocated per datagram.
+// worker handles the datagrams of one socket. It owns its buffers: nothing is allocated per datagram.
 type worker struct {
 	*Server
 	conns  []conn // sockets by address
@@ -27,7 +27,7 @@ type worker struct {
 	native nativeSender
 	in     []udp.Message
 	built  [][]byte         // one buffer for each message in
-	out    [2][]udp.Message // by the address they leave from; their payloads are in built
+	out    [2][]udp.Message // by the address that they leave from; their payloads are in built
 }
 
 func newWorker(s *Server, conns []conn, local int, native nativeSender) *worker {
@@ -57,7 +57,7 @@ func (w *worker) run(ctx context.Context) {
 			continue
 		}
 		w.counters.receiveErrors.Add(1)
-		if !failing { // once for a row of them
+		if !failing { // only the first error in a row
 			w.log.Warn("receiving datagrams", "address", w.address(), "error", err)
 		}
 		failing = true
@@ -68,7 +68,7 @@ func (w *worker) run(ctx context.Context) {
 	}
 }
 
-// process handles the first n messages and sends what comes of them.
+// process handles the first n messages and sends the output.
 func (w *worker) process(n int) {
 	now := int64(time.Since(w.started))
 	for i, m := range w.in[:n] {
@@ -83,7 +83,7 @@ func (w *worker) process(n int) {
 	}
 }
 
-// source is the IPv4 address whose budget a datagram is drawn from.
+// source returns the IPv4 address whose budget a datagram uses.
 func source(from netip.AddrPort) uint64 {
 	a := from.Addr().As4()
 	return uint64(binary.BigEndian.Uint32(a[:]))
@@ -108,8 +108,8 @@ func (w *worker) carryOut(v Verdict) {
 	}
 }
 
-// flush sends what has collected for one address. What the kernel refuses is counted and forgotten, as if it had been
-// lost on the way: a server without state has nothing to repeat it from.
+// flush sends the collected datagrams of one address. Those that the kernel refuses are counted and not repeated, as if they
+// had been lost on the way.
 func (w *worker) flush(via int) {
 	if len(w.out[via]) == 0 {
 		return
