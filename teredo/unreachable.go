@@ -42,5 +42,5 @@ func mayReport(ipv6 []byte) bool {
 		return true
 	}
 	// Types below 128 are errors. A message whose type cannot be seen may be one.
-	return len(payload) > 0 && payload[0] >= 128 && payload[0] != ICMPv6Redirect
+	return len(payload) > 0 && payload[0] >= 128 && payload[0] != icmpv6Redirect
 }

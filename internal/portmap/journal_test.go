@@ -22,7 +22,7 @@ func testRecord(port uint16) record {
 }
 
 // X-UPNP-01, ST-X-02: what one run notes, the next one reads.
-func TestLedger(t *testing.T) {
+func TestJournal(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "client.portmap")
 	l, err := openJournal(path)
 	if err != nil {
@@ -54,7 +54,7 @@ func TestLedger(t *testing.T) {
 	}
 }
 
-func TestLedgerUnreadable(t *testing.T) {
+func TestJournalUnreadable(t *testing.T) {
 	for name, text := range map[string]string{
 		"junk": "x", "cut": `[{"protocol":"upnp"`, "other form": `{"protocol":"upnp"}`, "no address": `[{"gateway":"x"}]`, "empty": "",
 	} {
@@ -78,7 +78,7 @@ func TestLedgerUnreadable(t *testing.T) {
 }
 
 // A folder that is not there is an error each time, and no more.
-func TestLedgerUnwritable(t *testing.T) {
+func TestJournalUnwritable(t *testing.T) {
 	l, err := openJournal(filepath.Join(t.TempDir(), "missing", "client.portmap"))
 	if err != nil {
 		t.Fatal(err)
