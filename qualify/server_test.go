@@ -57,7 +57,7 @@ func (c *conversation) exchange() {
 			c.drops[v.Reason]++
 			continue
 		}
-		answer := teredo.Datagram{Remote: port3544([]netip.Addr{server1, server2}[v.Via]), Payload: v.Payload}
+		answer := teredo.Datagram{Remote: port3544([]netip.Addr{server1, server2}[v.Local]), Payload: v.Payload}
 		c.heard = append(c.heard, answer)
 		c.receive(answer)
 	}

@@ -107,7 +107,7 @@ func (s *Server) receive(p Packet) {
 	v := s.handler.Handle(local, p.Src, p.Payload, make([]byte, 0, server.MaxOutput))
 	switch {
 	case v.Action == server.Send:
-		src := netip.AddrPortFrom(s.port.addrs[v.Via], teredo.Port)
+		src := netip.AddrPortFrom(s.port.addrs[v.Local], teredo.Port)
 		s.in.send(s.port, Packet{Src: src, Dst: v.To, TTL: defaultTTL, Payload: v.Payload})
 	case v.Action == server.Native && !s.noNative:
 		s.in.send(s.native, nativePacket(v.Payload))

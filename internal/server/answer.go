@@ -23,19 +23,18 @@ func (h *Handler) advertise(local int, from netip.AddrPort, p *teredo.Packet, b 
 	if !ok {
 		return dropped(Solicitation, drop.Unauthenticated)
 	}
-	via := local
 	if teredo.ConeBit(src) { // from the other address, so that only a cone NAT lets it in (§5.3.2)
 		if !h.second {
 			return dropped(Solicitation, drop.NoSecondAddress)
 		}
-		via = 1 - local
+		local = 1 - local
 	}
 	if p.HasAuth {
 		b = h.appendAuth(b, key, from, p, src)
 	}
 	b = teredo.AppendOrigin(b, from)
 	b = h.advertisement.Append(b, src)
-	return Verdict{Action: Send, Kind: Solicitation, Via: via, To: from, Payload: b}
+	return Verdict{Action: Send, Kind: Solicitation, Local: local, To: from, Payload: b}
 }
 
 // authenticate reports whether a solicitation may be answered (§5.3.1 rule 4), and returns the key to sign the answer with. There
@@ -73,5 +72,5 @@ func (h *Handler) answerEcho(kind Kind, local int, from netip.AddrPort, p *tered
 		return dropped(kind, drop.Loop)
 	}
 	b = teredo.AppendEchoReply(b, h.linkLocal, p.IPv6)
-	return Verdict{Action: Send, Kind: EchoToServer, Via: local, To: from, Payload: b}
+	return Verdict{Action: Send, Kind: EchoToServer, Local: local, To: from, Payload: b}
 }

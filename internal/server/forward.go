@@ -20,7 +20,7 @@ func (h *Handler) forward(kind Kind, from netip.AddrPort, dst netip.Addr, p *ter
 	}
 	b = append(b, p.IPv6...)
 	b = append(b, p.Trailers...)
-	return Verdict{Action: Send, Kind: kind, Via: Primary, To: to, Payload: b}
+	return Verdict{Action: Send, Kind: kind, Local: Primary, To: to, Payload: b}
 }
 
 // routeNatively passes a client's packet on to the IPv6 Internet (§5.3.1). The server is a router here, so the hop

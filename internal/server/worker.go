@@ -37,8 +37,8 @@ func newWorker(s *Server, conns []conn, local int, native nativeSender) *worker 
 	for i := range batch {
 		w.built[i] = make([]byte, 0, MaxOutput)
 	}
-	for via := range w.out {
-		w.out[via] = make([]udp.Message, 0, batch)
+	for local := range w.out {
+		w.out[local] = make([]udp.Message, 0, batch)
 	}
 	return w
 }
@@ -78,8 +78,8 @@ func (w *worker) process(n int) {
 		}
 		w.carryOut(v)
 	}
-	for via := range w.out {
-		w.flush(via)
+	for local := range w.out {
+		w.flush(local)
 	}
 }
 
@@ -98,7 +98,7 @@ func (w *worker) carryOut(v Verdict) {
 		w.counters.drops.Count(v.Reason)
 	case Send:
 		w.counters.udp[v.Kind].Add(1)
-		w.out[v.Via] = append(w.out[v.Via], udp.Message{Buf: v.Payload, N: len(v.Payload), Remote: v.To})
+		w.out[v.Local] = append(w.out[v.Local], udp.Message{Buf: v.Payload, N: len(v.Payload), Remote: v.To})
 	case Native:
 		if w.native.Send(v.To.Addr(), v.Payload) != nil {
 			w.counters.drops.Count(drop.NoRoute)
@@ -110,15 +110,15 @@ func (w *worker) carryOut(v Verdict) {
 
 // flush sends the collected datagrams of one address. Those that the kernel refuses are counted and not repeated, as if they
 // had been lost on the way.
-func (w *worker) flush(via int) {
-	if len(w.out[via]) == 0 {
+func (w *worker) flush(local int) {
+	if len(w.out[local]) == 0 {
 		return
 	}
-	sent, _ := w.conns[via].WriteBatch(w.out[via])
-	if refused := len(w.out[via]) - sent; refused > 0 {
+	sent, _ := w.conns[local].WriteBatch(w.out[local])
+	if refused := len(w.out[local]) - sent; refused > 0 {
 		w.counters.drops.Add(drop.SendFailed, uint64(refused))
 	}
-	w.out[via] = w.out[via][:0]
+	w.out[local] = w.out[local][:0]
 }
 
 // address is the bound address of this worker, for the log.

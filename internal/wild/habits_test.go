@@ -109,7 +109,7 @@ func TestHabitsAtServer(t *testing.T) {
 			var got []string
 			switch d := h.Handle(v.local, v.from, unhex(t, v.payload), make([]byte, 0, server.MaxOutput)); d.Action {
 			case server.Send:
-				got = append(got, fmt.Sprintf("%v sends to %v: %x", [...]netip.Addr{server1, server2}[d.Via], d.To, d.Payload))
+				got = append(got, fmt.Sprintf("%v sends to %v: %x", [...]netip.Addr{server1, server2}[d.Local], d.To, d.Payload))
 			case server.Native:
 				got = append(got, fmt.Sprintf("native to %v: %x", d.To.Addr(), d.Payload))
 			default:
