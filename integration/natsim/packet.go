@@ -9,7 +9,7 @@ import (
 	"github.com/teredo-suite/teredo/teredo"
 )
 
-// Packet is one packet on its way: an IPv4 UDP datagram, or a native IPv6 packet. Nobody changes its payload.
+// Packet is one packet in transit: an IPv4 UDP datagram, or a native IPv6 packet. Its payload never changes.
 type Packet struct {
 	ID       uint64 // the same at every hop, also behind a NAT
 	Src, Dst netip.AddrPort
@@ -17,7 +17,7 @@ type Packet struct {
 	Payload  []byte // of UDP; the whole packet when it is a native one
 }
 
-// Native tells an IPv6 packet outside of any tunnel from a UDP datagram. Its ports are 0.
+// Native reports whether the packet is an IPv6 packet outside of any tunnel. Its ports are 0.
 func (p Packet) Native() bool { return p.Src.Addr().Is6() }
 
 // IPv6 returns the IPv6 packet that the packet is, or carries; nil when it carries none.
@@ -32,7 +32,7 @@ func (p Packet) IPv6() []byte {
 	return tunnelled.IPv6
 }
 
-// Kind says in a word or two what the packet is.
+// Kind describes the packet in a word or two.
 func (p Packet) Kind() string {
 	b := p.IPv6()
 	switch {
@@ -94,7 +94,7 @@ func dataPacket(src, dst netip.AddrPort, data []byte) []byte {
 	b = append(b, data...)
 	sum := ^teredo.UpperLayerSum(b)
 	if sum == 0 {
-		sum = 0xffff // 0 says that there is none
+		sum = 0xffff // 0 means no checksum
 	}
 	binary.BigEndian.PutUint16(b[teredo.HeaderLen+6:], sum)
 	return b
