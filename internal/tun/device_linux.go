@@ -50,9 +50,6 @@ func Open(name string, mode offload.Mode) (Device, error) {
 	return d, err
 }
 
-// ErrNoOffload is the error of Open when the offload was demanded and the kernel refuses it.
-var ErrNoOffload = errors.New("the kernel has no TCP offload for TUN interfaces")
-
 func open(name string, vnet bool) (Device, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {

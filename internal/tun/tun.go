@@ -6,6 +6,11 @@
 // are coalesced into super-packets in the same way, with one writev(2) that gathers the segments.
 package tun
 
+import "errors"
+
+// ErrNoOffload is the error of Open when the offload was demanded and the kernel refuses it.
+var ErrNoOffload = errors.New("the kernel has no TCP offload for TUN interfaces")
+
 // Packet is an IPv6 packet in two parts. The headers, at least 40 bytes of a packet that has them, are in Head; Body is
 // empty unless the packet was a segment of a super-packet.
 type Packet struct{ Head, Body []byte }
