@@ -119,6 +119,6 @@ func (k *Keeper) remove(ctx context.Context, by service, r record) {
 // check logs that the journal cannot be written. It is needed only after a crash.
 func (k *Keeper) check(err error) {
 	if err != nil {
-		k.log.Warn("after a crash, a port mapping would stay at the gateway", "error", err)
+		k.log.Warn("cannot save the port mapping; it would stay after a crash", "error", err)
 	}
 }

@@ -84,7 +84,7 @@ func (s *ServerReport) words() string {
 		parts[0] += fmt.Sprintf(" from %v", s.Address)
 	}
 	if s.Best {
-		parts = append(parts, "best")
+		parts = append(parts, "the best")
 	}
 	if s.Explanation != "" {
 		parts = append(parts, s.Explanation)
@@ -132,13 +132,13 @@ func addresses(addrs ...netip.Addr) string {
 func (n *NAT) kindWords() string {
 	switch {
 	case n.Kind == "":
-		return "of unknown kind; a server with two addresses, or a second server, would tell"
+		return "unknown: to find out, probe a server with two addresses, or a second server"
 	case n.Mapping == None && n.Filtering == AddressOrPortDependent:
-		return "none, but a firewall that filters as a port-restricted NAT does"
+		return "none, but a firewall that filters like a port-restricted NAT"
 	case n.Mapping == None && n.Filtering == EndpointIndependent:
 		return "none"
 	case n.Mapping == None:
-		return "none; there may be a firewall"
+		return "none; whether there is a firewall is unknown"
 	case n.Kind == PortRestricted, n.Kind == UPnPPortRestricted:
 		return n.Kind.words() + ", or the more open address-restricted"
 	}
@@ -150,7 +150,7 @@ func (n *NAT) mappingWords() string {
 	case EndpointIndependent:
 		return "one for all destinations (endpoint-independent)"
 	case Symmetric:
-		return "a different one for each destination: its address, or its address and port (symmetric)"
+		return "a different one for each destination (symmetric); whether by address alone or also by port is unknown"
 	}
 	return Unknown
 }
@@ -158,17 +158,17 @@ func (n *NAT) mappingWords() string {
 func (n *NAT) filteringWords() string {
 	switch n.Filtering {
 	case EndpointIndependent:
-		return "none: packets from all hosts get in (endpoint-independent)"
+		return "none: lets in everyone (endpoint-independent)"
 	case AddressOrPortDependent:
-		return "a host gets in only after a packet was sent to its address, or to its address and port"
+		return "lets in only hosts that this host has sent to; whether by address alone or also by port is unknown"
 	}
-	return "unknown; a server whose two addresses answer would tell"
+	return "unknown: to find out, probe a server whose two addresses answer"
 }
 
 func (n *NAT) portsWords() string {
 	switch n.Ports {
 	case Preserved:
-		return "preserved: the mapped port is the local port if that is free"
+		return "preserved: the mapped port is the local one if that is free"
 	case Sequential:
 		return "assigned in sequence"
 	case Random:
@@ -185,7 +185,7 @@ func (n *NAT) hairpinningWords() string {
 		return "no: clients behind this NAT reach each other by their local addresses only"
 	}
 	if n.Mapping == Symmetric {
-		return "unknown: a symmetric NAT may filter hairpinned packets"
+		return "unknown: a symmetric NAT may filter what it sends back"
 	}
 	return Unknown
 }
@@ -232,7 +232,7 @@ func (c *Connections) rows() []row {
 	case Unknown:
 		return []row{{"directly", "unknown, like the kind of the NAT"}, {"native IPv6", "unknown, like the kind of the NAT"}}
 	case SomeRelays:
-		native = "through relays that accept packets from symmetric NATs, such as teredo-relay"
+		native = "through relays that accept packets from symmetric NATs, as teredo-relay does"
 	}
 	var rows []row
 	add := func(name, clients string, kinds []Kind) {
@@ -241,9 +241,9 @@ func (c *Connections) rows() []row {
 		}
 	}
 	add("directly", "clients ", c.Directly)
-	add("with RFC 6081", "clients with these extensions ", c.Extended)
-	add("if they send first", "clients with these extensions ", c.IfTheyBegin)
-	add("not at all", "clients ", c.Not)
+	add("with RFC 6081", "clients with its extensions ", c.Extended)
+	add("if they send first", "clients with its extensions ", c.IfTheyBegin)
+	add("not", "clients ", c.Not)
 	return append(rows, row{"native IPv6", native})
 }
 
