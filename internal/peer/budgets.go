@@ -13,13 +13,6 @@ const wantedFor = (transmissions + 1) * retryAfter
 
 const second = Stamp(time.Second)
 
-// Random ports that strangers may have a client open: in all, and those at one IPv4 address. The others are for peers that
-// our side looks for or exchanges packets with.
-const (
-	strangersPorts = 16
-	sourcePorts    = 2
-)
-
 // limit is one of the budgets, or of the shares, that strangers use up.
 type limit uint8
 
@@ -83,22 +76,7 @@ func relayBudgets() *budgets {
 	return b
 }
 
-// network is whom the address is counted under: the IPv4 address in a Teredo address, or the /64 of a native one.
-func (k key) network() uint64 {
-	if k.isTeredo() {
-		return uint64(^uint32(k.lo))
-	}
-	return k.hi
-}
-
-// server is the server in a Teredo address.
-func (k key) server() netip.Addr {
-	var b [4]byte
-	binary.BigEndian.PutUint32(b[:], uint32(k.hi))
-	return netip.AddrFrom4(b)
-}
-
-// networkOf is the same for an IPv4 address or a native one.
+// networkOf is what key.network is, for an IPv4 address or a native one.
 func networkOf(a netip.Addr) uint64 {
 	if a.Is4() {
 		b := a.As4()
@@ -190,30 +168,8 @@ func (c *Client) mayAnswer(k key, p *Peer, to netip.Addr, now Stamp) bool {
 		return true
 	case !k.isTeredo():
 		kind = tests
-	case p != nil && p.proven():
+	case p != nil && p.bidirectional():
 		kind = acquaintances
 	}
 	return c.budgets.mayCause(kind, k.network(), to, now)
-}
-
-// mayOpen reports whether a random port may be opened for the peer.
-func (c *Client) mayOpen(p *Peer, now Stamp) bool {
-	if p.isWanted(now) {
-		return true
-	}
-	inAll, same := 0, 0
-	for _, q := range c.ports {
-		if q.isWanted(now) || q.proven() {
-			continue
-		}
-		inAll++
-		if q.network() == p.network() {
-			same++
-		}
-	}
-	if inAll < strangersPorts && same < sourcePorts {
-		return true
-	}
-	c.budgets.exhausted[ports]++
-	return false
 }

@@ -17,18 +17,19 @@ const (
 	Wanted                 // its sender is being looked for, or packets are sent to it
 )
 
-// Rank tells the rank of a well-formed UDP payload that came from an endpoint to the local port via, by its addresses. A payload that
-// is not for this host has none: why is the reason to drop it.
+// Rank tells the rank of a well-formed UDP payload that came from an endpoint to the local port via, by its addresses. A payload
+// that is not for this host has none: why is the reason to drop it.
 //
-// Whoever sends it can choose those addresses. But a stranger does not know who is looked for, and only while that lasts a packet in
-// somebody's name has the highest rank from any endpoint; else it must come on the path.
+// Whoever sends the payload can choose its addresses. But a stranger does not know which peers are being looked for. Only
+// during such a search a packet in the name of that peer has the highest rank from any endpoint; at all other times it must
+// come on the peer's path.
 func (t *Table) Rank(pkt *teredo.Packet, from netip.AddrPort, via uint8) (rank Rank, why drop.Reason) {
-	src, dst := keyAt(pkt.IPv6[8:]), keyAt(pkt.IPv6[24:])
+	src, dst, at := sourceOf(pkt.IPv6), destinationOf(pkt.IPv6), pathTo(endpointOf(from), via)
 	p := t.lookup(src)
 	own := t.own.Load()
 	switch {
 	case t.relay:
-		if p == nil && !dst.linkLocal() && !t.mayDeliver(dst) {
+		if p == nil && !dst.isLinkLocal() && !t.serves(dst, incoming) {
 			return Stranger, drop.Destination // R-RX-04
 		}
 	case teredo.IsICMPv6Type(pkt.IPv6, teredo.ICMPv6RouterAdvertisement): // to the address of a solicitation
@@ -40,12 +41,11 @@ func (t *Table) Rank(pkt *teredo.Packet, from netip.AddrPort, via uint8) (rank R
 	switch {
 	case p != nil && (p.path.Load()&pathSought != 0 || t.isTestReply(pkt.IPv6)):
 		return Wanted, drop.None
-	case p != nil && p.isAt(from, via):
-		if p.sentPackets.Load() > 0 {
-			return Wanted, drop.None
-		}
+	case p.isAt(at) && p.sentPackets.Load() > 0:
+		return Wanted, drop.None
+	case p.isAt(at):
 		return Known, drop.None
-	case own != nil && from == netip.AddrPortFrom(own.server(), teredo.Port):
+	case own != nil && at.endpoint() == own.server():
 		return FromServer, drop.None
 	}
 	return Stranger, drop.None

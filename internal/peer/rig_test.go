@@ -278,7 +278,7 @@ func native(n int) netip.Addr {
 }
 
 // incoming asks a table about a single payload as a worker does.
-func incoming(t *peer.Table, payload []byte, from netip.AddrPort, via uint8, now peer.Stamp) peer.Verdict {
+func incoming(t *peer.Table, payload []byte, from netip.AddrPort, via uint8, now peer.Stamp) peer.Action {
 	if !t.Plain(payload) {
 		return peer.Ask
 	}

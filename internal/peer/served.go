@@ -33,16 +33,14 @@ func newServed(prefixes []netip.Prefix, own []netip.Addr) *served {
 	return s
 }
 
-// takesFrom reports whether packets of the native address go to clients. Those of the relay's host always do, as the ICMPv6
-// errors that it sends as a router are among them.
-func (s *served) takesFrom(k key) bool {
-	return (s.only == nil || s.named(k) || slices.Contains(s.own, k)) && s.filter.Native(k.addr())
-}
-
-// deliversTo reports whether packets of clients go to the native address. To the relay's host they go only where it is named:
-// what listens there is not meant for everybody who can reach the relay.
-func (s *served) deliversTo(k key) bool {
-	if s.only == nil && slices.Contains(s.own, k) || s.only != nil && !s.named(k) {
+// has reports whether the relay carries packets of a native address the way. To its own host they go only where that is named:
+// what listens there is not meant for everybody who can reach the relay. From its own host they always go, as the ICMPv6 errors
+// that it sends as a router are among them.
+func (s *served) has(k key, way direction) bool {
+	switch {
+	case s.only == nil && (way == outgoing || !slices.Contains(s.own, k)):
+	case s.named(k), way == outgoing && slices.Contains(s.own, k):
+	default:
 		return false
 	}
 	return s.filter.Native(k.addr())

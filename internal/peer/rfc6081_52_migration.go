@@ -1,0 +1,64 @@
+package peer
+
+import (
+	"github.com/teredo-suite/teredo/internal/drop"
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+// A path that is valid is not moved by what somebody else can send. A source address is easily made up, so a packet from the
+// mapping in the peer's address takes over from nothing but a path on the subnet that is not verified, and discovery from
+// nothing at all. A nonce shows that who sends it has received our indirect bubble, as the peer has, and all who could read it
+// on its way. So the path in use is tested first, and the nonce moves it when there is no answer: the peer has really moved then.
+
+// migration is the test of a valid path when a nonce has come back by another one (RFC 6081 §5.2.4.4).
+type migration struct {
+	to    path  // the other path; zero: there is no migration
+	nonce nonce // which no other path can use
+	since Stamp
+}
+
+// migrating reports whether the path is being tested because a nonce has come back by another one.
+func (p *Peer) migrating() bool { return p.search != nil && p.search.tests.migration.to != 0 }
+
+// mayMove reports whether a packet that has come by a path may make it the path of the peer. Verified says that it has a nonce of
+// ours.
+func (p *Peer) mayMove(at path, verified bool, now Stamp) bool {
+	return !p.valid(now) || p.isAt(at) || p.provisional() && (verified || p.mapped() == at.endpoint())
+}
+
+// startMigration has the path of a peer tested whose nonce has come back by another one: by an Echo Request and, as a host's
+// firewall may drop that, by a solicitation where the limits of bubbles allow one.
+func (c *Client) startMigration(d *datagram, now Stamp, out *Output) {
+	p := d.peer
+	p.details.sent = nonce{}
+	p.ensureSearch().tests.migration = migration{d.at, d.trailers.nonce, now}
+	if p.mayBubble(now) && c.extensions.LoadReduction {
+		p.search.bubbles.add(now)
+		c.sendDiscoveryOption(p, teredo.DiscoverySolicitation, out)
+	}
+	p.search.sent = 0
+	c.test(p, p.path.Load(), now, out)
+}
+
+// finishMigration moves the path when no answer has come by the one in use. Packets that have come by it speak for it, if the peer was
+// verified to be there.
+func (c *Client) finishMigration(p *Peer, now Stamp, out *Output) {
+	m := p.search.tests.migration
+	p.search.tests.migration = migration{}
+	if p.isVerified() && p.received.Load() > m.since || m.to.via() != 0 && !c.ownsPort(p, m.to.via()) {
+		c.wait(p, now) // the search goes on, if somebody needs it
+		return
+	}
+	p.details.used, p.details.usedByRandomPort, p.details.also = m.nonce, false, 0
+	c.learn(p, m.to, true, now, out)
+}
+
+// verifyLocal asks a peer through its server whether it is at the local endpoint where somebody has answered in its name. The nonce
+// comes back from there, or from where the peer really is. Of the limits of bubbles only the 2 s are not kept: nothing but a bubble
+// on the subnet has gone before.
+func (c *Client) verifyLocal(p *Peer, now Stamp, out *Output) {
+	asked := p.details.sent != nonce{} && p.details.live(now)
+	if c.nonces() && !asked && !p.exhausted(now) && c.refusePeer(p.key) == drop.None {
+		c.sendBubbles(p, true, nil, now, out)
+	}
+}
