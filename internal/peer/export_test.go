@@ -3,6 +3,9 @@ package peer
 import (
 	"fmt"
 	"net/netip"
+	"time"
+
+	"github.com/teredo-suite/teredo/teredo"
 )
 
 // Limits and times that tests refer to.
@@ -149,6 +152,11 @@ func (p *Peer) checkSearch(l *list) (bytes int, err error) {
 		return 0, fmt.Errorf("%d bubbles, %d transmissions", s.bubbles.n, s.sent)
 	}
 	return bytes, nil
+}
+
+// Inbound has the signature of Relay.Inbound.
+func (c *Client) Inbound(t time.Time, from netip.AddrPort, pkt *teredo.Packet, out *Output) {
+	c.InboundVia(t, from, 0, pkt, out)
 }
 
 // OpenPorts is the number of random ports that peers have.

@@ -52,16 +52,16 @@ type Stamp int64
 // Peer is one entry of the list. Its first 96 bytes are shared with the workers; the rest is the control goroutine's.
 type Peer struct {
 	key
-	path            atomicWord[path]
-	received        atomicWord[Stamp] // last reception from the peer
-	sent            atomicWord[Stamp] // last transmission to the peer
+	path            atomicPath
+	received        atomicStamp // last reception from the peer
+	sent            atomicStamp // last transmission to the peer
 	next            atomic.Pointer[Peer]
 	sentPackets     atomic.Uint64
 	receivedPackets atomic.Uint64
 	sentBytes       atomic.Uint64
 	receivedBytes   atomic.Uint64
-	source          atomicWord[path]  // path that its packets come by when that is not the one above (X-UPNP-08); zero: none
-	unheard         atomicWord[Stamp] // first transmission to a native host since data of it has come; zero: none; or tried
+	source          atomicPath  // path that its packets come by when that is not the one above (X-UPNP-08); zero: none
+	unheard         atomicStamp // first transmission to a native host since data of it has come; zero: none; or tried
 
 	entry
 }
@@ -100,19 +100,15 @@ func (p *Peer) lastUse() Stamp { return max(p.sent.Load(), p.received.Load()) }
 // host must send data before the path is tried again, so a flow that nobody answers does not cause test after test. After a
 // pause of that length the count begins anew: what was sent before may not have wanted an answer.
 func (p *Peer) silent(now Stamp) bool {
-	last := p.sent.Swap(now)
-	if p.isTeredo() {
-		return false
-	}
-	switch first := p.unheard.Load(); {
-	case first == tried:
+	last, first := p.sent.Swap(now), p.unheard.Load()
+	switch {
+	case p.isTeredo(), first == tried:
 		return false
 	case first == 0 || now-last >= silence:
 		p.unheard.Store(now)
 		return false
-	default:
-		return now-first >= silence
 	}
+	return now-first >= silence
 }
 
 // heard records packets of data that have come from the peer.

@@ -23,13 +23,8 @@ type datagram struct {
 // fromMapped reports whether the datagram came from the mapped address and port in its source address.
 func (d *datagram) fromMapped() bool { return d.src.isTeredo() && d.src.mapped() == d.at.endpoint() }
 
-// Inbound handles a well-formed UDP payload to the service port that is not a router advertisement and that Table.Incoming
-// did not take (RFC 4380 §5.2.3).
-func (c *Client) Inbound(t time.Time, from netip.AddrPort, pkt *teredo.Packet, out *Output) {
-	c.InboundVia(t, from, 0, pkt, out)
-}
-
-// InboundVia is Inbound for any local port, and takes the router advertisements that come to random ports, too.
+// InboundVia handles a well-formed UDP payload to the local port via that Table.Incoming did not take (RFC 4380 §5.2.3). Router
+// advertisements to the service port, 0, are not given to it; those to a random port answer echo tests.
 func (c *Client) InboundVia(t time.Time, from netip.AddrPort, via uint8, pkt *teredo.Packet, out *Output) {
 	now, at := c.table.Stamp(t), pathTo(endpointOf(from), via)
 	if via != 0 && teredo.IsICMPv6Type(pkt.IPv6, teredo.ICMPv6RouterAdvertisement) {
@@ -77,15 +72,12 @@ func (c *Client) direct(d *datagram, now Stamp, out *Output) drop.Reason {
 	case d.peer.isAt(d.at): // case 1, C-RX-10
 	case answers: // case 2, C-RX-11 and C-RX-17
 	case d.fromMapped(): // case 3, C-RX-12
-		d.peer = c.admit(d.peer, d.src, now)
-		switch {
-		case d.peer != nil:
-		case d.bubble:
+		if d.peer = c.admit(d.peer, d.src, now); d.peer == nil && d.bubble {
 			return drop.TableFull
-		case data:
-			out.deliver(d.ipv6) // only the path is not remembered
-			return drop.None
-		default:
+		} else if d.peer == nil {
+			if data {
+				out.deliver(d.ipv6) // only the path is not remembered
+			}
 			return drop.None
 		}
 	case c.isLocalAt(d.peer, d.at.endpoint(), now): // case 5, C-RX-14

@@ -3,6 +3,7 @@ package peer
 import (
 	"crypto/sha256"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/teredo-suite/teredo/internal/drop"
@@ -178,11 +179,8 @@ func (r *Relay) inbound(from endpoint, pkt *teredo.Packet, now Stamp, out *Outpu
 		}
 		return r.fromStranger(p, src, from, pkt.IPv6, now, out)
 	}
-	if p.isOnAccount() {
+	if p.search != nil {
 		r.clearAccount(p, answer)
-	}
-	if p.isStranger() {
-		p.search.stranger = false
 	}
 	r.trust(p, at, at, 0, now, out)
 	if teredo.IsBubble(pkt.IPv6) {
@@ -231,17 +229,17 @@ func (r *Relay) fromStranger(p *Peer, src key, from endpoint, packet []byte, now
 // isOnAccount reports whether the first bubble of a search is on somebody's account.
 func (p *Peer) isOnAccount() bool { return p.search != nil && p.search.cause != 0 }
 
-// clearAccount gives the first bubble of a search back to those on whose account it was, if the client has answered it. Any other
-// packet of the client ends the search as well, but may be made up.
+// clearAccount ends a search's being on an account. The first bubble is given back if the client has answered it. Any other packet
+// of the client ends the search as well, but may be made up. The client is no stranger any more.
 func (r *Relay) clearAccount(p *Peer, answered bool) {
 	kind := natives
 	if p.search.stranger {
 		kind = returners
 	}
-	if answered {
+	if answered && p.search.cause != 0 {
 		r.budgets.giveBack(kind, p.search.cause, p.server().addr())
 	}
-	p.search.cause = 0
+	p.search.cause, p.search.stranger = 0, false
 }
 
 // isAnswer reports whether a packet is a client's answer to a bubble of ours: it goes to the address that only the client can
@@ -249,4 +247,57 @@ func (r *Relay) clearAccount(p *Peer, answered bool) {
 // be the same, so that no client can have its traffic sent to somebody else.
 func (r *Relay) isAnswer(p *Peer, from endpoint, packet []byte) bool {
 	return teredo.IsBubble(packet) && p.mapped().addr() == from.addr() && teredo.Destination(packet) == r.linkLocal(p.key)
+}
+
+// served says which native IPv6 addresses a relay serves. It does not change once workers see it.
+type served struct {
+	only   []prefix // nil: every one, but for own
+	own    []key    // addresses of the relay's host
+	filter teredo.Filter
+}
+
+// prefix is an IPv6 prefix.
+type prefix struct{ key, mask key }
+
+func newServed(prefixes []netip.Prefix, own []netip.Addr) *served {
+	s := &served{filter: teredo.Filter{Permit: slices.Clone(prefixes)}}
+	if prefixes != nil {
+		s.only = []prefix{}
+	}
+	for _, p := range prefixes {
+		mask := maskOf(p.Bits())
+		k := keyOf(p.Addr())
+		s.only = append(s.only, prefix{key{k.hi & mask.hi, k.lo & mask.lo}, mask})
+	}
+	for _, a := range own {
+		s.own = append(s.own, keyOf(a))
+	}
+	return s
+}
+
+// has reports whether the relay carries packets of a native address the way. To its own host they go only where that is named:
+// what listens there is not meant for everybody who can reach the relay. From its own host they always go, as the ICMPv6 errors
+// that it sends as a router are among them.
+func (s *served) has(k key, way direction) bool {
+	switch {
+	case s.only == nil && (way == outgoing || !slices.Contains(s.own, k)):
+	case s.named(k), way == outgoing && slices.Contains(s.own, k):
+	default:
+		return false
+	}
+	return s.filter.Native(k.addr())
+}
+
+func (s *served) named(k key) bool {
+	for _, p := range s.only {
+		if k.hi&p.mask.hi == p.key.hi && k.lo&p.mask.lo == p.key.lo {
+			return true
+		}
+	}
+	return false
+}
+
+// maskOf has the given number of leading ones. Shifts by 64 and more leave nothing.
+func maskOf(bits int) key {
+	return key{^uint64(0) << max(0, 64-bits), ^uint64(0) << (128 - max(bits, 64))}
 }

@@ -109,11 +109,7 @@ func (c *Client) mayOpen(p *Peer, now Stamp) bool {
 			same++
 		}
 	}
-	if inAll < strangersPorts && same < sourcePorts {
-		return true
-	}
-	c.budgets.exhausted[ports]++
-	return false
+	return c.budgets.allows(ports, inAll < strangersPorts && same < sourcePorts)
 }
 
 // closePort closes the peer's random port, if it has one. A path through it is no more.
