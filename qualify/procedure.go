@@ -149,7 +149,7 @@ func (m *Machine) lossAdvice() string {
 }
 
 // symmetric ends qualification behind a NAT whose mappings depend on the destination: without the extension for such NATs
-// the service cannot be used (C-QUAL-08).
+// the service cannot be used (RFC 4380 §5.2.10, C-QUAL-08).
 func (m *Machine) symmetric(now time.Time, second netip.AddrPort, out *teredo.Outbox) {
 	m.noteSequence(second)
 	if m.cfg.SymmetricNAT {
@@ -219,7 +219,7 @@ func (m *Machine) offline(now time.Time, why string) {
 	m.failures++
 }
 
-// checkServerHeard is the regular check of maintenance (C-MNT-01): it solicits when the server was silent for a whole
+// checkServerHeard is the regular check of maintenance (RFC 4380 §5.2.5, C-MNT-01): it solicits when the server was silent for a whole
 // randomised refresh interval.
 func (m *Machine) checkServerHeard(now time.Time, out *teredo.Outbox) {
 	if m.interaction().Add(m.period).After(now) {

@@ -43,7 +43,7 @@ func (c *Client) SetSubnets(subnets []netip.Prefix) { c.discovery.subnets = subn
 
 func (c *Client) discovering() bool { return c.discovery.on && c.own.IsValid() }
 
-// announce multicasts a discovery bubble when its time has come (C-LOC-02).
+// announce multicasts a discovery bubble when its time has come (RFC 4380 §5.2.8, C-LOC-02).
 func (c *Client) announce(now Stamp, out *Output) {
 	if !c.discovering() || now < c.discovery.next {
 		return
