@@ -42,7 +42,7 @@ func (k key) mapped() endpoint {
 // server is the endpoint of the server that a Teredo address names.
 func (k key) server() endpoint { return endpoint(uint32(k.hi))<<16 | teredo.Port }
 
-// network is whom an address is counted under: the mapped IPv4 address in a Teredo address, the /64 of a native one.
+// network is what budgets count an address under: the mapped IPv4 address in a Teredo address, the /64 of a native one.
 func (k key) network() uint64 {
 	if k.isTeredo() {
 		return uint64(k.mapped() >> 16)
@@ -90,8 +90,8 @@ type atomicPath struct{ word atomic.Uint64 }
 
 func (a *atomicPath) Load() path   { return path(a.word.Load()) }
 func (a *atomicPath) Store(w path) { a.word.Store(uint64(w)) }
-func (a *atomicPath) CompareAndSwap(old, fresh path) bool {
-	return a.word.CompareAndSwap(uint64(old), uint64(fresh))
+func (a *atomicPath) CompareAndSwap(old, next path) bool {
+	return a.word.CompareAndSwap(uint64(old), uint64(next))
 }
 func (a *atomicPath) And(mask path) { a.word.And(uint64(mask)) }
 func (a *atomicPath) Or(mask path)  { a.word.Or(uint64(mask)) }
@@ -102,6 +102,6 @@ type atomicStamp struct{ word atomic.Int64 }
 func (a *atomicStamp) Load() Stamp        { return Stamp(a.word.Load()) }
 func (a *atomicStamp) Store(s Stamp)      { a.word.Store(int64(s)) }
 func (a *atomicStamp) Swap(s Stamp) Stamp { return Stamp(a.word.Swap(int64(s))) }
-func (a *atomicStamp) CompareAndSwap(old, fresh Stamp) bool {
-	return a.word.CompareAndSwap(int64(old), int64(fresh))
+func (a *atomicStamp) CompareAndSwap(old, next Stamp) bool {
+	return a.word.CompareAndSwap(int64(old), int64(next))
 }

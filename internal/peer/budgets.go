@@ -47,8 +47,8 @@ type budgets struct {
 	caused                      uint64 // datagrams
 }
 
-// newBudgets makes budgets with the rates for each source, to each target, and of entries for each source, for the given number
-// of addresses at a time; and the rate of each total.
+// newBudgets makes budgets for a number of addresses at a time. The rates are those of each source, of each target, of the entries
+// of each source, and of each of the totals.
 func newBudgets(addresses int, source, target, entries, total budget.Rate, totals ...limit) *budgets {
 	b := &budgets{
 		sources:   budget.NewKeyed(addresses, source),
@@ -143,7 +143,7 @@ func (l *list) Budgets() Budgets {
 	return d
 }
 
-// want notes that our own side wants a path to the peer. Peer.wanted is in seconds, and one more than that; zero: never.
+// want notes that our own side wants a path to the peer. Peer.wanted is the time in seconds plus one; zero: never.
 func (p *Peer) want(now Stamp) { p.wanted = uint32(now/second) + 1 }
 
 // isWanted reports whether our own side has wanted a path to the peer just now.

@@ -123,7 +123,7 @@ func (l *list) Len() (n int) {
 	return n
 }
 
-// Reached is when a packet came last on any path; the zero Time if none ever has. It looks at every entry.
+// Reached is when the last packet came on any path; the zero Time if none ever has. It looks at every entry.
 func (l *list) Reached() time.Time {
 	var last Stamp
 	for i := range l.parts {
@@ -177,9 +177,8 @@ func (l *list) add(p *Peer, k key, now Stamp) *Peer {
 	return p
 }
 
-// admit returns the entry of an address that has made itself known: p, or, when that is nil, a new one if there is room without
-// pushing out a peer that lives; nil: there is none. Nor can one IPv4 address, or one native /64, take more than its share of
-// the room.
+// admit returns the entry of an address that has made itself known: p, or, when that is nil, a new one. It returns nil when there
+// is no room without pushing out a peer that lives, or when the IPv4 address, or native /64, has had its share of new entries.
 func (l *list) admit(p *Peer, k key, now Stamp) *Peer {
 	if p != nil {
 		return p
@@ -206,8 +205,8 @@ func (l *list) insert(k key, now Stamp) *Peer {
 	return p
 }
 
-// makeRoom takes a peer out of a chain of new ones: on to the established ones if it has become one, away if it does not live. It
-// reports whether there was such a peer among the oldest.
+// makeRoom takes a peer out of a chain of new ones. One with traffic in both directions moves to the established peers; one that
+// does not live is removed. It reports whether there was such a peer among the oldest.
 func (l *list) makeRoom(c *chain, now Stamp) bool {
 	for range min(evictionSample, c.n) {
 		p := c.oldest
@@ -235,7 +234,7 @@ func (l *list) lives(p *Peer, now Stamp) bool {
 		(p.part == sought || p.receivedPackets.Load() > 1 || now-p.received.Load() < retryAfter)
 }
 
-// evictEstablished removes about the least recently used of the established peers. Workers do not reorder the chain: the
+// evictEstablished removes one of the least recently used established peers. Workers do not reorder the chain: the
 // first peer at its old end that was not used since it was put in goes. Those that were used move to the other end; when
 // all of a sample were, the least recently used of the sample goes.
 func (l *list) evictEstablished() {
@@ -262,7 +261,7 @@ func (l *list) remove(p *Peer, why drop.Reason) {
 	l.table.unlink(p)
 }
 
-// clear forgets every peer, whose paths led through a mapping that is no more.
+// clear forgets every peer, as the mapping that their paths led through has gone.
 func (l *list) clear() {
 	for i := range l.parts {
 		c := &l.parts[i]
@@ -306,7 +305,7 @@ func (l *list) accept(p *Peer, packet []byte, out *Output) {
 	out.deliver(packet)
 }
 
-// refusePacket says why a packet of the local side is sent to no peer at all, if it is not.
+// refusePacket is the reason why a packet of the local side can be sent to no peer.
 func (l *list) refusePacket(packet []byte) drop.Reason {
 	if teredo.CheckIPv6(packet) != nil {
 		return drop.NotIPv6
@@ -317,7 +316,7 @@ func (l *list) refusePacket(packet []byte) drop.Reason {
 	return drop.None
 }
 
-// refuseTeredo checks the two IPv4 addresses in a Teredo address that we would send to on its behalf (C-TX-08, R-TX-02).
+// refuseTeredo checks the two IPv4 addresses in a Teredo address, to which we would send (RFC 4380 §5.2.4, C-TX-08, R-TX-02).
 func (l *list) refuseTeredo(k key) drop.Reason {
 	m := k.mapped()
 	if m.port() == 0 || !l.filter.Global(m.addr()) || !l.filter.Global(k.server().addr()) {
@@ -329,8 +328,7 @@ func (l *list) refuseTeredo(k key) drop.Reason {
 // native reports whether packets may go to an address outside the Teredo service.
 func (l *list) native(k key) bool { return l.filter.Native(k.addr()) }
 
-// refreshable returns the peer at an address if its path is in use and wants to be tried anew, as Table.Outgoing has asked;
-// else nil.
+// refreshable returns the peer with an address if its path is valid and Table.Outgoing has reason to ask for a refresh; else nil.
 func (l *list) refreshable(dst netip.Addr, now Stamp) *Peer {
 	p := l.table.lookup(keyOf(dst))
 	if !p.valid(now) || p.justHeard(now) || p.ensureSearch().isWaiting() {

@@ -34,7 +34,7 @@ func (c *Client) InboundVia(t time.Time, from netip.AddrPort, via uint8, pkt *te
 	c.count(c.inbound(at, pkt, now, out))
 }
 
-// inbound looks the source up, and tells what the server has sent from what came directly (RFC 4380 §5.2.3).
+// inbound looks the source up, and separates what the server has sent from what came directly (RFC 4380 §5.2.3).
 func (c *Client) inbound(at path, pkt *teredo.Packet, now Stamp, out *Output) drop.Reason {
 	d := datagram{at: at, src: sourceOf(pkt.IPv6), ipv6: pkt.IPv6, origin: pkt.Origin, trailers: parseTrailers(pkt.Trailers)}
 	d.peer = c.table.lookup(d.src)
@@ -103,16 +103,16 @@ func (c *Client) direct(d *datagram, now Stamp, out *Output) drop.Reason {
 	return drop.None
 }
 
-// knows reports whether packets of the peer come by the path, or from where it said to be on our subnet. A path that has a
-// non-global address was found by local discovery, at an alternate address, or by a bubble with the nonce of our last indirect one,
-// which verifies any source, also without the hairpinning extension. It stays when the peer ceases to announce itself.
+// knows reports whether packets of the peer come by the path, or from its local endpoint. A path with a non-global address was
+// found by local discovery, at an alternate address, or by a bubble with the nonce of our last indirect one, which verifies any
+// source, also without the hairpinning extension. It stays when the peer ceases to announce itself.
 func (c *Client) knows(p *Peer, at path, now Stamp) bool {
 	return p.isAt(at) || c.isLocalAt(p, at.endpoint(), now)
 }
 
-// learn makes the path by which a packet has come that of the peer, and sends what was held for it (RFC 4380 §5.2.3). An
-// asymmetric peer is sent to where its address says. Verified says that a nonce of ours has come back: a path that may move needs
-// that to stay at once.
+// learn makes the path by which a packet has come the path of the peer, and sends what was held for it (RFC 4380 §5.2.3). Packets
+// for an asymmetric peer go to the mapping in its address. Verified says that a nonce of ours has come back; only that ends a
+// migration at once.
 func (c *Client) learn(p *Peer, at path, verified bool, now Stamp, out *Output) {
 	if !verified && p.migrating() && p.isAt(at) {
 		p.received.Store(now)
@@ -198,9 +198,9 @@ func (c *Client) answerRelay(d *datagram, now Stamp, out *Output) drop.Reason {
 }
 
 // fromServersRelay handles what a server that is a relay, too, sends from its own port 3544 (RFC 4380 §5.4.3, A-43). A
-// connectivity test verifies such a path like any other. Until then nothing is taken, nor held: everybody can read the server's
-// endpoint in our address, and no NAT keeps it out. A packet without the path causes one test at most, which lets the next
-// ones in.
+// connectivity test verifies such a path like any other. Until then packets are neither delivered nor held: everybody can read the
+// server's endpoint in our address, and no NAT keeps packets from there out. Such a packet causes one test at most, and the next
+// ones are delivered when the answer has come.
 func (c *Client) fromServersRelay(d *datagram, now Stamp, out *Output) drop.Reason {
 	if d.peer.isAt(d.at) || c.answersTest(d) {
 		return c.direct(d, now, out)

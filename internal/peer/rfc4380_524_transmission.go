@@ -33,7 +33,7 @@ func (c *Client) outbound(packet []byte, now Stamp, out *Output) drop.Reason {
 	return why
 }
 
-// refuse says why a packet of the local stack is not sent to a peer, if it is not (RFC 4380 §5.2.4).
+// refuse is the reason why a packet of the local stack is not sent to its destination (RFC 4380 §5.2.4).
 func (c *Client) refuse(src, dst key, p *Peer, now Stamp) drop.Reason {
 	switch {
 	case !c.own.IsValid():
@@ -46,8 +46,8 @@ func (c *Client) refuse(src, dst key, p *Peer, now Stamp) drop.Reason {
 	return c.refusePeer(dst)
 }
 
-// refusePeer says why nothing is sent to a Teredo address that we have no path to, if nothing is (RFC 4380 §5.2.4). An address
-// with our own mapping leads back to us (SEC-LOOP).
+// refusePeer is the reason why nothing is sent to a Teredo address without a path (RFC 4380 §5.2.4). An address with our own mapping
+// leads back to us (SEC-LOOP).
 func (c *Client) refusePeer(dst key) drop.Reason {
 	if dst.mapped() == c.mapped {
 		return drop.Loop
@@ -86,7 +86,7 @@ func (c *Client) retry(p *Peer, now Stamp, out *Output) {
 	}
 }
 
-// fail ends a search without a path. A packet that was sent on a path that leads one way only counts as dropped.
+// fail ends a search without a path. The packet of an unanswered one-way test counts as dropped.
 func (c *Client) fail(p *Peer, now Stamp, out *Output) {
 	if sent := p.search.tests.oneWay.packet; sent != nil {
 		p.noPath()

@@ -112,8 +112,8 @@ func (c *Client) isLocalAt(p *Peer, from endpoint, now Stamp) bool {
 	return c.isLocal(p, now) && p.details.local.at == from
 }
 
-// provisional reports whether the path leads to the local endpoint of the peer, and nothing but the peer's own word says that it
-// is there: no nonce has come back. Such a path serves as long as there is no other.
+// provisional reports whether the path leads to the local endpoint of the peer and is not verified: only discovery bubbles in its
+// name say that it is there. Such a path serves as long as there is no other.
 func (p *Peer) provisional() bool {
 	d := p.details
 	return d != nil && d.local.at != 0 && p.path.Load()&^pathMarks == pathTo(d.local.at, 0) && !p.isVerified()

@@ -71,7 +71,7 @@ func (r *Relay) outbound(packet []byte, now Stamp, out *Output) drop.Reason {
 	return why
 }
 
-// refuse says why a packet from the native side is not carried to a client, if it is not (RFC 4380 §5.4.1).
+// refuse is the reason why a packet from the native side is not carried to a client (RFC 4380 §5.4.1).
 func (r *Relay) refuse(src, dst key) drop.Reason {
 	switch {
 	case !dst.isTeredo():
@@ -226,11 +226,11 @@ func (r *Relay) fromStranger(p *Peer, src key, from endpoint, packet []byte, now
 	return why
 }
 
-// isOnAccount reports whether the first bubble of a search is on somebody's account.
+// isOnAccount reports whether budgets were charged for the first bubble of the search.
 func (p *Peer) isOnAccount() bool { return p.search != nil && p.search.cause != 0 }
 
-// clearAccount ends a search's being on an account. The first bubble is given back if the client has answered it. Any other packet
-// of the client ends the search as well, but may be made up. The client is no stranger any more.
+// clearAccount gives the first bubble of a search back to the budgets if the client has answered it. Any other packet of the client
+// ends the search as well, but may be made up. The client is no stranger any more.
 func (r *Relay) clearAccount(p *Peer, answered bool) {
 	kind := natives
 	if p.search.stranger {
@@ -249,7 +249,7 @@ func (r *Relay) isAnswer(p *Peer, from endpoint, packet []byte) bool {
 	return teredo.IsBubble(packet) && p.mapped().addr() == from.addr() && teredo.Destination(packet) == r.linkLocal(p.key)
 }
 
-// served says which native IPv6 addresses a relay serves. It does not change once workers see it.
+// served is which native IPv6 addresses a relay serves (RFC 4380 §5.4.2). It does not change once workers see it.
 type served struct {
 	only   []prefix // nil: every one, but for own
 	own    []key    // addresses of the relay's host

@@ -80,8 +80,8 @@ func parseTrailers(b []byte) (ts trailers) {
 	}
 }
 
-// heed takes what the trailers of an indirect bubble say that is to be answered. It returns the alternate addresses to which bubbles
-// go, too.
+// heed takes note of the trailers of an indirect bubble that is to be answered. It returns the alternate addresses to which direct
+// bubbles are to go, too.
 func (c *Client) heed(p *Peer, said *trailers, now Stamp) (alternates []netip.AddrPort) {
 	if c.extensions.Hairpinning {
 		alternates = said.alternates[:said.nalternate]
@@ -103,8 +103,8 @@ func (c *Client) heed(p *Peer, said *trailers, now Stamp) (alternates []netip.Ad
 	return alternates
 }
 
-// directBubble has a bubble that came directly tell the path of a Teredo peer, which has an entry: it is known to be there, or the
-// bubble has a nonce of ours (RFC 6081 §5.2.4.4, §5.3.4.1, §5.4.4.5, §5.7.4.2).
+// directBubble takes the path of a Teredo peer from a bubble that came directly (RFC 6081 §5.2.4.4, §5.3.4.1, §5.4.4.5,
+// §5.7.4.2). The peer has an entry, and is known to be there, or the bubble has a nonce of ours.
 func (c *Client) directBubble(d *datagram, now Stamp, out *Output) drop.Reason {
 	p := d.peer
 	if !p.mayMove(d.at, d.verified, now) {

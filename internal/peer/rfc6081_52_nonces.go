@@ -19,11 +19,11 @@ type nonce [4]byte
 
 // nonces are the nonces that were exchanged with a peer, and where it was seen with them (RFC 6081 §5.2).
 //
-// A client behind a symmetric NAT sends direct bubbles from its service port and from a random port, with the same nonce,
-// and both may get through to us. One nonce verifies one path, the first that works, so that repeated bubbles don't move it to
-// and fro. But the service port is better: as soon as such a client hears from us there it closes the other (§5.4.4.5), and its
-// number does not depend on the NAT. A neighbour's local endpoint is better still: no NAT is between. If meanwhile the peer
-// has sent data by the other path, that is taken from there, too.
+// A client behind a symmetric NAT sends direct bubbles with the same nonce from its service port and from a random port, and both
+// may reach us. One nonce verifies one path, the first that works, so that repeated bubbles don't move the path to and fro. There
+// are two exceptions. The service port is better than a random port: when such a client hears from us at its service port, it
+// closes the random one (§5.4.4.5). A neighbour's local endpoint is better than both, as no NAT is between. Data that the peer has
+// sent by the other path meanwhile is delivered, too.
 type nonces struct {
 	sent             nonce // in the last indirect bubble to the peer; zero: none was sent, or it has verified a path, or is void
 	sentAt           Stamp
@@ -61,8 +61,8 @@ func (c *Client) verifies(d *datagram, now Stamp) bool {
 // live reports whether the nonce that was sent last counts still.
 func (x *nonces) live(now Stamp) bool { return now-x.sentAt < nonceLife }
 
-// nonceMayVerify reports whether data of a Teredo peer that is not known to be at its source is held until a bubble with
-// our nonce, which is its test (RFC 6081 §5.2), comes from there.
+// nonceMayVerify reports whether data that a Teredo peer has sent from elsewhere is held until a bubble with our nonce comes from
+// there. Such a bubble is the test of a Teredo peer (RFC 6081 §5.2).
 func (c *Client) nonceMayVerify(d *datagram) bool {
 	return d.src.isTeredo() && (c.extensions.SymmetricNAT || d.peer.isAlternate(d.at.endpoint())) && c.refusePeer(d.src) == drop.None
 }
@@ -78,8 +78,8 @@ func (d *datagram) noteVerified() {
 	x.used, x.usedByRandomPort = d.trailers.nonce, d.trailers.randomPort != 0
 }
 
-// noteUnverified notes that a bubble has come from where the peer is not known to be: with the nonce that has verified its
-// path, by another one of the peer's; with another nonce, from who guesses.
+// noteUnverified notes that a bubble has come from where the peer is not known to be. With the nonce that has verified the path, it
+// has come by another path of the peer; with another nonce, it may be a guess.
 func (d *datagram) noteUnverified(now Stamp) {
 	if !d.bubble || d.peer == nil || d.peer.details == nil || d.trailers.nonce == (nonce{}) || !d.peer.details.live(now) {
 		return
@@ -133,8 +133,8 @@ func (x *nonces) takeNonce(n nonce, now Stamp) {
 	x.received = n
 }
 
-// sendWithNonces sends a direct bubble with the nonce that the peer sent last (RFC 6081 §5.2.4.2, X-SNS-03). An indirect bubble is
-// easily made up, so what is no answer to one goes with the nonce before, too, for a while.
+// sendWithNonces sends a direct bubble with the last nonce of the peer (RFC 6081 §5.2.4.2, X-SNS-03). Anybody can make up an
+// indirect bubble with another nonce. So for a while a second bubble goes with the nonce before, except in answer to an indirect one.
 func (c *Client) sendWithNonces(p *Peer, to path, now Stamp, out *Output) {
 	x := p.details
 	x.random.used = x.random.used || to.via() != 0

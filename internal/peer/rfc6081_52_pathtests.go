@@ -5,10 +5,10 @@ import (
 	"github.com/teredo-suite/teredo/teredo"
 )
 
-// A path that is valid is not moved by what somebody else can send. A source address is easily made up, so a packet from the
-// mapping in the peer's address takes over from nothing but a path on the subnet that is not verified, and discovery from
-// nothing at all. A nonce shows that who sends it has received our indirect bubble, as the peer has, and all who could read it
-// on its way. So the path in use is tested first, and the nonce moves it when there is no answer: the peer has really moved then.
+// Nothing that somebody else can send moves a valid path. Source addresses are easily made up, so a packet from the mapping in the
+// peer's address replaces only a path on the subnet that is not verified, and a discovery bubble replaces no valid path. A nonce
+// shows that its sender has received our indirect bubble: that is the peer, or somebody who has read the bubble on its way. So the
+// path in use is tested first. Only if there is no answer, the peer has really moved, and the nonce moves the path.
 
 // migration is the test of a valid path when a nonce has come back by another one (RFC 6081 §5.2.4.4).
 type migration struct {
@@ -40,8 +40,8 @@ func (c *Client) startMigration(d *datagram, now Stamp, out *Output) {
 	c.test(p, p.path.Load(), now, out)
 }
 
-// finishMigration moves the path when no answer has come by the one in use. Packets that have come by it speak for it, if the peer was
-// verified to be there.
+// finishMigration moves the path when no answer has come by the one in use. If that was verified, any packet that has come by it
+// counts as an answer.
 func (c *Client) finishMigration(p *Peer, now Stamp, out *Output) {
 	m := p.search.tests.migration
 	p.search.tests.migration = migration{}
@@ -70,10 +70,10 @@ type oneWayTest struct {
 }
 
 // testOneWay has a path tested that a bubble has told and a packet was sent on, unless the peer answers that packet (RFC 6081
-// §5.2). A symmetric NAT sends what is for the peer by a mapping of its own. Bubbles that come by another one, which the gateway
-// was asked for or where the NAT lets everybody in, do not show that the peer's NAT lets ours in, and the sender must learn when
-// it does not. Bubbles are no answer: those that go through a server elicit them, too. A peer that sends data has got our
-// bubble, and an answer to a connectivity test tells the same.
+// §5.2). Our symmetric NAT sends packets for the peer by a mapping of their own. Bubbles may come in by another mapping, which the
+// gateway was asked for or which lets everybody in. Then they do not show that the peer's NAT lets our packets in, and the sender
+// must learn when it does not. Bubbles are no answer, as those that go through a server cause them, too. Data, or the answer to a
+// connectivity test, shows that the path leads both ways.
 func (c *Client) testOneWay(p *Peer, sent []byte, now Stamp) {
 	if sent == nil || !c.nat.Symmetric || !p.valid(now) || p.path.Load().via() != 0 {
 		return

@@ -168,8 +168,8 @@ func (c *Client) sendToRandomPort(p *Peer, now Stamp, out *Output) {
 	}
 }
 
-// heardAt notes at which local port the peer is heard when that tells its path. Once the service port serves, a random port
-// is not needed, nor is an echo test then (X-SEQ-07).
+// heardAt notes the local port of the path that a packet of the peer tells. Once that is the service port, no random port is
+// needed; nor is an echo test, whichever it is (X-SEQ-07).
 func (c *Client) heardAt(p *Peer, via uint8) {
 	if p.details == nil {
 		return
@@ -181,8 +181,8 @@ func (c *Client) heardAt(p *Peer, via uint8) {
 	}
 }
 
-// chooseLocalPort accepts a direct bubble at the service port or at the peer's random port, and settles which of them
-// the path leads through (RFC 6081 §5.4.4.5, X-PP-09 to X-PP-13). See Peer.mayMove for a path that is valid.
+// chooseLocalPort accepts a direct bubble at the service port or at the peer's random port, and decides which of them the path
+// leads through (RFC 6081 §5.4.4.5, X-PP-09 to X-PP-13). Peer.mayMove has decided about a path that is valid.
 func (c *Client) chooseLocalPort(p *Peer, at path, verified bool, now Stamp, out *Output) drop.Reason {
 	x, service := &p.ensureDetails().random, at.via() == 0
 	switch {

@@ -45,8 +45,8 @@ func (s *search) isWaiting() bool { return s.index >= 0 }
 // searching reports whether a path to the peer is being looked for.
 func (p *Peer) searching() bool { return p != nil && p.search != nil && p.search.isWaiting() }
 
-// seek has a packet wait for a path to the peer p, or to a new one with the address k when that is nil. Without room for
-// the packet, the path is still wanted for the next ones.
+// seek holds a packet until there is a path to the peer p, or to a new one with the address k when p is nil. If there is no room
+// for the packet, the path is looked for all the same, for the next packets.
 func (l *list) seek(p *Peer, k key, packet []byte, now Stamp) (*Peer, drop.Reason) {
 	p = l.add(p, k, now)
 	p.path.Or(pathSought)
@@ -103,9 +103,9 @@ func (p *Peer) firstHeld() []byte {
 	return nil
 }
 
-// trust makes to the path of the peer, whose packets come by from, sends and delivers what was held for it, and ends the
-// search (RFC 4380 §5.2.3, §5.4.1). The two paths differ only for X-UPNP-08. What was held and came by the path also, if that is
-// not zero, is delivered, too.
+// trust ends a search (RFC 4380 §5.2.3, §5.4.1). Packets for the peer are sent by the path to, and those from it come by the path
+// from; the two differ only for X-UPNP-08. Held packets are sent, and delivered if they came by from, or by also if that is not
+// zero.
 func (l *list) trust(p *Peer, to, from, also path, now Stamp, out *Output) {
 	p.source.Store(0)
 	if to != from {
@@ -164,7 +164,7 @@ func (l *list) discard(p *Peer, why drop.Reason) {
 	p.search = nil
 }
 
-// due calls try for the searches whose deadline has come, the earliest first. Try ends a search or has it wait again.
+// due calls try for the searches whose deadline has come, the earliest first. The search must end by that, or wait again.
 func (l *list) due(now Stamp, try func(*Peer)) {
 	for range tickMost {
 		if len(l.waiting) == 0 || l.waiting[0].deadline > now {

@@ -316,8 +316,8 @@ func TestWorkersAndControl(t *testing.T) {
 			random := rand.New(rand.NewPCG(w, 7))
 			for !stop.Load() {
 				dst, at := client(random.IntN(clients)), peer.Stamp(now.Load())
-				to, _, verdict := c.Table().Outgoing(data(own, dst, 1), 1, 48, at)
-				if verdict == peer.Ask {
+				to, _, action := c.Table().Outgoing(data(own, dst, 1), 1, 48, at)
+				if action == peer.Ask {
 					asked.Add(1)
 				} else {
 					carried.Add(1)
