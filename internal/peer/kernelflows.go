@@ -9,8 +9,8 @@ import (
 // them: it is valid, needs no refresh yet, and its packets leave from the service port and come back there. heard is the time of
 // the last reception.
 func (l *list) Confirmed(t time.Time, local, peer netip.Addr) (to netip.AddrPort, heard time.Time, ok bool) {
-	p := l.table.lookup(keyOf(peer))
-	if p == nil || !l.table.serves(keyOf(local), incoming) || !p.recent(l.table.Stamp(t)) || p.path.Load().via() != 0 || p.source.Load() != 0 {
+	p, own := l.table.lookup(keyOf(peer)), keyOf(local)
+	if p == nil || !l.table.isOwn(own) && !l.table.relays(own, incoming) || !p.recent(l.table.Stamp(t)) || p.path.Load().via() != 0 || p.source.Load() != 0 {
 		return netip.AddrPort{}, time.Time{}, false
 	}
 	return p.endpoint().addrPort(), l.table.time(p.received.Load()), true

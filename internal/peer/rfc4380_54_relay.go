@@ -76,7 +76,7 @@ func (r *Relay) refuse(src, dst key) drop.Reason {
 	switch {
 	case !dst.isTeredo():
 		return drop.Destination // R-TX-01
-	case !r.table.serves(src, outgoing):
+	case !r.table.relays(src, outgoing):
 		return drop.Source
 	}
 	return r.refuseTeredo(dst)
@@ -186,7 +186,7 @@ func (r *Relay) inbound(from endpoint, pkt *teredo.Packet, now Stamp, out *Outpu
 	if teredo.IsBubble(pkt.IPv6) {
 		return drop.None
 	}
-	if !r.table.serves(destinationOf(pkt.IPv6), incoming) {
+	if !r.table.relays(destinationOf(pkt.IPv6), incoming) {
 		return drop.Destination // R-RX-04
 	}
 	r.accept(p, pkt.IPv6, out)
@@ -204,7 +204,7 @@ func (r *Relay) fromStranger(p *Peer, src key, from endpoint, packet []byte, now
 	switch {
 	case teredo.IsBubble(packet):
 		return drop.UnknownPeer // R-RX-03
-	case !r.table.serves(destinationOf(packet), incoming):
+	case !r.table.relays(destinationOf(packet), incoming):
 		return drop.Destination // R-RX-04
 	case r.refuseTeredo(src) != drop.None:
 		return drop.NotGlobal

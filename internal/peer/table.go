@@ -122,7 +122,10 @@ func (t *Table) Warm(addresses [][]byte) {
 // being one of them. On Carry and Refresh their transmission is recorded, and they are to go to the endpoint to from the
 // local port via (RFC 4380 §5.2.4 case 1, §5.4.1 case 1).
 func (t *Table) Outgoing(packet []byte, count, size int, now Stamp) (to netip.AddrPort, via uint8, a Action) {
-	if len(packet) < teredo.HeaderLen || !t.serves(sourceOf(packet), outgoing) {
+	if len(packet) < teredo.HeaderLen {
+		return netip.AddrPort{}, 0, Ask
+	}
+	if src := sourceOf(packet); !t.isOwn(src) && !t.relays(src, outgoing) {
 		return netip.AddrPort{}, 0, Ask
 	}
 	p := t.lookup(destinationOf(packet))
@@ -155,7 +158,10 @@ func (t *Table) Plain(payload []byte) bool {
 // of a trusted peer and have come by its path, from an endpoint to the local port via. On Carry their reception is recorded,
 // and they are to be delivered; else it says Ask (RFC 4380 §5.2.3 case 1, §5.4.2).
 func (t *Table) Incoming(payload []byte, from netip.AddrPort, via uint8, count, size int, now Stamp) Action {
-	if len(payload) < teredo.HeaderLen || !t.serves(destinationOf(payload), incoming) {
+	if len(payload) < teredo.HeaderLen {
+		return Ask
+	}
+	if dst := destinationOf(payload); !t.isOwn(dst) && !t.relays(dst, incoming) {
 		return Ask
 	}
 	p := t.lookup(sourceOf(payload))
@@ -182,15 +188,14 @@ const (
 	incoming direction = false
 )
 
-// serves reports whether packets go the way that have the address at the local side. At a client it is the client's own (C-TX-10,
-// C-RX-02), at a relay those of the native hosts that it serves (R-RX-04, H-02).
-func (t *Table) serves(k key, way direction) bool {
-	if t.relay {
-		return t.served.Load().has(k, way)
-	}
+// isOwn reports whether an address is the client's own, for which alone it sends and receives (C-TX-10, C-RX-02).
+func (t *Table) isOwn(k key) bool {
 	own := t.own.Load()
 	return own != nil && k == *own
 }
+
+// relays reports whether a relay carries packets the way that have the address on the native side (R-RX-04, H-02).
+func (t *Table) relays(k key, way direction) bool { return t.relay && t.served.Load().has(k, way) }
 
 // Rank says how much it matters that a datagram gets to the control goroutine when there are more than it can look at.
 type Rank uint8
@@ -214,7 +219,7 @@ func (t *Table) Rank(pkt *teredo.Packet, from netip.AddrPort, via uint8) (rank R
 	own := t.own.Load()
 	switch {
 	case t.relay:
-		if p == nil && !dst.isLinkLocal() && !t.serves(dst, incoming) {
+		if p == nil && !dst.isLinkLocal() && !t.relays(dst, incoming) {
 			return Stranger, drop.Destination // R-RX-04
 		}
 	case teredo.IsICMPv6Type(pkt.IPv6, teredo.ICMPv6RouterAdvertisement): // to the address of a solicitation
