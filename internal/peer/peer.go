@@ -8,7 +8,7 @@
 //	           §5.2.8 local discovery      rfc4380_528_discovery.go
 //	           §5.2.9 connectivity test    rfc4380_529_connectivity.go
 //	           §5.4   relay                rfc4380_54_relay.go
-//	RFC 6081   §5.2   symmetric NATs       rfc6081_52_nonces.go, _migration.go, _oneway.go
+//	RFC 6081   §5.2   symmetric NATs       rfc6081_52_nonces.go, rfc6081_52_pathtests.go
 //	           §5.3   UPnP                 rfc6081_53_portmapping.go
 //	           §5.4   port preservation    rfc6081_54_randomports.go
 //	           §5.5   sequential ports     rfc6081_55_echotests.go
