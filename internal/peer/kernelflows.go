@@ -37,5 +37,6 @@ func (l *list) Carried(t time.Time, peer netip.Addr, to netip.AddrPort, heard ti
 	if received.Packets > 0 {
 		p.heard(received)
 	}
-	return sent.Packets == 0 || !p.silent(l.table.Stamp(t))
+	now := l.table.Stamp(t)
+	return sent.Packets == 0 || !p.silent(p.sent.Swap(now), now)
 }

@@ -95,20 +95,23 @@ func (p *Peer) bidirectional() bool {
 
 func (p *Peer) lastUse() Stamp { return max(p.sent.Load(), p.received.Load()) }
 
-// silent records a transmission, and reports whether a native host has left transmissions of some seconds unanswered: its relay
-// may have gone or restarted, and a test finds the way. To a Teredo peer there is one way only. Once the path was tried, the
-// host must send data before the path is tried again, so a flow that nobody answers does not cause test after test. After a
-// pause of that length the count begins anew: what was sent before may not have wanted an answer.
-func (p *Peer) silent(now Stamp) bool {
-	last, first := p.sent.Swap(now), p.unheard.Load()
-	switch {
-	case p.isTeredo(), first == tried:
+// silent reports at a transmission whether a native host has left transmissions of some seconds unanswered; last is when the one
+// before left. The host's relay may have gone or restarted, and a test finds the way. To a Teredo peer there is one way only.
+// Once the path was tried, the host must send data before the path is tried again, so a flow that nobody answers does not cause
+// test after test. After a pause of that length the count begins anew: what was sent before may not have wanted an answer.
+func (p *Peer) silent(last, now Stamp) bool {
+	if p.isTeredo() {
+		return false // and the field is not looked at, which may be in another line of the cache
+	}
+	switch first := p.unheard.Load(); {
+	case first == tried:
 		return false
 	case first == 0 || now-last >= silence:
 		p.unheard.Store(now)
 		return false
+	default:
+		return now-first >= silence
 	}
-	return now-first >= silence
 }
 
 // heard records packets of data that have come from the peer.

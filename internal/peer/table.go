@@ -139,7 +139,7 @@ func (t *Table) Outgoing(packet []byte, count, size int, now Stamp) (to netip.Ad
 	}
 	p.sentPackets.Add(uint64(count))
 	p.sentBytes.Add(uint64(size))
-	if p.silent(now) && p.unheard.Swap(tried) != tried ||
+	if p.silent(p.sent.Swap(now), now) && p.unheard.Swap(tried) != tried ||
 		age >= refreshAfter && w&pathRefreshing == 0 && p.path.CompareAndSwap(w, w|pathRefreshing) {
 		return w.endpoint().addrPort(), w.via(), Refresh
 	}
