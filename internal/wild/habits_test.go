@@ -151,7 +151,9 @@ func TestHabitsAtClient(t *testing.T) {
 			})
 			c.SetAddress(client)
 			c.SetNAT(peer.NAT{Local: netip.MustParseAddrPort("10.0.0.1:40000")})
-			v.play(t, c.Inbound, c.Peers)
+			v.play(t, func(now time.Time, from netip.AddrPort, p *teredo.Packet, out *peer.Output) {
+				c.InboundVia(now, from, 0, p, out)
+			}, c.Peers)
 		})
 	}
 }

@@ -18,7 +18,7 @@ func TestAsymmetricPath(t *testing.T) {
 	r.want(r.receive(peerMoved, with(nonce(r.lastNonce()))), "data 1 own>other to other")
 	r.want(r.receive(peerMoved, data(other, own, 2)), "deliver data 2 other>own")
 	if v := incoming(r.m.Table(), data(other, own, 3), peerMoved, 0, 0); v != peer.Carry {
-		t.Errorf("a worker's verdict is %v", v)
+		t.Errorf("a worker's action is %v", v)
 	}
 	r.want(r.send(data(own, other, 4)), "data 4 own>other to other")
 	r.want(r.receive(server, indirect(nonce(peerNonce))), "bubble own>other to other, nonce aaaaaaaa")
@@ -53,7 +53,7 @@ func TestAsymmetricPathConditions(t *testing.T) {
 		r.send(data(own, other, 1))
 		r.want(r.receive(peerMapped, with(nonce(r.lastNonce()))), "data 1 own>other to other")
 		if v := incoming(r.m.Table(), data(other, own, 3), peerMoved, 0, 0); v != peer.Ask {
-			t.Errorf("a worker's verdict is %v", v)
+			t.Errorf("a worker's action is %v", v)
 		}
 	})
 	t.Run("behind the same NAT", func(t *testing.T) {

@@ -31,7 +31,7 @@ func TestClientReceivesOnlyWellFormed(t *testing.T) {
 		"origin repeated": via(relay1, via(relay1, packet)),
 	} {
 		if v := incoming(r.m.Table(), bad, peerMapped, 0, 0); v != peer.Ask {
-			t.Errorf("%s: verdict %v", name, v)
+			t.Errorf("%s: action %v", name, v)
 		}
 		r.want(r.receive(peerMapped, bad), "drop 1 malformed")
 	}
@@ -354,14 +354,14 @@ func TestClientServerRelaysFirst(t *testing.T) {
 
 // nothing is believed that comes from server:3544 without an origin indication, but what has a path there.
 func TestClientServerForged(t *testing.T) {
-	unproven := []string{"test own>" + native(5).String() + " to server", "drop 1 unknown-peer"}
+	untested := []string{"test own>" + native(5).String() + " to server", "drop 1 unknown-peer"}
 	for name, c := range map[string]struct {
 		payload []byte
 		want    []string
 	}{
-		"data of another host":    {data(native(5), own, 1), unproven},
-		"error of another host":   {teredo.AppendUnreachable(nil, native(5), 0, data(own, host, 1)), unproven},
-		"echo of another host":    {teredo.AppendEchoRequest(nil, native(5), own, 1, 1, nil), unproven},
+		"data of another host":    {data(native(5), own, 1), untested},
+		"error of another host":   {teredo.AppendUnreachable(nil, native(5), 0, data(own, host, 1)), untested},
+		"echo of another host":    {teredo.AppendEchoRequest(nil, native(5), own, 1, 1, nil), untested},
 		"with an origin":          {via(relay1, data(host, own, 1)), []string{"drop 1 not-allowed"}},
 		"bubble of the host":      {bubble(host, own), []string{"drop 1 not-global"}},
 		"bubble of another host":  {bubble(native(5), own), []string{"drop 1 not-global"}},

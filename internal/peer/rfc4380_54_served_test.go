@@ -119,10 +119,10 @@ func TestServedAllocates(t *testing.T) {
 	out, in := data(host, other, 1), data(other, host, 1)
 	if n := testing.AllocsPerRun(100, func() {
 		if _, _, v := m.Table().Outgoing(out, 1, len(out), 1); v != peer.Carry {
-			r.Fatalf("outgoing: verdict %d", v)
+			r.Fatalf("outgoing: action %d", v)
 		}
 		if v := incoming(m.Table(), in, peerMapped, 0, 1); v != peer.Carry {
-			r.Fatalf("incoming: verdict %d", v)
+			r.Fatalf("incoming: action %d", v)
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations", n)

@@ -10,8 +10,8 @@ import (
 	"github.com/teredo-suite/teredo/teredo"
 )
 
-// provenRig is a client with a path to the peer that a nonce has proven, and with another nonce under way.
-func provenRig(t testing.TB) *rig {
+// verifiedRig is a client with a path to the peer that a nonce has verified, and with another nonce under way.
+func verifiedRig(t testing.TB) *rig {
 	r, _, _ := extendedRig(t, plain, restrictedNAT)
 	r.send(data(own, other, 1))
 	r.wait(100 * time.Millisecond)
@@ -33,7 +33,7 @@ var contested = []string{"bubble own>other to 192.0.2.10:9999, nonce bbbbbbbb, s
 
 // X-SNS-08, X-SNS-12: a peer that has really moved is found at its new place after the two seconds of a test. What it has sent from there waits.
 func TestPeerMoves(t *testing.T) {
-	r := provenRig(t)
+	r := verifiedRig(t)
 	n := r.lastNonce()
 	r.want(r.receive(again, with(nonce(n))), contested...)
 	r.want(r.receive(again, with(nonce(n))), "drop 1 unknown-peer")
@@ -45,7 +45,7 @@ func TestPeerMoves(t *testing.T) {
 }
 
 // X-SNS-08: a peer that is still where it was stays there: by its answer to the test, by a bubble with the nonce, or by any packet, as it
-// has proven to be there before. Neither the same nonce nor another one gets a second chance meanwhile.
+// was verified to be there before. Neither the same nonce nor another one gets a second chance meanwhile.
 func TestPeerStays(t *testing.T) {
 	for name, answer := range map[string]func(r *rig) []byte{
 		"answer":       func(r *rig) []byte { return r.reply() },
@@ -54,7 +54,7 @@ func TestPeerStays(t *testing.T) {
 		"data":         func(r *rig) []byte { return data(other, own, 9) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := provenRig(t)
+			r := verifiedRig(t)
 			r.want(r.receive(again, with(nonce(r.lastNonce()))), contested...)
 			r.wait(time.Second)
 			r.receive(peerMoved, answer(r))
@@ -147,7 +147,7 @@ func TestNonceIsNotReplaced(t *testing.T) {
 	r.want(r.send(data(own, other, 2)), "bubble own>other to other, nonce 01000000", "bubble own>other to peer-server, nonce n3")
 }
 
-// C-LOC-08, C-RX-14: a local path that is not proven asks the peer for a proof through its server, and gives way to it wherever it
+// C-LOC-08, C-RX-14: a local path that is not verified asks the peer through its server, and gives way to it wherever it
 // comes from, and to the mapping in the address. Proven, it stays.
 func TestLocalPathIsProven(t *testing.T) {
 	begin := func() *rig {

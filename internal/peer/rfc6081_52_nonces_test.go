@@ -237,7 +237,7 @@ func TestAnswerToNonce(t *testing.T) {
 	}
 }
 
-// X-SNS-12, C-RX-15: data from a place that is not known waits, if it comes from a global address, until the peer has proven to be there; a
+// X-SNS-12, C-RX-15: data from a place that is not known waits, if it comes from a global address, until the peer was verified to be there; a
 // peer that is somewhere else has not sent it.
 func TestDataBeforeNonce(t *testing.T) {
 	r, _, _ := extendedRig(t, onlyNonces, restrictedNAT)

@@ -232,7 +232,7 @@ func TestRefreshGoesOn(t *testing.T) {
 	r.want(r.send(data(own, other, 1)), "data 1 own>other to other", "test own>other to other")
 	c.Carried(r.now, other, peerMapped, opened, traffic(1), traffic(0))
 	if _, _, v := c.Table().Outgoing(data(own, other, 2), 1, 48, c.Table().Stamp(r.now)); v != peer.Carry {
-		t.Errorf("a worker's verdict is %v", v) // it has asked already
+		t.Errorf("a worker's action is %v", v) // it has asked already
 	}
 	r.want(r.wait(2*time.Second), "2s test own>other to other")
 }
