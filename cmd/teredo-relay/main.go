@@ -78,5 +78,5 @@ func (r *run) Check() error {
 			return err
 		}
 	}
-	return tunnel.CheckName(r.TUN)
+	return cli.CheckName(r.TUN)
 }

@@ -35,25 +35,25 @@ func (k *Keeper) Disturbed() {
 }
 
 // Run restores the interface until ctx ends.
-func (k *Keeper) Run(ctx context.Context) {
+func (k *Keeper) Run(ctx context.Context) error {
 	var last time.Time // of the last restoration
 	pause := restorePause
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-k.disturbed:
 		}
 		wait := time.Until(last.Add(pause))
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-time.After(wait):
 		}
 		lost, err := k.restore(ctx)
 		switch {
 		case errors.Is(err, context.Canceled):
-			return
+			return nil
 		case err == nil && len(lost) == 0: // that was a change of our own
 			continue
 		}
