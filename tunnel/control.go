@@ -10,8 +10,8 @@ import (
 // event is something that has happened, for the control goroutine to handle.
 type event func(now time.Time)
 
-// control handles events until ctx ends. No event may wait for anything.
-func (t *tunnel) control(ctx context.Context, r rules) error {
+// control has events handled, with handle, until ctx ends. No event may wait for anything.
+func (t *tunnel) control(ctx context.Context, r rules, handle func(rules, event)) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	questions := func(now time.Time) { t.takeTurns(func(q *question) { t.answer(now, r, q) }) }
@@ -26,7 +26,7 @@ func (t *tunnel) control(ctx context.Context, r rules) error {
 		case <-timer.C:
 			e = r.tick
 		}
-		t.handle(r, e)
+		handle(r, e)
 		if next, ok := r.deadline(); ok {
 			timer.Reset(time.Until(next))
 		} else {

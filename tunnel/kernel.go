@@ -265,7 +265,7 @@ func (k *kernelFlows) round(now time.Time) {
 	clear(k.refused)
 	bursts := 0
 	for f, flow := range k.all {
-		if !k.settle(now, f, flow) {
+		if !k.settle(now, f, flow) || len(k.recall) > 0 {
 			return
 		}
 		if now.Sub(flow.used) >= kernelIdle {
@@ -287,7 +287,9 @@ func (k *kernelFlows) clear(now time.Time) {
 	era := k.era.Load()
 	clear(k.refused)
 	for f, flow := range k.all {
-		k.settle(now, f, flow)
+		if !k.settle(now, f, flow) {
+			return
+		}
 		k.release(f)
 	}
 	k.flush()
@@ -303,7 +305,7 @@ func (k *kernelFlows) takeBack(now time.Time, f Flow, flow *kernelFlow) {
 }
 
 // settle notes what the kernel has carried of a flow, for the rules, and releases a flow that the kernel does not know any more.
-// Once enough is noted it tells the rules, and reports whether there is more to do.
+// Once enough is noted it tells the rules. It reports false when the tunnel ends.
 func (k *kernelFlows) settle(now time.Time, f Flow, flow *kernelFlow) bool {
 	u, err := k.path.Usage(f)
 	if err != nil {
@@ -324,18 +326,15 @@ func (k *kernelFlows) settle(now time.Time, f Flow, flow *kernelFlow) bool {
 		flow.bubbles = 0 // should it close, it can open again
 	}
 	k.usages = append(k.usages, next)
-	if len(k.usages) < mostUsages {
-		return true
-	}
-	return k.flush() && len(k.recall) == 0
+	return len(k.usages) < mostUsages || k.flush()
 }
 
-// flush tells the rules what is noted, and releases the flows that they refuse.
-func (k *kernelFlows) flush() (goOn bool) {
+// flush tells the rules what is noted, and releases the flows that they refuse. It reports false when the tunnel ends.
+func (k *kernelFlows) flush() bool {
 	if len(k.usages) == 0 {
 		return true
 	}
-	goOn = k.tell(k.usages)
+	goOn := k.tell(k.usages)
 	for _, u := range k.usages {
 		if flow := k.all[u.flow]; u.refused && flow != nil && flow.remote == u.remote { // else it has moved meanwhile
 			k.release(u.flow)

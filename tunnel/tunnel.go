@@ -92,7 +92,7 @@ func (t *tunnel) run(ctx context.Context, r rules, ready func(), jobs ...job) er
 		defer close(t.stopped)
 		defer t.device.Close()
 		defer t.sockets.closeAll()
-		return t.control(ctx, r)
+		return t.control(ctx, r, t.handle)
 	})
 	t.workers.Go("uplink", t.uplink)
 	t.workers.Go("kernel path", func(ctx context.Context) error {
