@@ -16,6 +16,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/sys/unix"
+
+	"github.com/teredo-suite/teredo/internal/control"
 )
 
 // Exit codes of every program.
@@ -81,6 +83,9 @@ func (p Program) run(ctx context.Context, hangups <-chan os.Signal, commands any
 	if err == nil && !helped {
 		process.command = command
 		err = command.Run()
+	}
+	if _, wrong := errors.AsType[*control.SocketError](err); wrong {
+		err = fmt.Errorf("%w; --control PATH chooses another socket", err)
 	}
 	usage, misused := errors.AsType[*usageError](err)
 	switch {
