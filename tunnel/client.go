@@ -181,20 +181,20 @@ func (c *Client) outbound(now time.Time, packet []byte) { c.peers.Outbound(now, 
 func (c *Client) refresh(now time.Time, dst netip.Addr) { c.peers.Refresh(now, dst, &c.out) }
 
 // inbound tells the server's packets from those of peers (RFC 4380 §5.2.3).
-func (c *Client) inbound(now time.Time, from netip.AddrPort, socket uint8, p *teredo.Packet) {
+func (c *Client) inbound(now time.Time, from netip.AddrPort, via uint8, p *teredo.Packet) {
 	if c.qualifier == nil {
 		c.drops.Count(drop.NotQualified)
 		return
 	}
-	if socket == 0 && from == netip.AddrPortFrom(c.servers.Primary, teredo.Port) {
+	if via == 0 && from == netip.AddrPortFrom(c.servers.Primary, teredo.Port) {
 		c.qualifier.Heard(now)
 		c.kernel.askedBy(p)
 	}
-	if socket == 0 && c.hairpin.Inbound(p) {
+	if via == 0 && c.hairpin.Inbound(p) {
 		return
 	}
-	if socket != 0 || !teredo.IsICMPv6Type(p.IPv6, teredo.ICMPv6RouterAdvertisement) {
-		c.peers.InboundVia(now, from, socket, p, &c.out)
+	if via != 0 || !teredo.IsICMPv6Type(p.IPv6, teredo.ICMPv6RouterAdvertisement) {
+		c.peers.InboundVia(now, from, via, p, &c.out)
 		return
 	}
 	if err := c.qualifier.Inbound(now, from, p, &c.out.UDP); err != nil {

@@ -57,25 +57,25 @@ func (t *tunnel) answer(now time.Time, r rules, q *question) {
 	case inbound:
 		var packet teredo.Packet
 		if packet.Parse(q.packet) == nil { // as askInbound has seen
-			r.inbound(now, q.from, q.socket, &packet)
+			r.inbound(now, q.from, q.via, &packet)
 		}
 	}
 }
 
 // carryOut sends and delivers what the rules put into the output, and opens and closes random ports.
 func (t *tunnel) carryOut() {
-	t.sockets.takeOpened(func(conn Conn, number uint8) {
+	t.sockets.takeOpened(func(conn Conn, via uint8) {
 		t.workers.Go("random port", func(context.Context) error {
-			_ = t.receive(conn, number, randomPortBatch) // when it fails, the path through this port is silent, and is given up
+			_ = t.receive(conn, via, randomPortBatch) // when it fails, the path through this port is silent, and is given up
 			return nil
 		})
 	})
-	t.messages, t.fromSockets = t.messages[:0], t.fromSockets[:0]
+	t.messages, t.vias = t.messages[:0], t.vias[:0]
 	for _, d := range t.out.UDP.Datagrams() {
 		t.messages = append(t.messages, Message{Buf: d.Payload, N: len(d.Payload), Remote: d.Remote})
-		t.fromSockets = append(t.fromSockets, d.Via)
+		t.vias = append(t.vias, d.Via)
 	}
-	t.send(t.messages, t.fromSockets)
+	t.send(t.messages, t.vias)
 	t.sockets.closeRetired()
 	t.packets = t.packets[:0]
 	for _, d := range t.out.TUN.Datagrams() {

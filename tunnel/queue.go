@@ -14,7 +14,7 @@ import (
 // MTU with the longest encapsulations and trailers has 1855 bytes. Larger ones pass on known paths only.
 const mostAsked = 2048
 
-// lane is one of the queues to the control goroutine. Whoever floods one leaves the others as they are.
+// lane is one of the queues to the control goroutine. A flood in one lane leaves room in the others.
 type lane uint8
 
 const (
@@ -34,8 +34,8 @@ func (l lane) limits() (room, share int) {
 	return limits.room, limits.share
 }
 
-// unknownRate is how many datagrams a second from unknown peers the control goroutine looks at, of those that the server has passed on
-// and of all others, which takes a few hundredths of a processor; unknownBurst may come at once.
+// unknownRate is how many datagrams a second from unknown peers the control goroutine looks at: so many that the server has passed
+// on, and as many others. That takes a few hundredths of a processor. unknownBurst is how many may come at once.
 const (
 	unknownRate  = 10_000
 	unknownBurst = 1000
@@ -45,7 +45,7 @@ const (
 type question struct {
 	kind   questionKind
 	from   netip.AddrPort // of an inbound one
-	socket uint8          // number of the one that an inbound one came to
+	via    uint8          // number of the socket that an inbound one came to
 	packet []byte         // owned by the question and reused
 }
 
@@ -73,10 +73,10 @@ func (q *queue) init(room int) {
 }
 
 // put adds a question about a packet that is in two parts, and reports whether there was room.
-func (q *queue) put(kind questionKind, from netip.AddrPort, socket uint8, head, body []byte) bool {
+func (q *queue) put(kind questionKind, from netip.AddrPort, via uint8, head, body []byte) bool {
 	select {
 	case x := <-q.free:
-		x.kind, x.from, x.socket, x.packet = kind, from, socket, append(append(x.packet[:0], head...), body...)
+		x.kind, x.from, x.via, x.packet = kind, from, via, append(append(x.packet[:0], head...), body...)
 		q.waiting <- x // never blocks: there are no more questions than room
 		return true
 	default:
@@ -98,17 +98,17 @@ func (t *tunnel) askOutbound(head, body []byte) {
 
 // askInbound gives the control goroutine a copy of a datagram, or drops it: one that means nothing to us, and one that comes when
 // too many of its lane wait already. Those from unknown peers are the first to go.
-func (t *tunnel) askInbound(from netip.AddrPort, socket uint8, payload []byte, now peer.Stamp) {
+func (t *tunnel) askInbound(from netip.AddrPort, via uint8, payload []byte, now peer.Stamp) {
 	var packet teredo.Packet
 	if packet.Parse(payload) != nil {
 		t.drops.Count(drop.Malformed)
 		return
 	}
 	if nonce := t.nonce.Load(); packet.HasAuth && nonce != 0 && nonce == binary.BigEndian.Uint64(packet.Auth.Nonce[:]) {
-		t.ask(answers, inbound, from, socket, payload, nil)
+		t.ask(answers, inbound, from, via, payload, nil)
 		return
 	}
-	rank, why := t.table.Rank(&packet, from, socket)
+	rank, why := t.table.Rank(&packet, from, via)
 	if why != drop.None {
 		t.drops.Count(why)
 		return
@@ -127,15 +127,15 @@ func (t *tunnel) askInbound(from netip.AddrPort, socket uint8, payload []byte, n
 			return
 		}
 	}
-	t.ask(to, inbound, from, socket, payload, nil)
+	t.ask(to, inbound, from, via, payload, nil)
 }
 
 // ask gives a copy of a packet, which is in two parts, to the control goroutine.
-func (t *tunnel) ask(l lane, kind questionKind, from netip.AddrPort, socket uint8, head, body []byte) {
+func (t *tunnel) ask(l lane, kind questionKind, from netip.AddrPort, via uint8, head, body []byte) {
 	switch {
 	case len(head)+len(body) > mostAsked:
 		t.drops.Count(drop.TooBig)
-	case !t.queues[l].put(kind, from, socket, head, body):
+	case !t.queues[l].put(kind, from, via, head, body):
 		t.drops.Count(drop.Overload)
 	default:
 		t.wake.put(struct{}{})

@@ -251,14 +251,14 @@ func TestReceiveAtPort(t *testing.T) {
 
 		p.random[0].receive(mapped, bubble)
 		q := <-p.queues[wanted].waiting
-		if q.kind != inbound || q.socket != 1 || q.from != mapped || string(q.packet) != string(bubble) {
+		if q.kind != inbound || q.via != 1 || q.from != mapped || string(q.packet) != string(bubble) {
 			t.Fatalf("question %+v", q)
 		}
 		var parsed teredo.Packet
 		if err := parsed.Parse(q.packet); err != nil {
 			t.Fatal(err)
 		}
-		c.InboundVia(time.Now(), q.from, q.socket, &parsed, &p.out)
+		c.InboundVia(time.Now(), q.from, q.via, &parsed, &p.out)
 		p.carryOut()
 		if want := [][]netip.AddrPort{{mapped}}; !slices.EqualFunc(p.random[0].batches, want, slices.Equal[[]netip.AddrPort]) {
 			t.Errorf("the packet that waited leaves to %v", p.random[0].batches)

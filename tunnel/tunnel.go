@@ -17,7 +17,6 @@ import (
 
 	"github.com/teredo-suite/teredo/internal/drop"
 	"github.com/teredo-suite/teredo/internal/peer"
-	"github.com/teredo-suite/teredo/internal/udp"
 	"github.com/teredo-suite/teredo/internal/worker"
 	"github.com/teredo-suite/teredo/teredo"
 )
@@ -25,7 +24,7 @@ import (
 // rules decide about the packets that the workers don't carry by themselves. Only the control goroutine calls them.
 type rules interface {
 	outbound(now time.Time, packet []byte)
-	inbound(now time.Time, from netip.AddrPort, socket uint8, p *teredo.Packet)
+	inbound(now time.Time, from netip.AddrPort, via uint8, p *teredo.Packet)
 	refresh(now time.Time, dst netip.Addr)
 	tick(now time.Time)
 	// reconcile brings everything in line with what the last event has changed. It is called after each event.
@@ -56,11 +55,11 @@ type tunnel struct {
 	stopped chan struct{}            // closed when the control goroutine has ended
 
 	// Of the control goroutine.
-	workers     *worker.Group
-	out         peer.Output
-	messages    []udp.Message
-	fromSockets []uint8 // of the messages
-	packets     [][]byte
+	workers  *worker.Group
+	out      peer.Output
+	messages []Message
+	vias     []uint8 // of the messages
+	packets  [][]byte
 
 	sent, received           atomic.Uint64 // packets carried to UDP and from it
 	sentBytes, receivedBytes atomic.Uint64 // of them, without the headers of IPv4 and UDP

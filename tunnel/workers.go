@@ -26,7 +26,7 @@ var ErrDeviceRemoved = errors.New("the TUN interface was removed by somebody els
 // uplink carries packets from the TUN device to their peers.
 func (t *tunnel) uplink(ctx context.Context) error {
 	packets := make([]Packet, batch)
-	messages, numbers := make([]Message, 0, batch), make([]uint8, 0, batch)
+	messages, vias := make([]Message, 0, batch), make([]uint8, 0, batch)
 	runs := newRuns()
 	var offers offers
 	for {
@@ -44,10 +44,10 @@ func (t *tunnel) uplink(ctx context.Context) error {
 		}
 		now := t.table.Stamp(time.Now())
 		runs.outgoing(t.table, packets[:n])
-		messages, numbers = messages[:0], numbers[:0]
+		messages, vias = messages[:0], vias[:0]
 		for _, r := range runs.all {
 			alike := packets[r.first : r.first+r.count]
-			to, number, verdict := t.table.Outgoing(alike[0].Head, r.count, r.size, now)
+			to, via, verdict := t.table.Outgoing(alike[0].Head, r.count, r.size, now)
 			switch verdict {
 			case peer.Refresh:
 				t.tell(refresh, alike[0].Head)
@@ -60,29 +60,29 @@ func (t *tunnel) uplink(ctx context.Context) error {
 					continue
 				}
 				messages = append(messages, Message{Buf: packet.Head, N: len(packet.Head), Tail: packet.Body, Remote: to})
-				numbers = append(numbers, number)
+				vias = append(vias, via)
 			}
 		}
-		t.send(messages, numbers)
+		t.send(messages, vias)
 	}
 }
 
-// send sends datagrams from the sockets with the numbers, each run of one socket as a batch.
-func (t *tunnel) send(messages []Message, numbers []uint8) {
+// send sends each datagram from the socket whose number is in vias, and each run of one socket as a batch.
+func (t *tunnel) send(messages []Message, vias []uint8) {
 	for len(messages) > 0 {
 		n := 1
-		for n < len(messages) && numbers[n] == numbers[0] {
+		for n < len(messages) && vias[n] == vias[0] {
 			n++
 		}
-		t.sendFrom(numbers[0], messages[:n])
-		messages, numbers = messages[n:], numbers[n:]
+		t.sendFrom(vias[0], messages[:n])
+		messages, vias = messages[n:], vias[n:]
 	}
 }
 
 // sendFrom sends datagrams from a socket and counts those that the kernel refused.
-func (t *tunnel) sendFrom(number uint8, messages []Message) {
+func (t *tunnel) sendFrom(via uint8, messages []Message) {
 	n := 0
-	if conn := t.sockets.conn(number); conn != nil {
+	if conn := t.sockets.conn(via); conn != nil {
 		n, _ = conn.WriteBatch(messages)
 	}
 	t.sent.Add(uint64(n))
@@ -96,8 +96,8 @@ func (t *tunnel) sendFrom(number uint8, messages []Message) {
 	}
 }
 
-// receive carries packets from peers to the TUN device, as they come to the socket with the number, at most size at a time.
-func (t *tunnel) receive(conn Conn, number uint8, size int) error {
+// receive carries packets from peers to the TUN device, as they come to a socket with the number via, at most size at a time.
+func (t *tunnel) receive(conn Conn, via uint8, size int) error {
 	packets := make([][]byte, 0, size)
 	messages := make([]Message, size)
 	runs := newRuns()
@@ -116,11 +116,11 @@ func (t *tunnel) receive(conn Conn, number uint8, size int) error {
 		for _, r := range runs.all {
 			alike := messages[r.first : r.first+r.count]
 			m := &alike[0]
-			ask := r.ask || t.table.Incoming(m.Buf[:m.N], m.Remote, number, r.count, r.size, now) == peer.Ask
+			ask := r.ask || t.table.Incoming(m.Buf[:m.N], m.Remote, via, r.count, r.size, now) == peer.Ask
 			for i := range alike {
 				payload := alike[i].Buf[:alike[i].N]
 				if ask {
-					t.askInbound(m.Remote, number, payload, now)
+					t.askInbound(m.Remote, via, payload, now)
 				} else {
 					packets = append(packets, payload)
 				}

@@ -56,9 +56,9 @@ func (p Program) Main(commands any) {
 	os.Exit(p.run(ctx, hangups, commands, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// makeRoom lets more goroutines run at once than there are processors, unless the user has said how many. Those that wait
-// in the kernel for packets count as running for a while. Without room for others the runtime would keep looking for a
-// place to take away, and a packet would wait until one is free.
+// makeRoom raises GOMAXPROCS, unless the environment sets it. A busy worker waits for packets inside a system call, and the Go
+// runtime counts it as running for a while. Without places beyond the number of processors, other goroutines would wait until the
+// runtime takes such a place away.
 func makeRoom() {
 	const waiting = 4 // workers of a program that wait at once
 	if os.Getenv("GOMAXPROCS") == "" {
