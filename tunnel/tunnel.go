@@ -86,7 +86,7 @@ type job struct {
 // run carries packets until ctx ends, and closes the sockets and the device. It calls ready when the kernel's path is open, or
 // is not to be opened.
 func (t *tunnel) run(ctx context.Context, r rules, ready func(), jobs ...job) error {
-	t.workers, ctx = worker.NewGroup(ctx)
+	t.workers, _ = worker.NewGroup(ctx)
 	t.workers.Go("control", func(ctx context.Context) error {
 		defer close(t.stopped)
 		defer t.device.Close()
