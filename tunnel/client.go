@@ -193,13 +193,29 @@ func (c *Client) inbound(now time.Time, from netip.AddrPort, via uint8, p *tered
 	if via == 0 && c.hairpin.Inbound(p) {
 		return
 	}
-	if via != 0 || !teredo.IsICMPv6Type(p.IPv6, teredo.ICMPv6RouterAdvertisement) {
-		c.peers.InboundVia(now, from, via, p, &c.out)
+	if teredo.IsICMPv6Type(p.IPv6, teredo.ICMPv6RouterAdvertisement) {
+		c.advertised(now, from, via, p)
 		return
 	}
-	if err := c.qualifier.Inbound(now, from, p, &c.out.UDP); err != nil {
+	c.peers.InboundVia(now, from, via, p, &c.out)
+}
+
+// advertised gives a router advertisement to the procedure that sends solicitations from the same socket: qualification and
+// maintenance at the service port, the determination of the refresh interval at the secondary port (RFC 4380 §5.2.7), and the
+// prediction of the next port of a sequential NAT at a random port (RFC 6081 §5.5).
+func (c *Client) advertised(now time.Time, from netip.AddrPort, via uint8, p *teredo.Packet) {
+	var err error
+	switch via {
+	case 0:
+		err = c.qualifier.Inbound(now, from, p, &c.out.UDP)
+	case secondaryPort:
+		err = c.determination.machine.Inbound(now, from, p, &c.determination.out)
+	default:
+		c.peers.InboundVia(now, from, via, p, &c.out)
+	}
+	if err != nil {
 		c.drops.Count(drop.Advertisement)
-		c.cfg.Log.Debug("router advertisement refused", "from", from, "error", err)
+		c.cfg.Log.Debug("router advertisement refused", "from", from, "via", via, "error", err)
 	}
 }
 

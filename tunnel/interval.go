@@ -10,6 +10,9 @@ import (
 	"github.com/teredo-suite/teredo/teredo"
 )
 
+// secondaryPort is the number of the secondary port's socket, which sockets do not have.
+const secondaryPort = 255
+
 // determination is the refresh interval determination under way, with its secondary port (RFC 4380 §5.2.7). It belongs to
 // the control goroutine.
 type determination struct {
@@ -105,9 +108,10 @@ func (c *Client) inboundSecondary(now time.Time, conn Conn, from netip.AddrPort,
 	if d.conn != conn {
 		return
 	}
-	if err := d.machine.Inbound(now, from, p, &d.out); err != nil {
-		c.drops.Count(drop.Advertisement)
-		c.cfg.Log.Debug("router advertisement to the secondary port refused", "from", from, "error", err)
+	if teredo.IsICMPv6Type(p.IPv6, teredo.ICMPv6RouterAdvertisement) {
+		c.advertised(now, from, secondaryPort, p)
+	} else { // a bubble; it refuses advertisements only
+		_ = d.machine.Inbound(now, from, p, &d.out)
 	}
 	c.carryOutDetermination()
 }

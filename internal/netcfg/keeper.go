@@ -13,8 +13,8 @@ const (
 	restorePauseMost = 5 * time.Minute // and while each one is undone within the pause after it
 )
 
-// Keeper restores our interface when somebody has taken it down, or something away from it. Whoever undoes that each time, as a
-// network manager may, is answered more and more rarely. Who wants the interface down stops the program.
+// Keeper restores our interface when somebody has taken it down, or has removed an address or a route. When the restoration is undone
+// each time, as a network manager may do, the keeper waits longer and longer. To keep the interface down, stop the program.
 type Keeper struct {
 	log       *slog.Logger
 	restore   func(context.Context) (lost []string, err error)
