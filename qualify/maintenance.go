@@ -38,7 +38,8 @@ func (m *Machine) Check(now time.Time, out *teredo.Outbox) {
 	}
 }
 
-// checkServerHeard is the regular check: it solicits when the server was silent for a whole randomised refresh interval.
+// checkServerHeard is the regular check of maintenance (RFC 4380 §5.2.5): it solicits when the server was silent for a whole
+// randomised refresh interval.
 func (m *Machine) checkServerHeard(now time.Time, out *teredo.Outbox) {
 	if m.interaction().Add(m.period).After(now) {
 		m.await(now, out)

@@ -82,8 +82,8 @@ func (m *Machine) compare(now time.Time, mapped netip.AddrPort, out *teredo.Outb
 	m.qualified(now, m.mapped, Restricted, out)
 }
 
-// symmetric ends qualification behind a NAT whose mappings depend on the destination. Without the symmetric NAT support
-// extension (RFC 6081 §5.2) the service cannot be used there.
+// symmetric ends qualification behind a NAT whose mappings depend on the destination. The service cannot be used there
+// (RFC 4380 §5.2.10); with the symmetric NAT support extension (RFC 6081 §5.2) it can.
 func (m *Machine) symmetric(now time.Time, second netip.AddrPort, out *teredo.Outbox) {
 	m.noteSequence(second)
 	if m.cfg.SymmetricNAT {

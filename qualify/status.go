@@ -105,10 +105,16 @@ type Status struct {
 
 // Status returns the status. It needs the time for the countdown in Attempt.
 func (m *Machine) Status(now time.Time) Status {
+	s := m.Facts()
+	s.LastError, s.Attempt = m.lastError(), m.attempt(now)
+	return s
+}
+
+// Facts returns the status without its words, LastError and Attempt.
+func (m *Machine) Facts() Status {
 	s := Status{
 		State: m.state, NAT: m.nat, Mapped: m.mapped, Secondary: m.secondary, Second: m.second, SilentSince: m.silentSince,
-		LastError: m.lastError(), Refused: m.refused,
-		LastHeard: m.heard, RTT: m.rtt, Attempt: m.attempt(now),
+		Refused: m.refused, LastHeard: m.heard, RTT: m.rtt,
 	}
 	if m.state == Qualified {
 		s.Address = m.address.Addr()

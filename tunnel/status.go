@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/qualify"
 )
 
@@ -41,7 +40,8 @@ type ClientStatus struct {
 	SentBytes       uint64            `json:"sent_bytes"` // without the headers of IPv4 and UDP
 	ReceivedBytes   uint64            `json:"received_bytes"`
 	Drops           map[string]uint64 `json:"drops"`
-	peer.Budgets
+	Budgets
+	Yields bool `json:"-"` // it yields to native IPv6, which LastError says
 }
 
 // Offloads are the offloads of the kernel that are in use now. The service port stands for all.
@@ -58,27 +58,28 @@ type Offloads struct {
 	FlowsWithoutBursts int `json:"kernel_flows_without_bursts,omitempty"`
 }
 
-func (p *pump) offloads() Offloads {
-	socket, device := p.conn.Offloads(), p.dev.Offloads()
+func (t *tunnel) offloads() Offloads {
+	var socket ConnOffloads
+	if conn := t.sockets.conn(0); conn != nil {
+		socket = conn.Offloads()
+	}
+	device := t.device.Offloads()
 	return Offloads{
 		UDPGSO: socket.GSO, UDPGRO: socket.GRO, TUNTCP: device.TCP, TUNUDP: device.UDP,
-		KernelPath: p.kernel.path != nil, KernelFlows: len(p.kernel.all), FlowsWithoutBursts: p.kernel.withoutBursts(),
+		KernelPath: t.kernel.opened.Load(), KernelFlows: int(t.kernel.count.Load()), FlowsWithoutBursts: int(t.kernel.bursts.Load()),
 	}
 }
 
 // Status describes the client now.
 func (c *Client) Status(ctx context.Context) (s ClientStatus, err error) {
-	err = c.call(ctx, func(now time.Time) {
-		c.account(now)
-		s = c.status(now)
-	})
+	err = c.call(ctx, func(now time.Time) { s = c.status(now) })
 	return s, err
 }
 
 func (c *Client) status(now time.Time) ClientStatus {
-	q := c.qualification(now)
+	q := c.words(now)
 	s := ClientStatus{
-		State: q.State.String(), Address: q.Address, Local: c.conn.LocalAddr(), Mapped: q.Mapped, Server: c.servers.Primary,
+		State: q.State.String(), Address: q.Address, Mapped: q.Mapped, Server: c.servers.Primary,
 		Server2: secondAddress(q), NAT: q.NAT.String(), Sequential: q.Sequential.String(), Hairpinning: c.hairpin.Result(q.Address).String(),
 		PortMapping: c.portMap.String(), LastError: q.LastError, WaitingFor: q.Attempt,
 		LastRefused:    q.Refused.String(),
@@ -91,8 +92,10 @@ func (c *Client) status(now time.Time) ClientStatus {
 	if !q.LastHeard.IsZero() {
 		s.HeardSeconds = now.Sub(q.LastHeard).Seconds()
 	}
-	if c.local.IsValid() {
+	if conn := c.sockets.conn(0); c.local.IsValid() {
 		s.Local = c.local
+	} else if conn != nil {
+		s.Local = conn.LocalAddr()
 	}
 	if !q.SilentSince.IsZero() {
 		s.SilentSeconds = now.Sub(q.SilentSince).Seconds()
@@ -104,11 +107,12 @@ func (c *Client) status(now time.Time) ClientStatus {
 		}
 		s.WaitingFor = waits
 	}
+	s.Yields = c.network.Native != ""
 	s.Mapping, s.Filtering = q.NAT.Behaviour()
 	s.PortPreserving = q.Mapped.IsValid() && q.Mapped.Port() == s.Local.Port()
 	switch {
-	case c.configError != nil:
-		s.LastError = c.configError.Error()
+	case c.address.err != nil:
+		s.LastError = c.address.err.Error()
 	case c.lookupError != nil && c.network.Native == "" && !s.Address.IsValid():
 		s.LastError = c.lookupError.Error()
 	}
@@ -129,10 +133,7 @@ func secondAddress(q qualify.Status) string {
 }
 
 // Peers describes the peers that the client knows.
-func (c *Client) Peers(ctx context.Context) (infos []peer.Info, err error) {
-	err = c.call(ctx, func(now time.Time) {
-		c.account(now)
-		infos = c.peers.Peers(now, MostPeersShown)
-	})
-	return infos, err
+func (c *Client) Peers(ctx context.Context) (peers []Peer, err error) {
+	err = c.call(ctx, func(now time.Time) { peers = c.peers.Peers(now, MostPeersShown) })
+	return peers, err
 }

@@ -40,7 +40,7 @@ type run struct {
 	TUN        string   `name:"tun" default:"teredo" placeholder:"NAME" help:"Name of the interface to create (${default})."`
 
 	SecretFile      string          `placeholder:"FILE" help:"Prove to the server who this is: 'identifier secret' in this file, mode 600. SIGHUP has it read again."`
-	RefreshInterval refreshInterval `default:"30s" placeholder:"DURATION|auto" help:"Longest silence between client and server (${default}), from 5s to 5m. With 'auto' a second UDP port finds out how long the NAT stands, up to two minutes."`
+	RefreshInterval refreshInterval `default:"30s" placeholder:"DURATION|auto" help:"Longest silence between client and server (${default}), from 5s to 5m. With 'auto' the client measures through a second UDP port how long the NAT keeps a mapping, up to two minutes."`
 	ConePhase       bool            `help:"Ask first whether the NAT is a cone NAT. For old servers; it reveals the kind of the NAT in the address."`
 
 	LocalDiscovery bool     `negatable:"" default:"true" help:"Find other clients of the same private IPv4 subnet by multicast, and reach them directly."`

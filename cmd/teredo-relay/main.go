@@ -79,5 +79,5 @@ func (r *run) Check() error {
 			return err
 		}
 	}
-	return tunnel.CheckName(r.TUN)
+	return cli.CheckName(r.TUN)
 }

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"time"
+
+	"github.com/teredo-suite/teredo/internal/mapport"
 )
 
 const (
@@ -51,20 +53,19 @@ type holding struct {
 }
 
 // Keep has the gateway toward the server map a UDP port to the local one until ctx ends, and removes the mapping then, for
-// which it takes little more than a second at most. It calls changed with the first result, about 3 s later at most, and
+// which it takes little more than a second at most. It calls Changed with the first result, about 3 s later at most, and
 // with every other one: the zero AddrPort when there is no mapping (RFC 6081 §5.3.3, §5.3.5).
 //
 // Mappings of earlier runs are removed first (RFC 6081 §5.3.3). Only one Keep may run at a time.
-func (k *Keeper) Keep(ctx context.Context, server netip.Addr, local netip.AddrPort,
-	changed func(external netip.AddrPort, protocol string)) {
-	g := gateway{internal: local}
+func (k *Keeper) Keep(ctx context.Context, r mapport.Request) {
+	g := gateway{internal: r.Local}
 	rand.Read(g.nonce[:]) // never fails
 	var h holding
 	for first := true; ; first = false {
 		was := h.mapping
-		k.step(ctx, server, g, &h)
+		k.step(ctx, r.Server, g, &h)
 		if ctx.Err() == nil && (first || h.mapping.External != was.External || h.mapping.Protocol != was.Protocol) {
-			changed(h.mapping.External, h.mapping.Protocol)
+			r.Changed(h.mapping.External, h.mapping.Protocol)
 		}
 		if !sleep(ctx, h.due) {
 			break
@@ -73,8 +74,8 @@ func (k *Keeper) Keep(ctx context.Context, server netip.Addr, local netip.AddrPo
 	if h.service == nil {
 		return
 	}
-	if r := h.service.record(); k.atHome(server, r) {
-		k.remove(context.WithoutCancel(ctx), h.service, r)
+	if made := h.service.record(); k.atHome(r.Server, made) {
+		k.remove(context.WithoutCancel(ctx), h.service, made)
 	}
 }
 

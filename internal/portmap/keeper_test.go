@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/teredo-suite/teredo/internal/mapport"
 )
 
 // testKeeper is a keeper that asks the fake.
@@ -79,7 +81,7 @@ func TestKeep(t *testing.T) {
 	f.speakAll("upnp pcp nat-pmp")
 	k := testKeeper(t, f)
 	ctx, stop := context.WithCancel(within(t, time.Minute))
-	k.Keep(ctx, f.addr, f.gateway().internal, func(external netip.AddrPort, protocol string) {
+	k.Keep(ctx, mapport.Request{Server: f.addr, Local: f.gateway().internal, Changed: func(external netip.AddrPort, protocol string) {
 		if protocol != "upnp" || external.String() != "198.51.100.7:40000" {
 			t.Errorf("told of %v by %q", external, protocol)
 		}
@@ -90,7 +92,7 @@ func TestKeep(t *testing.T) {
 			t.Errorf("recorded: %v, %v", l.records, err)
 		}
 		stop()
-	})
+	}})
 	if got := f.mappings(); len(got) != 0 {
 		t.Errorf("the gateway keeps %v", got)
 	}
@@ -218,13 +220,13 @@ func (p *play) run(script func()) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		p.k.Keep(ctx, server, inside, func(external netip.AddrPort, protocol string) {
+		p.k.Keep(ctx, mapport.Request{Server: server, Local: inside, Changed: func(external netip.AddrPort, protocol string) {
 			if external.IsValid() {
 				p.note("told " + external.String())
 			} else {
 				p.note("told of none" + protocol)
 			}
-		})
+		}})
 		p.note("end")
 	}()
 	synctest.Wait()

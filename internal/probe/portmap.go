@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/netip"
 	"sync"
+
+	"github.com/teredo-suite/teredo/internal/mapport"
 )
 
 // PortMapping is the result of asking the gateway to map a port. The zero value means that no gateway was asked.
@@ -41,14 +43,16 @@ func tryPortMap(ctx context.Context, cfg *Config, targets []*target) *attempt {
 		defer conn.Close()
 		a.result = PortMapping{Protocol: None}
 		var once sync.Once
-		cfg.PortMap(ctx, targets[0].Primary, netip.AddrPortFrom(local, conn.LocalAddr().Port()), func(external netip.AddrPort, protocol string) {
+		r := mapport.Request{Server: targets[0].Primary, Local: netip.AddrPortFrom(local, conn.LocalAddr().Port())}
+		r.Changed = func(external netip.AddrPort, protocol string) {
 			once.Do(func() {
 				if external.IsValid() {
 					a.result = PortMapping{Protocol: protocol, External: external}
 				}
 				cancel()
 			})
-		})
+		}
+		cfg.PortMap(ctx, r)
 	}()
 	return a
 }

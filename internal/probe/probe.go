@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/teredo-suite/teredo/internal/mapport"
 	"github.com/teredo-suite/teredo/teredo"
 )
 
@@ -47,9 +48,8 @@ type Config struct {
 	Open func() (Conn, error)
 	// Local is the local IPv4 address that packets to a server leave from, zero when not known.
 	Local func(server netip.Addr) netip.Addr
-	// PortMap has the gateway toward a server map a UDP port to the local one, tells changed the result, zero when there is
-	// none, and takes the mapping away when ctx ends. Nil: do not try.
-	PortMap func(ctx context.Context, server netip.Addr, local netip.AddrPort, changed func(external netip.AddrPort, protocol string))
+	// PortMap has the gateway map a port, and takes the mapping away when ctx ends. Nil: do not try.
+	PortMap func(ctx context.Context, r mapport.Request)
 	// Progress is told what the probe waits for, whenever that changes. It may be nil.
 	Progress func(waitsFor string)
 	// Rand fills its argument with random bytes; nil means crypto/rand.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/teredo-suite/teredo/integration/natsim"
+	"github.com/teredo-suite/teredo/internal/mapport"
 	"github.com/teredo-suite/teredo/internal/probe"
 	"github.com/teredo-suite/teredo/internal/udp"
 	"github.com/teredo-suite/teredo/teredo"
@@ -190,7 +191,7 @@ func TestInterrupted(t *testing.T) {
 		defer cancel()
 		given := false
 		_, err := tryFrom(t, ctx, in, nat.Host(), []probe.Server{{Name: "s", Primary: in.Host().Addr()}}, func(cfg *probe.Config) {
-			cfg.PortMap = func(ctx context.Context, _ netip.Addr, _ netip.AddrPort, _ func(netip.AddrPort, string)) {
+			cfg.PortMap = func(ctx context.Context, _ mapport.Request) {
 				<-ctx.Done() // a gateway that never answers
 				given = true
 			}

@@ -1,4 +1,4 @@
-package tunnel
+package cli
 
 import (
 	"errors"
@@ -28,8 +28,8 @@ func CheckName(name string) error {
 }
 
 // OpenDevice creates the TUN interface. It is gone when the device is closed, or its process dies.
-func OpenDevice(name string, mode offload.Mode) (tun.Device, error) {
-	dev, err := tun.Open(name, mode)
+func (f *OffloadFlags) OpenDevice(name string) (tun.Device, error) {
+	dev, err := tun.Open(name, f.TUNOffload)
 	switch {
 	case err == nil:
 		return dev, nil
@@ -46,17 +46,17 @@ func OpenDevice(name string, mode offload.Mode) (tun.Device, error) {
 	return nil, fmt.Errorf("create the interface %s: %w", name, err)
 }
 
-// OpenKernel has the kernel carry packets between the TUN device and the UDP port at the local address. It returns nil where the
-// kernel cannot and need not.
-func OpenKernel(name string, local netip.AddrPort, mode offload.Mode, log *slog.Logger) (Kernel, error) {
-	if mode == offload.Off {
+// OpenKernel has the kernel carry up to so many flows between the TUN device and the UDP port at the local address. It returns nil
+// where the kernel cannot and need not.
+func (f *OffloadFlags) OpenKernel(name string, local netip.AddrPort, flows int, log *slog.Logger) (*kernelpath.Path, error) {
+	if f.KernelPath == offload.Off {
 		return nil, nil
 	}
-	path, err := kernelpath.Open(name, local, mostKernelFlows, log)
+	path, err := kernelpath.Open(name, local, flows, log)
 	switch {
 	case err == nil:
 		return path, nil
-	case mode == offload.On:
+	case f.KernelPath == offload.On:
 		return nil, fmt.Errorf("%w; use --kernel-path=auto or off", err)
 	}
 	log.Info("the program carries all packets, not the kernel", "reason", err)

@@ -16,6 +16,7 @@ import (
 	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/internal/tun"
 	"github.com/teredo-suite/teredo/internal/udp"
+	"github.com/teredo-suite/teredo/internal/worker"
 	"github.com/teredo-suite/teredo/teredo"
 )
 
@@ -99,94 +100,109 @@ func (d *fakeDevice) WriteBatch(packets [][]byte) (int, error) {
 func (d *fakeDevice) Offloads() tun.Offloads { return tun.Offloads{} }
 func (d *fakeDevice) Close() error           { close(d.closed); return nil }
 
-// portPump is a pump with fake sockets. Its random ports have the numbers 40001, 40002 and so on.
-type portPump struct {
-	*pump
+// socketRig is the tunnel of a client with fake sockets. Its random ports have the numbers 40001, 40002 and so on.
+type socketRig struct {
+	*tunnel
+	client  *peer.Client
 	device  *fakeDevice
 	service *fakePort
 	random  []*fakePort
 	refuse  bool
 }
 
-func newPortPump() *portPump {
-	p := &portPump{
+func newSocketRig() *socketRig {
+	p := &socketRig{
 		device:  &fakeDevice{delivered: make(chan []byte, 10), closed: make(chan struct{})},
 		service: newFakePort(4096),
 	}
-	p.pump = newPump(p.device, p.service, nil, new(drop.Counters))
-	p.table = peer.NewClient(time.Now(), peer.Config{Drops: p.drops}).Table()
-	p.ports.open = func() (Conn, error) {
+	sockets, drops := newSockets(func() (Conn, error) {
 		if p.refuse {
 			return nil, errors.New("too many open files")
 		}
 		f := newFakePort(uint16(40001 + len(p.random)))
 		p.random = append(p.random, f)
 		return f, nil
-	}
+	}), new(drop.Counters)
+	sockets.serve(p.service)
+	p.client = peer.NewClient(time.Now(), peer.Config{
+		Capacity: 16, Drops: drops, Filter: teredo.Filter{Permit: []netip.Prefix{netip.MustParsePrefix("198.18.0.0/15")}},
+		Extensions: peer.Extensions{SymmetricNAT: true, PortPreserving: true},
+		Ports:      sockets.random(),
+	})
+	p.tunnel = newTunnel(p.device, sockets, p.client, nil, drops)
+	p.workers, _ = worker.NewGroup(context.Background())
 	return p
+}
+
+// end closes all sockets, and waits for their readers.
+func (p *socketRig) end() {
+	p.sockets.closeAll()
+	_ = p.workers.Wait()
 }
 
 // Random ports are numbered from 1, as many as there may be; a number that was given back is given out again. No reader stays.
 func TestOpenPorts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPortPump()
-		for i := range uint8(mostPorts) {
-			via, port, ok := p.openPort()
+		p := newSocketRig()
+		for i := range uint8(mostSockets) {
+			via, port, ok := p.sockets.openRandom()
 			if !ok || via != i+1 || port != 40001+uint16(i) {
 				t.Fatalf("port %d: via %d, number %d, %v", i, via, port, ok)
 			}
 		}
-		if via, _, ok := p.openPort(); ok {
+		p.carryOut() // starts their readers
+		if via, _, ok := p.sockets.openRandom(); ok {
 			t.Errorf("one more port is open, via %d", via)
 		}
-		p.closePort(7)
-		p.closePort(7)
+		p.sockets.close(7)
+		p.sockets.close(7)
 		if !p.random[6].isClosed() {
 			t.Error("the socket is not closed")
 		}
-		if via, port, ok := p.openPort(); !ok || via != 7 || port != 40001+mostPorts {
+		if via, port, ok := p.sockets.openRandom(); !ok || via != 7 || port != 40001+mostSockets {
 			t.Errorf("the port opened again: via %d, number %d, %v", via, port, ok)
 		}
-		p.closePorts()
+		p.carryOut()
+		p.end()
 		for i, f := range p.random {
 			if !f.isClosed() {
 				t.Errorf("socket %d is not closed", i)
 			}
 		}
-		if p.service.isClosed() {
-			t.Error("the service port is closed")
+		if !p.service.isClosed() {
+			t.Error("the service port is not closed")
 		}
 	})
 }
 
 // A client that has no way to open ports, or whose system refuses, goes without.
 func TestOpenPortFails(t *testing.T) {
-	p := newPortPump()
+	p := newSocketRig()
 	p.refuse = true
-	if _, _, ok := p.openPort(); ok {
+	if _, _, ok := p.sockets.openRandom(); ok {
 		t.Error("open, although refused")
 	}
-	p.ports.open = nil
-	if _, _, ok := p.openPort(); ok {
+	p.sockets.open = nil
+	if _, _, ok := p.sockets.openRandom(); ok {
 		t.Error("open, without a way to open")
 	}
-	p.closePorts()
+	p.end()
 }
 
 // Datagrams leave from the ports that they are for, in order, each run of one port as a batch. What is for a port that was
 // closed meanwhile is counted.
-func TestSendVia(t *testing.T) {
+func TestSendFromSockets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPortPump()
-		p.openPort()
-		p.openPort()
+		p := newSocketRig()
+		p.sockets.openRandom()
+		p.sockets.openRandom()
 		to := func(n uint16) netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr("192.0.2.1"), n) }
 		var messages []udp.Message
 		vias := []uint8{0, 0, 1, 2, 2, 2, 0, 1, 9}
 		for i := range vias {
 			messages = append(messages, udp.Message{Remote: to(uint16(i))})
 		}
-		p.sendVia(messages, vias)
+		p.send(messages, vias)
 		for name, c := range map[string]struct {
 			port *fakePort
 			want [][]netip.AddrPort
@@ -202,12 +218,12 @@ func TestSendVia(t *testing.T) {
 		if sent, failed := p.sent.Load(), p.drops.Get(drop.SendFailed); sent != 8 || failed != 1 {
 			t.Errorf("%d sent, %d failed", sent, failed)
 		}
-		p.closePort(1)
-		p.sendVia(messages[2:3], vias[2:3])
+		p.sockets.close(1)
+		p.send(messages[2:3], vias[2:3])
 		if failed := p.drops.Get(drop.SendFailed); failed != 2 {
 			t.Errorf("%d failed", failed)
 		}
-		p.closePorts()
+		p.end()
 	})
 }
 
@@ -215,19 +231,13 @@ func TestSendVia(t *testing.T) {
 // goes to the device, and packets for that peer leave there.
 func TestReceiveAtPort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPortPump()
+		p := newSocketRig()
 		server, mapped := netip.MustParseAddr("198.18.0.1"), netip.MustParseAddrPort("198.18.0.7:4000")
 		own := teredo.Address{Server: server, Mapped: netip.MustParseAddrPort("198.18.0.9:4096")}.Addr()
 		other := teredo.Address{Server: server, Mapped: mapped}.Addr()
-		now := time.Now()
-		c := peer.NewClient(now, peer.Config{
-			Capacity: 16, Drops: p.drops, Filter: teredo.Filter{Permit: []netip.Prefix{netip.MustParsePrefix("198.18.0.0/15")}},
-			Extensions: peer.Extensions{SymmetricNAT: true, PortPreserving: true},
-			Ports:      peer.Ports{Open: p.openPort, Close: p.closePort},
-		})
+		now, c := time.Now(), p.client
 		c.SetAddress(own)
 		c.SetNAT(peer.NAT{Symmetric: true, PortPreserving: true})
-		p.table = c.Table()
 		packet := teredo.AppendEchoRequest(nil, own, other, 1, 1, nil)
 		c.Outbound(now, packet, &p.out)
 		if len(p.random) != 1 {
@@ -237,6 +247,7 @@ func TestReceiveAtPort(t *testing.T) {
 		nonce := sent[len(sent)-1].Payload[teredo.HeaderLen:][:6]
 		bubble := append(teredo.AppendBubble(nil, other, own, 255), nonce...)
 		p.out.Reset()
+		p.carryOut()
 
 		p.random[0].receive(mapped, bubble)
 		q := <-p.queues[wanted].waiting
@@ -260,26 +271,29 @@ func TestReceiveAtPort(t *testing.T) {
 		if to, via, v := p.table.Outgoing(packet, 1, len(packet), p.table.Stamp(time.Now())); v != peer.Carry || via != 1 || to != mapped {
 			t.Errorf("to %v from port %d, %v", to, via, v)
 		}
-		p.closePorts()
+		p.end()
 	})
 }
 
 // portRules open a random port at each tick.
-type portRules struct{ p *portPump }
+type portRules struct{ p *socketRig }
 
 func (r portRules) outbound(time.Time, []byte)                               {}
 func (r portRules) inbound(time.Time, netip.AddrPort, uint8, *teredo.Packet) {}
 func (r portRules) refresh(time.Time, netip.Addr)                            {}
-func (r portRules) tick(time.Time)                                           { r.p.openPort() }
+func (r portRules) tick(time.Time)                                           { r.p.sockets.openRandom() }
+func (r portRules) reconcile(time.Time)                                      {}
 func (r portRules) deadline() (time.Time, bool)                              { return time.Now().Add(time.Second), true }
 
-// When the pump ends, every port is closed and no reader is left: the bubble of this test would not end.
+// When the tunnel ends, every port is closed and no reader is left: the bubble of this test would not end.
 func TestShutdownClosesPorts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPortPump()
+		p := newSocketRig()
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error)
-		go func() { ended <- p.run(ctx, portRules{p}) }()
+		go func() {
+			ended <- p.run(ctx, portRules{p}, func() {}, job{"service port", func(context.Context) error { return p.receive(p.service, 0, batch) }})
+		}()
 		time.Sleep(10 * time.Second)
 		stop()
 		if err := <-ended; err != nil {
