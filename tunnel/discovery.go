@@ -48,7 +48,7 @@ func (c *Client) listenLocally(ctx context.Context) error {
 			}
 			conn, err := c.cfg.Discovery(local)
 			if err != nil {
-				c.cfg.Log.Warn("no local discovery", "error", err)
+				c.cfg.Log.Warn("local discovery is not possible", "error", err)
 				continue
 			}
 			stop = func() { conn.Close() }

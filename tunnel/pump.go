@@ -130,7 +130,7 @@ func (p *pump) uplink(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, os.ErrClosed):
-			return errors.New("the TUN interface was removed by somebody else; start again to make a new one")
+			return errors.New("the TUN interface was removed by another program; start again to create a new one")
 		case errors.Is(err, tun.ErrMalformed):
 			p.drops.Count(drop.Malformed) // those before it go on
 		default:

@@ -119,6 +119,6 @@ func (k *Keeper) remove(ctx context.Context, by service, r record) {
 // check tells about a ledger that cannot be kept; all works without, except after a crash.
 func (k *Keeper) check(err error) {
 	if err != nil {
-		k.log.Warn("a port mapping would stay after a crash", "error", err)
+		k.log.Warn("cannot save the port mapping; it would stay after a crash", "error", err)
 	}
 }
