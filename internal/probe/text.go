@@ -132,13 +132,13 @@ func addresses(addrs ...netip.Addr) string {
 func (n *NAT) kindWords() string {
 	switch {
 	case n.Kind == "":
-		return "its kind is unknown: that takes a server with two addresses, or a second server"
+		return "unknown: to find out, probe a server with two addresses, or a second server"
 	case n.Mapping == None && n.Filtering == AddressOrPortDependent:
-		return "none, but a firewall that works as a port-restricted NAT does"
+		return "none, but a firewall that filters like a port-restricted NAT"
 	case n.Mapping == None && n.Filtering == EndpointIndependent:
 		return "none"
 	case n.Mapping == None:
-		return "none; that there is no firewall cannot be told"
+		return "none; whether there is a firewall is unknown"
 	case n.Kind == PortRestricted, n.Kind == UPnPPortRestricted:
 		return n.Kind.words() + ", or the more open address-restricted"
 	}
@@ -150,7 +150,7 @@ func (n *NAT) mappingWords() string {
 	case EndpointIndependent:
 		return "one for all destinations (endpoint-independent)"
 	case Symmetric:
-		return "another for each destination (symmetric); whether by address alone or also by port cannot be told"
+		return "a different one for each destination (symmetric); whether by address alone or also by port is unknown"
 	}
 	return Unknown
 }
@@ -158,19 +158,19 @@ func (n *NAT) mappingWords() string {
 func (n *NAT) filteringWords() string {
 	switch n.Filtering {
 	case EndpointIndependent:
-		return "none: whoever sends gets in (endpoint-independent)"
+		return "none: lets in everyone (endpoint-independent)"
 	case AddressOrPortDependent:
-		return "only those get in that were sent to; whether by address alone or also by port cannot be told"
+		return "lets in only hosts that this host has sent to; whether by address alone or also by port is unknown"
 	}
-	return "unknown: that takes a server whose two addresses answer"
+	return "unknown: to find out, probe a server whose two addresses answer"
 }
 
 func (n *NAT) portsWords() string {
 	switch n.Ports {
 	case Preserved:
-		return "kept: the mapped port is the local one, where it is free"
+		return "preserved: the mapped port is the local one if that is free"
 	case Sequential:
-		return "one after the other"
+		return "assigned in sequence"
 	case Random:
 		return "chosen at random"
 	}
@@ -185,7 +185,7 @@ func (n *NAT) hairpinningWords() string {
 		return "no: clients behind this NAT reach each other by their local addresses only"
 	}
 	if n.Mapping == Symmetric {
-		return "unknown: a symmetric NAT may filter what it turns round"
+		return "unknown: a symmetric NAT may filter what it sends back"
 	}
 	return Unknown
 }
@@ -230,9 +230,9 @@ func (c *Connections) rows() []row {
 	native := "through relays"
 	switch c.Native {
 	case Unknown:
-		return []row{{"directly", "unknown, as the kind of the NAT is"}, {"native IPv6", "unknown, as the kind of the NAT is"}}
+		return []row{{"directly", "unknown, like the kind of the NAT"}, {"native IPv6", "unknown, like the kind of the NAT"}}
 	case SomeRelays:
-		native = "through relays that take packets from symmetric NATs, as teredo-relay does"
+		native = "through relays that accept packets from symmetric NATs, as teredo-relay does"
 	}
 	var rows []row
 	add := func(name, clients string, kinds []Kind) {
