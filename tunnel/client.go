@@ -289,7 +289,7 @@ func (c *Client) logServer(s qualify.Status) {
 	silent := !s.SilentSince.IsZero()
 	switch {
 	case silent && !c.silent && s.State == qualify.Qualified:
-		c.cfg.Log.Warn("the server does not answer; paths that work stay, new ones wait", "server", c.servers.Primary)
+		c.cfg.Log.Warn("the server does not answer; paths that work stay, new paths wait", "server", c.servers.Primary)
 	case !silent && c.silent && s.State == qualify.Qualified && c.state == qualify.Qualified:
 		c.cfg.Log.Info("the server answers again", "server", c.servers.Primary)
 	}
@@ -299,7 +299,7 @@ func (c *Client) logServer(s qualify.Status) {
 			"address", c.servers.Secondary)
 	}
 	if s.Second == qualify.Answers && s.Second != c.second {
-		c.cfg.Log.Info("the server's second address has told the kind of the NAT", "nat", s.NAT)
+		c.cfg.Log.Info("the server's second address has revealed the kind of the NAT", "nat", s.NAT)
 	}
 	c.second = s.Second
 }

@@ -37,7 +37,7 @@ func (c *Client) listenLocally(ctx context.Context) error {
 		}
 		conn, err := c.cfg.Discovery(local)
 		if err != nil {
-			c.cfg.Log.Warn("no local discovery", "error", err)
+			c.cfg.Log.Warn("local discovery is not possible", "error", err)
 			return
 		}
 		c.read(ctx, conn, func(now time.Time, m *Message, p *teredo.Packet) { c.peers.Discovered(now, m.Remote, p, &c.out) })

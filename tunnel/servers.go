@@ -113,7 +113,7 @@ func (c *Client) pause(ctx context.Context, wait time.Duration, heedFailure bool
 func (c *Client) found(now time.Time, s Servers, err error) {
 	if err != nil {
 		if c.lookupError == nil || c.lookupError.Error() != err.Error() {
-			c.cfg.Log.Warn("cannot find the server yet, trying again", "error", err)
+			c.cfg.Log.Warn("cannot look up the server yet, trying again", "error", err)
 		}
 		c.lookupError = err
 		return

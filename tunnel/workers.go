@@ -21,7 +21,7 @@ const (
 )
 
 // ErrDeviceRemoved says that somebody else has removed the TUN interface.
-var ErrDeviceRemoved = errors.New("the TUN interface was removed by somebody else; start again to make a new one")
+var ErrDeviceRemoved = errors.New("the TUN interface was removed by another program; start again to create a new one")
 
 // uplink carries packets from the TUN device to their peers.
 func (t *tunnel) uplink(ctx context.Context) error {

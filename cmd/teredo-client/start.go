@@ -171,7 +171,7 @@ func (r *run) openDevice(log *slog.Logger) (tun.Device, error) {
 		return nil, err
 	}
 	if err := netcfg.LimitSegments(r.TUN, udp.MostSegments(teredo.MTU)); err != nil {
-		log.Debug("super-packets may leave in two bursts", "error", err)
+		log.Debug("super-packets may need two bursts", "error", err)
 	}
 	return device, nil
 }

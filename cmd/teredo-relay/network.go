@@ -68,7 +68,7 @@ func (n *network) warn() {
 	case n.run.HostOnly && len(n.known.Serve) == 0:
 		n.log.Warn("this host has no global IPv6 address to serve: waiting for one")
 	case !n.known.Errors.IsValid():
-		n.log.Warn("this host has no global IPv6 address: IPv6 hosts won't be told when a client is unreachable")
+		n.log.Warn("this host has no global IPv6 address: IPv6 hosts get no ICMPv6 error when a client is unreachable")
 	}
 }
 

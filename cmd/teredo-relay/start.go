@@ -130,7 +130,7 @@ func (r *relay) open(linkLocal netip.Addr) (tunnel.RelayConfig, error) {
 	}
 	if r.HostOnly {
 		if err := netcfg.LimitSegments(r.TUN, udp.MostSegments(teredo.MTU)); err != nil {
-			r.log.Debug("super-packets may leave in two bursts", "error", err)
+			r.log.Debug("super-packets may need two bursts", "error", err)
 		}
 	}
 	return tunnel.RelayConfig{Device: device, Conn: conn, Capacity: r.bound(r.log), PermitIPv4: r.PermitIPv4}, nil

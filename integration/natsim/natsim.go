@@ -6,7 +6,7 @@
 //		srv, relay := in.Server(), in.Relay()
 //		client := in.NAT(natsim.PortRestricted()).Client(srv)
 //		host := in.Native()
-//		client.AwaitAddress(time.Second)
+//		client.AwaitAddr(time.Second)
 //		client.Send(host.Addr(), "hello")
 //		got := host.Next(time.Second)
 //	})

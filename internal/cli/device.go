@@ -59,6 +59,6 @@ func (f *OffloadFlags) OpenKernel(name string, local netip.AddrPort, flows int, 
 	case f.KernelPath == offload.On:
 		return nil, fmt.Errorf("%w; use --kernel-path=auto or off", err)
 	}
-	log.Info("the program carries all packets, not the kernel", "reason", err)
+	log.Info("the program carries all packets instead of the kernel", "reason", err)
 	return nil, nil
 }

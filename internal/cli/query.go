@@ -14,7 +14,7 @@ import (
 // Query has the flags of the commands that ask a running program.
 type Query struct {
 	JSON    bool   `help:"Print JSON instead of text."`
-	Control string `default:"${control}" placeholder:"PATH" help:"Ask the program that listens on this Unix socket (${default})."`
+	Control string `default:"${control}" placeholder:"PATH" help:"Control socket of the running program (${default})."`
 }
 
 // Status is the status command of a program that tells its state as a T, see Print.

@@ -67,6 +67,6 @@ func (k *Keeper) Run(ctx context.Context) error {
 			k.Disturbed()
 			continue
 		}
-		k.log.Warn("somebody has changed the interface; it is restored", "restored", strings.Join(lost, ", "), "not_again_within", pause)
+		k.log.Warn("another program has changed the interface; it was restored", "restored", strings.Join(lost, ", "), "not_again_within", pause)
 	}
 }

@@ -70,7 +70,8 @@ func cause(err error) error {
 func Warn(log *slog.Logger, clients ...Client) {
 	for _, c := range clients {
 		if c.Weak() {
-			log.Warn("a secret is too short: recorded traffic is enough to guess it; write hex: and the output of 'openssl rand -hex 16'", "client", c.ID, "line", c.Line, "bytes", len(c.Secret), "want", minStrong)
+			log.Warn("a secret is too short: it can be guessed from recorded traffic; 'openssl rand -hex 16' makes a good one, to be "+
+				"written after hex:", "client", c.ID, "line", c.Line, "bytes", len(c.Secret), "want", minStrong)
 		}
 	}
 }

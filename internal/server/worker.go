@@ -58,7 +58,7 @@ func (w *worker) run(ctx context.Context) {
 		}
 		w.counters.receiveErrors.Add(1)
 		if !failing { // only the first error in a row
-			w.log.Warn("receiving datagrams", "address", w.address(), "error", err)
+			w.log.Warn("cannot receive datagrams", "address", w.address(), "error", err)
 		}
 		failing = true
 		select {
