@@ -12,7 +12,11 @@ const (
 	ICMPv6EchoReply           = 129
 	ICMPv6RouterSolicitation  = 133
 	ICMPv6RouterAdvertisement = 134
-	ICMPv6Redirect            = 137
+
+	ICMPv6NeighborSolicitation  = 135
+	ICMPv6NeighborAdvertisement = 136
+
+	ICMPv6Redirect = 137
 )
 
 // checksumAt is where the ICMPv6 checksum is, from the start of the IPv6 header.
