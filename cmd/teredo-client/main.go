@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"github.com/teredo-suite/teredo/internal/cli"
+	"github.com/teredo-suite/teredo/internal/dnsupdate"
 	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/tunnel"
 )
@@ -16,18 +17,20 @@ func main() {
 			"through a Teredo server.",
 		Control: "/run/teredo-client/client.sock",
 	}.Main(&struct {
-		Run     run                  `cmd:"" help:"Bring IPv6 up and keep it up until stopped."`
-		Status  cli.Status[status]   `cmd:"" help:"Show what the running client is doing."`
-		Peers   cli.Peers[peer.Info] `cmd:"" help:"Show the peers that the running client knows, and the paths to them."`
-		Probe   probeCommand         `cmd:"" help:"Find out which servers answer, what the NAT does, and whom a client would reach."`
-		Version cli.Version          `cmd:"" help:"Show the version."`
+		Run      run                  `cmd:"" help:"Bring IPv6 up and keep it up until stopped."`
+		Status   cli.Status[status]   `cmd:"" help:"Show what the running client is doing."`
+		Peers    cli.Peers[peer.Info] `cmd:"" help:"Show the peers that the running client knows, and the paths to them."`
+		Probe    probeCommand         `cmd:"" help:"Find out which servers answer, what the NAT does, and whom a client would reach."`
+		OnChange onChangeCommand      `cmd:"" hidden:"" help:"Run a command with each change that standard input tells of."`
+		Version  cli.Version          `cmd:"" help:"Show the version."`
 	}{})
 }
 
 // status is the client's status with what only the program knows.
 type status struct {
 	tunnel.ClientStatus
-	Confined string `json:"confined,omitempty"` // by what, once it is set up
+	DNS      dnsupdate.Status `json:"dns,omitzero"`
+	Confined string           `json:"confined,omitempty"` // by what, once it is set up
 }
 
 type run struct {
@@ -46,6 +49,7 @@ type run struct {
 	PortMapping    bool     `negatable:"" default:"true" help:"Ask the gateway of the NAT for a UDP port, by UPnP, PCP or NAT-PMP, and give it back at the end."`
 	Always         bool     `help:"Stay up also while the host has native IPv6."`
 	Disable        []string `placeholder:"EXTENSION,…" enum:"symmetric-nat,upnp,port-preserving,sequential,hairpinning,load-reduction" help:"Do without these extensions of RFC 6081 (${enum}). Without symmetric-nat the three after it are off, too, and without port-preserving sequential is."`
+	announceFlags
 	cli.OffloadFlags
 	cli.NativeFlags
 	cli.PeersFlags
@@ -63,6 +67,7 @@ Examples:
     ${name} run --server teredo.example.net
     ${name} run --server 192.0.2.1 --port 40000
     ${name} run --server teredo.example.net --server teredo.example.org
+    ${name} run --server teredo.example.net --dns-update laptop.example.net --dns-key /etc/teredo/dns.key
     ${name} run --config /etc/teredo/client.toml`
 }
 

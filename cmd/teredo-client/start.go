@@ -47,7 +47,7 @@ func (r *run) Check() error {
 			return err
 		}
 	}
-	return nil
+	return r.announceFlags.check()
 }
 
 // checkServer checks the names of a server, of which the second may be empty; and addresses. Those that a name has are checked
@@ -99,6 +99,7 @@ type client struct {
 	state    *cli.State[status]
 	secure   bool // there is a secret in use; of reloadSecret
 	memory   *memory
+	announce announcer
 	confined cli.Confinement
 	running  *tunnel.Client
 	started  chan struct{} // closed when running is set
@@ -138,6 +139,10 @@ func newState() *cli.State[status] {
 
 // serve sets the client up and runs it.
 func (c *client) serve(ctx context.Context) error {
+	var err error
+	if c.announce, err = c.run.newAnnouncer(c.cfg.Log); err != nil {
+		return err
+	}
 	c.state.WaitsFor("the interface " + c.run.TUN)
 	device, err := c.run.openDevice(c.cfg.Log)
 	if err != nil {
@@ -154,6 +159,7 @@ func (c *client) serve(ctx context.Context) error {
 	tasks.Go(func() error { return c.carry(ctx) })
 	tasks.Go(func() error { c.follow(ctx, changes); return nil })
 	tasks.Go(func() error { return c.memory.keep(ctx) })
+	tasks.Go(func() error { c.announce.run(ctx); return nil })
 	return tasks.Wait()
 }
 
@@ -188,7 +194,7 @@ func (c *client) carry(ctx context.Context) error {
 	close(c.started)
 	c.state.Runs(func(ctx context.Context) (status, error) {
 		s, err := c.running.Status(ctx)
-		return status{s, c.confined.String()}, err
+		return status{ClientStatus: s, DNS: c.announce.status(), Confined: c.confined.String()}, err
 	})
 	return c.running.Run(ctx)
 }
@@ -210,7 +216,7 @@ func (c *client) needs(kernel bool) confine.Policy {
 		NetAdmin: true, BPF: kernel, Connect: true,
 		Settings: []string{netcfg.Settings},
 	}
-	if slices.ContainsFunc(slices.Concat(c.run.Server, c.run.Server2), isName) {
+	if c.run.DNSUpdate != "" || slices.ContainsFunc(slices.Concat(c.run.Server, c.run.Server2), isName) {
 		p.Replaced = resolve.Files() // as DHCP clients and network managers do
 	}
 	if c.run.SecretFile != "" {
@@ -234,7 +240,11 @@ func (c *client) complete() (err error) {
 		if new.IsValid() {
 			c.memory.note(cfg.Conn.LocalAddr().Port(), new)
 		}
-		return r.configure(old, new)
+		if err := r.configure(old, new); err != nil {
+			return err
+		}
+		c.announce.tell(new, netip.Addr{})
+		return nil
 	}
 	cfg.Restore = func(address netip.Addr) ([]string, error) { return netcfg.RestoreClient(r.TUN, address) }
 	cfg.RandomPort = r.openRandomPort

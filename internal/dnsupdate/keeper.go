@@ -119,7 +119,11 @@ func (k *Keeper) done(addr netip.Addr) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.status.Address, k.status.Updated, k.status.LastError = addr, time.Now(), ""
-	k.log.Info("the name server has been told the address", "name", k.status.Name, "address", addr)
+	if addr.IsValid() {
+		k.log.Info("the name server has been told the address", "name", k.status.Name, "address", addr)
+	} else {
+		k.log.Info("the name server has removed the address", "name", k.status.Name)
+	}
 }
 
 // failed notes why it has not. The log is told once of each reason.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/miekg/dns"
@@ -22,6 +23,14 @@ var errUnsigned = errors.New("the reply of the name server is not signed")
 
 // Finder finds the zone that a name belongs to, and the addresses of the name server that takes its updates.
 type Finder func(ctx context.Context, name string) (zone string, servers []netip.AddrPort, err error)
+
+// CheckName says why a name cannot have a record.
+func CheckName(name string) error {
+	if labels, ok := dns.IsDomainName(name); !ok || labels < 2 || strings.ContainsAny(name, " :/") {
+		return fmt.Errorf("%q is no name that a record can have: write one such as laptop.example.net", name)
+	}
+	return nil
+}
 
 // Find is a Finder that asks the name servers of the host for the SOA record, which names the primary name server.
 func Find(ctx context.Context, name string) (zone string, servers []netip.AddrPort, err error) {
