@@ -20,6 +20,7 @@ type RelayConfig struct {
 	Conn       Conn
 	Kernel     func() (Kernel, error) // as in ClientConfig
 	Capacity   int                    // most clients in the list of recent peers
+	Natives    teredo.NativePrefixes  // that stand for clients' addresses outside of the Teredo service
 	PermitIPv4 []netip.Prefix         // special-use IPv4 ranges to take for global ones
 	Network    RelayNetwork           // as it is at the start; tell changes with NetworkChanged
 	Rand       func([]byte)           // fills with random bytes; one goroutine at a time calls it; nil: crypto/rand
@@ -58,12 +59,13 @@ func NewRelay(cfg RelayConfig) *Relay {
 	r := &Relay{
 		pump: newPump(cfg.Device, cfg.Conn, cfg.Kernel, drops), cfg: cfg, started: now, network: cfg.Network,
 		peers: peer.NewRelay(now, cfg.Network.Errors, peer.Config{
-			Capacity: cfg.Capacity, Filter: cfg.filter(cfg.Network), Drops: drops, Rand: cfg.Rand,
+			Capacity: cfg.Capacity, Filter: cfg.filter(cfg.Network), Drops: drops, Rand: cfg.Rand, Natives: cfg.Natives,
 		}),
 	}
 	r.peers.Serve(cfg.Network.Serve, cfg.Network.Own)
 	r.peers.SetBehindNAT(cfg.Network.BehindNAT)
 	r.table, r.kernel.peers = r.peers.Table(), r.peers
+	r.turnBack = func(now time.Time, packet []byte) { r.peers.Turned(now, packet, &r.out) }
 	return r
 }
 
