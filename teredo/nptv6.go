@@ -54,6 +54,9 @@ func (p NativePrefix) Prefix() netip.Prefix { return p.prefix }
 // String returns SERVER=PREFIX.
 func (p NativePrefix) String() string { return p.server.String() + "=" + p.prefix.String() }
 
+// MarshalText writes what String returns.
+func (p NativePrefix) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
 // difference is what has to be added to a word when the prefix to takes the place of from (RFC 6296 §3.1).
 func difference(from, to []byte) uint16 {
 	return addWords(onesComplementSum(from, 0), ^onesComplementSum(to, 0))
@@ -87,6 +90,15 @@ func exchange(address []byte, from, to uint64, difference uint16) bool {
 // NativePrefixes are the native prefixes of several servers. No two may have the same server or the same prefix. Without any,
 // nothing is translated.
 type NativePrefixes []NativePrefix
+
+// Prefixes returns the native prefixes alone.
+func (ps NativePrefixes) Prefixes() []netip.Prefix {
+	prefixes := make([]netip.Prefix, len(ps))
+	for i := range ps {
+		prefixes[i] = ps[i].prefix
+	}
+	return prefixes
+}
 
 // Contains reports whether an address is in one of the native prefixes.
 func (ps NativePrefixes) Contains(native netip.Addr) bool {

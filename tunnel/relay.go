@@ -99,18 +99,19 @@ func (r *Relay) deadline() (time.Time, bool)           { return r.peers.Deadline
 
 // RelayStatus describes a running relay.
 type RelayStatus struct {
-	State           string            `json:"state"` // "running"
-	Local           netip.AddrPort    `json:"local"`
-	Serves          []netip.Prefix    `json:"serves"` // native IPv6 addresses
-	Offloads        Offloads          `json:"offloads"`
-	Peers           int               `json:"peers"`
-	Capacity        int               `json:"capacity"` // most of them that are remembered
-	UptimeSeconds   float64           `json:"uptime_seconds"`
-	SentPackets     uint64            `json:"sent_packets"`
-	ReceivedPackets uint64            `json:"received_packets"`
-	SentBytes       uint64            `json:"sent_bytes"` // without the headers of IPv4 and UDP
-	ReceivedBytes   uint64            `json:"received_bytes"`
-	Drops           map[string]uint64 `json:"drops"`
+	State           string                `json:"state"` // "running"
+	Local           netip.AddrPort        `json:"local"`
+	Serves          []netip.Prefix        `json:"serves"`                    // native IPv6 addresses
+	Natives         teredo.NativePrefixes `json:"native_prefixes,omitempty"` // SERVER=PREFIX, of clients' native addresses
+	Offloads        Offloads              `json:"offloads"`
+	Peers           int                   `json:"peers"`
+	Capacity        int                   `json:"capacity"` // most of them that are remembered
+	UptimeSeconds   float64               `json:"uptime_seconds"`
+	SentPackets     uint64                `json:"sent_packets"`
+	ReceivedPackets uint64                `json:"received_packets"`
+	SentBytes       uint64                `json:"sent_bytes"` // without the headers of IPv4 and UDP
+	ReceivedBytes   uint64                `json:"received_bytes"`
+	Drops           map[string]uint64     `json:"drops"`
 	peer.Budgets
 }
 
@@ -119,7 +120,7 @@ func (r *Relay) Status(ctx context.Context) (s RelayStatus, err error) {
 	err = r.call(ctx, func(now time.Time) {
 		r.account(now)
 		s = RelayStatus{
-			State: "running", Local: r.conn.LocalAddr(), Serves: r.network.serves(),
+			State: "running", Local: r.conn.LocalAddr(), Serves: r.network.serves(), Natives: r.cfg.Natives,
 			Offloads: r.offloads(), Peers: r.peers.Len(), Capacity: r.cfg.Capacity, UptimeSeconds: now.Sub(r.started).Seconds(),
 			SentPackets: r.sent.Load(), ReceivedPackets: r.received.Load(),
 			SentBytes: r.sentBytes.Load(), ReceivedBytes: r.receivedBytes.Load(), Drops: r.drops.Snapshot(), Budgets: r.peers.Budgets(),

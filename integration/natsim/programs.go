@@ -121,14 +121,11 @@ type Relay struct {
 }
 
 // routes are what leads to a relay in the native internet: the native prefixes of clients or, without any, 2001::/32.
-func routes(natives teredo.NativePrefixes) (prefixes []netip.Prefix) {
+func routes(natives teredo.NativePrefixes) []netip.Prefix {
 	if len(natives) == 0 {
 		return []netip.Prefix{teredo.Prefix()}
 	}
-	for _, n := range natives {
-		prefixes = append(prefixes, n.Prefix())
-	}
-	return prefixes
+	return natives.Prefixes()
 }
 
 // Relay adds a relay to the network. Options change its configuration. One with native prefixes has no route to 2001::/32.
