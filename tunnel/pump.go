@@ -69,6 +69,8 @@ type pump struct {
 	messages []udp.Message
 	vias     []uint8
 	packets  [][]byte
+	turned   turned
+	turnBack func(now time.Time, packet []byte) // of a relay: has the rules send a packet from one client to another one
 
 	sent, received           atomic.Uint64 // packets carried to UDP and from it
 	sentBytes, receivedBytes atomic.Uint64 // of them, without the headers of IPv4 and UDP
@@ -137,6 +139,7 @@ func (p *pump) uplink(ctx context.Context) error {
 			return fmt.Errorf("read from the TUN interface: %w", err)
 		}
 		now := p.table.Stamp(time.Now())
+		p.enter(packets[:n])
 		flows.outgoing(p.table, packets[:n])
 		messages, vias = messages[:0], vias[:0]
 		for _, f := range flows.all {
@@ -184,6 +187,7 @@ func (p *pump) receive(conn Conn, via uint8, size int) error {
 	messages := make([]udp.Message, size)
 	flows := newFlows()
 	var offers offers
+	var turned turned
 	for {
 		n, err := conn.ReadBatch(messages)
 		if errors.Is(err, net.ErrClosed) {
@@ -211,12 +215,13 @@ func (p *pump) receive(conn Conn, via uint8, size int) error {
 				p.offer(&offers, offerInbound, m.Buf[:m.N], now)
 			}
 		}
-		p.deliver(packets)
+		p.deliver(packets, &turned)
 	}
 }
 
 // deliver writes packets to the TUN device.
-func (p *pump) deliver(packets [][]byte) {
+func (p *pump) deliver(packets [][]byte, t *turned) {
+	packets = p.leave(packets, t)
 	if len(packets) == 0 {
 		return
 	}
@@ -270,6 +275,8 @@ func (p *pump) answer(now time.Time, r rules, q *question) {
 	switch q.kind {
 	case outbound:
 		r.outbound(now, q.packet)
+	case turnedBack:
+		p.turnBack(now, q.packet)
 	case refresh:
 		r.refresh(now, teredo.Destination(q.packet))
 	case offerOutbound:
@@ -297,7 +304,7 @@ func (p *pump) carryOut() {
 	for _, d := range p.out.TUN.Datagrams() {
 		p.packets = append(p.packets, d.Payload)
 	}
-	p.deliver(p.packets)
+	p.deliver(p.packets, &p.turned)
 	p.out.Reset()
 }
 

@@ -26,13 +26,14 @@ func main() {
 }
 
 type run struct {
-	Bind       cli.IPv4         `placeholder:"ADDRESS" help:"IPv4 address of this host to use. The default is whatever the route to a client has."`
-	Port       uint16           `default:"3545" placeholder:"PORT" help:"UDP port to use (${default}). Not 3544, which is for servers."`
-	TUN        string           `name:"tun" default:"teredo" placeholder:"NAME" help:"Name of the interface to create (${default})."`
-	HostOnly   bool             `help:"Serve this host alone, whichever IPv6 addresses it has. Without it, packets of clients are not delivered to this host, unless --serve covers its address."`
-	Serve      cli.IPv6Prefixes `placeholder:"CIDR,…" help:"Serve only these ranges of native IPv6 addresses, special-use ones (unique local, 6to4, NAT64) and those of this host included. The default is every global address but those of this host."`
-	Capacity   int              `placeholder:"N" help:"Remember so many clients at most; the least recently used go first. The default is what a quarter of the memory holds, from 4096 to 1048576."`
-	Forwarding bool             `help:"Turn IPv6 forwarding of this host on while the relay runs."`
+	Bind         cli.IPv4           `placeholder:"ADDRESS" help:"IPv4 address of this host to use. The default is whatever the route to a client has."`
+	Port         uint16             `default:"3545" placeholder:"PORT" help:"UDP port to use (${default}). Not 3544, which is for servers."`
+	TUN          string             `name:"tun" default:"teredo" placeholder:"NAME" help:"Name of the interface to create (${default})."`
+	HostOnly     bool               `help:"Serve this host alone, whichever IPv6 addresses it has. Without it, packets of clients are not delivered to this host, unless --serve covers its address."`
+	Serve        cli.IPv6Prefixes   `placeholder:"CIDR,…" help:"Serve only these ranges of native IPv6 addresses, special-use ones (unique local, 6to4, NAT64) and those of this host included. The default is every global address but those of this host."`
+	NativePrefix cli.NativePrefixes `placeholder:"[SERVER=]PREFIX,…" help:"Give the clients of this server native addresses in this /64, one prefix for each server. SERVER is the server's public IPv4 address; the default is --bind. The same prefix belongs into the server's --native-prefix."`
+	Capacity     int                `placeholder:"N" help:"Remember so many clients at most; the least recently used go first. The default is what a quarter of the memory holds, from 4096 to 1048576."`
+	Forwarding   bool               `help:"Turn IPv6 forwarding of this host on while the relay runs."`
 	cli.SunsetFlags
 	cli.OffloadFlags
 	cli.PeersFlags
@@ -53,9 +54,13 @@ func (run) Help() string {
 and routes 2001::/32 to it. Announce that prefix to the IPv6 hosts that the relay shall serve, and allow UDP to its port.
 It needs IPv6 forwarding to serve them. With --host-only it serves this host, and no other.
 
+With --native-prefix nobody has to announce 2001::/32: the clients of one server have native addresses in a /64 that is
+routed to this host, and all of the IPv6 Internet reaches them there.
+
 Examples:
 
     ${name} run --bind 198.51.100.1 --forwarding
+    ${name} run --bind 198.51.100.1 --forwarding --native-prefix 2001:db8:c::/64
     ${name} run --host-only
     ${name} run --config /etc/teredo/relay.toml`
 }
@@ -73,10 +78,21 @@ func (r *run) Check() error {
 	case r.HostOnly && r.Serve != nil:
 		return errors.New("--host-only serves the addresses of this host, whichever they are: leave --serve out")
 	}
+	if r.HostOnly && r.NativePrefix != nil {
+		return errors.New("--host-only serves this host alone, and native addresses are for others: leave --native-prefix out")
+	}
+	if _, err := r.natives(); err != nil {
+		return err
+	}
 	if r.Capacity != 0 {
 		if err := checkCapacity(r.Capacity); err != nil {
 			return err
 		}
 	}
 	return tunnel.CheckName(r.TUN)
+}
+
+// natives are the native prefixes of clients. One that names no server is that of the server at the relay's own address.
+func (r *run) natives() (teredo.NativePrefixes, error) {
+	return r.NativePrefix.For(r.Bind.Addr, r.PermitIPv4)
 }

@@ -3,10 +3,19 @@ package main
 import (
 	"net/netip"
 	"testing"
+
+	"github.com/teredo-suite/teredo/internal/cli"
 )
 
 func TestCheck(t *testing.T) {
 	all := []netip.Prefix{netip.MustParsePrefix("::/0")}
+	natives := func(text string) (n cli.NativePrefixes) {
+		if err := n.UnmarshalText([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	bind := cli.IPv4{Addr: netip.MustParseAddr("192.88.98.1")}
 	for name, test := range map[string]struct {
 		run  run
 		want string
@@ -20,7 +29,14 @@ func TestCheck(t *testing.T) {
 		"capacity":                 {run{TUN: "teredo", Capacity: 1 << 16}, ""},
 		"too small a capacity":     {run{TUN: "teredo", Capacity: 100}, "a capacity of 100 clients is not possible: choose one from 4096 to 1048576, or leave it out"},
 		"too large a capacity":     {run{TUN: "teredo", Capacity: 1 << 30}, "a capacity of 1073741824 clients is not possible: choose one from 4096 to 1048576, or leave it out"},
-		"this host and a range":    {run{TUN: "teredo", HostOnly: true, Serve: all}, "--host-only serves the addresses of this host, whichever they are: leave --serve out"},
+		"native prefix of the server at this host": {run{TUN: "teredo", Bind: bind, NativePrefix: natives("2001:db8:c::/64")}, ""},
+		"native prefixes of two servers":           {run{TUN: "teredo", NativePrefix: natives("192.88.98.1=2001:db8:c::/64,192.88.98.2=2001:db8:d::/64")}, ""},
+		"native prefix of no server":               {run{TUN: "teredo", NativePrefix: natives("2001:db8:c::/64")}, "--native-prefix 2001:db8:c::/64 names no server: write SERVER=2001:db8:c::/64 with the public IPv4 address of the server whose clients get these addresses, or give --bind if the server has the same address as this relay"},
+		"native prefix of a private server":        {run{TUN: "teredo", NativePrefix: natives("10.1.2.3=2001:db8:c::/64")}, "--native-prefix 2001:db8:c::/64 is for clients of 10.1.2.3, which is not a public IPv4 address: write SERVER=2001:db8:c::/64 with the server's public one, or allow its range with --permit-ipv4"},
+		"two native prefixes of one server":        {run{TUN: "teredo", Bind: bind, NativePrefix: natives("2001:db8:c::/64,192.88.98.1=2001:db8:d::/64")}, "--native-prefix 2001:db8:c::/64 and 2001:db8:d::/64 are both for clients of 192.88.98.1: give one prefix for each server, as SERVER=PREFIX"},
+		"native prefix twice":                      {run{TUN: "teredo", NativePrefix: natives("192.88.98.1=2001:db8:c::/64,192.88.98.2=2001:db8:c::/64")}, "--native-prefix 2001:db8:c::/64 is given twice: each server needs a prefix of its own"},
+		"native prefix for this host alone":        {run{TUN: "teredo", Bind: bind, HostOnly: true, NativePrefix: natives("2001:db8:c::/64")}, "--host-only serves this host alone, and native addresses are for others: leave --native-prefix out"},
+		"this host and a range":                    {run{TUN: "teredo", HostOnly: true, Serve: all}, "--host-only serves the addresses of this host, whichever they are: leave --serve out"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := ""

@@ -20,8 +20,9 @@ type network struct {
 	keeper  *netcfg.Keeper // of our interface
 }
 
-// watch finds out about the network and what is told of it from now on. The interface has the link-local address.
-func (r *run) watch(ctx context.Context, log *slog.Logger, linkLocal netip.Addr) (*network, error) {
+// watch finds out about the network and what is told of it from now on. The interface has the link-local address, and the
+// native prefixes of clients lead to it.
+func (r *run) watch(ctx context.Context, log *slog.Logger, linkLocal netip.Addr, natives []netip.Prefix) (*network, error) {
 	changes, err := netcfg.Watch(ctx, r.TUN)
 	if err != nil {
 		return nil, err
@@ -30,7 +31,7 @@ func (r *run) watch(ctx context.Context, log *slog.Logger, linkLocal netip.Addr)
 	if err != nil {
 		return nil, err
 	}
-	keeper := netcfg.NewKeeper(log, func(context.Context) ([]string, error) { return netcfg.RestoreRelay(r.TUN, linkLocal) })
+	keeper := netcfg.NewKeeper(log, func(context.Context) ([]string, error) { return netcfg.RestoreRelay(r.TUN, linkLocal, natives...) })
 	n := &network{run: r, log: log, changes: changes, known: known, keeper: keeper}
 	n.warn()
 	return n, nil

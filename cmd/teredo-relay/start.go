@@ -68,7 +68,7 @@ func (r *relay) serve(ctx context.Context) error {
 	cfg.Kernel = func() (tunnel.Kernel, error) { return r.openKernel(local) }
 	r.state.WaitsFor("the addresses of this host")
 	tasks, ctx := errgroup.WithContext(ctx)
-	network, err := r.watch(ctx, r.log, linkLocal)
+	network, err := r.watch(ctx, r.log, linkLocal, cfg.Natives.Prefixes())
 	if err != nil {
 		return err
 	}
@@ -109,6 +109,10 @@ func (r *relay) openKernel(local netip.AddrPort) (tunnel.Kernel, error) {
 
 // open makes the UDP socket, the interface with its link-local address, and the route.
 func (r *relay) open(linkLocal netip.Addr) (tunnel.RelayConfig, error) {
+	natives, err := r.natives()
+	if err != nil {
+		return tunnel.RelayConfig{}, err
+	}
 	r.state.WaitsFor("its UDP port")
 	local := netip.IPv4Unspecified()
 	if r.Bind.IsValid() {
@@ -124,7 +128,7 @@ func (r *relay) open(linkLocal netip.Addr) (tunnel.RelayConfig, error) {
 		conn.Close()
 		return tunnel.RelayConfig{}, err
 	}
-	if err := netcfg.RelayUp(r.TUN, teredo.MTU, linkLocal); err != nil {
+	if err := netcfg.RelayUp(r.TUN, teredo.MTU, linkLocal, natives.Prefixes()...); err != nil {
 		device.Close()
 		conn.Close()
 		return tunnel.RelayConfig{}, err
@@ -134,7 +138,7 @@ func (r *relay) open(linkLocal netip.Addr) (tunnel.RelayConfig, error) {
 			r.log.Debug("super-packets may leave in two bursts", "error", err)
 		}
 	}
-	return tunnel.RelayConfig{Device: device, Conn: conn, Capacity: r.bound(r.log), PermitIPv4: r.PermitIPv4}, nil
+	return tunnel.RelayConfig{Device: device, Conn: conn, Capacity: r.bound(r.log), Natives: natives, PermitIPv4: r.PermitIPv4}, nil
 }
 
 // randomLinkLocal returns a link-local address with a random interface identifier.

@@ -25,12 +25,13 @@ func main() {
 }
 
 type run struct {
-	Bind       cli.IPv4 `required:"" placeholder:"ADDRESS" help:"IPv4 address of this host to serve at. Clients carry it in their addresses."`
-	Bind2      cli.IPv4 `name:"bind2" placeholder:"ADDRESS" help:"Second IPv4 address of this host. Clients need it to recognise a symmetric NAT."`
-	Public     cli.IPv4 `placeholder:"ADDRESS" help:"What the Internet sees in place of --bind, where this host is behind a 1:1 NAT."`
-	Public2    cli.IPv4 `name:"public2" placeholder:"ADDRESS" help:"What the Internet sees in place of --bind2."`
-	SecretFile string   `placeholder:"FILE" help:"Serve only clients that have a secret in this file: one 'identifier secret' a line, mode 600. SIGHUP has it read again."`
-	SourceRate uint     `default:"1000" placeholder:"N" help:"Send at most so many datagrams a second because of one IPv4 address, and five times as many at once (${default}; 0 is no limit). All clients behind one carrier's NAT share it."`
+	Bind         cli.IPv4         `required:"" placeholder:"ADDRESS" help:"IPv4 address of this host to serve at. Clients carry it in their addresses."`
+	Bind2        cli.IPv4         `name:"bind2" placeholder:"ADDRESS" help:"Second IPv4 address of this host. Clients need it to recognise a symmetric NAT."`
+	Public       cli.IPv4         `placeholder:"ADDRESS" help:"What the Internet sees in place of --bind, where this host is behind a 1:1 NAT."`
+	Public2      cli.IPv4         `name:"public2" placeholder:"ADDRESS" help:"What the Internet sees in place of --bind2."`
+	NativePrefix cli.NativePrefix `placeholder:"PREFIX" help:"Native /64 of the clients' native addresses, where a relay with the same --native-prefix serves them: their echo requests to native hosts leave with these."`
+	SecretFile   string           `placeholder:"FILE" help:"Serve only clients that have a secret in this file: one 'identifier secret' a line, mode 600. SIGHUP has it read again."`
+	SourceRate   uint             `default:"1000" placeholder:"N" help:"Send at most so many datagrams a second because of one IPv4 address, and five times as many at once (${default}; 0 is no limit). All clients behind one carrier's NAT share it."`
 	cli.SunsetFlags
 	StrictSource bool `help:"Refuse bubbles from another UDP port than the one in their Teredo address. Clients of other servers behind symmetric NATs then cannot reach clients of this server."`
 	cli.NativeFlags
@@ -70,6 +71,7 @@ func (r *run) config() server.Config {
 	return server.Config{
 		Primary: r.Bind.Addr, Secondary: r.Bind2.Addr,
 		Public: r.Public.Addr, Public2: r.Public2.Addr,
+		Native:       r.NativePrefix.Prefix,
 		Filter:       teredo.Filter{Permit: slices.Concat[[]netip.Prefix](r.PermitIPv4, r.PermitIPv6)},
 		StrictSource: r.StrictSource, SourceRate: int(r.SourceRate),
 	}

@@ -23,6 +23,7 @@ func NewRelay(now time.Time, errorSource netip.Addr, cfg Config) *Relay {
 	r := &Relay{list: newList(now, cfg, true)}
 	r.errorSource = errorSource
 	r.cfg.Rand(r.secret[:])
+	r.table.natives = cfg.Natives
 	r.Serve(nil, nil)
 	return r
 }
@@ -44,7 +45,7 @@ func (r *Relay) source(client key) netip.Addr {
 // Nil stands for every one that is global, but for own, the addresses of the relay's host, as it is at first; with no prefix
 // nobody is served. A host-specific relay has the addresses of its host as prefixes (H-02).
 func (r *Relay) Serve(prefixes []netip.Prefix, own []netip.Addr) {
-	r.table.served.Store(newServed(prefixes, own))
+	r.table.served.Store(newServed(prefixes, own, r.table.natives))
 }
 
 // SetErrorSource changes where ICMPv6 errors come from; the zero Addr means that none are sent.
@@ -53,17 +54,32 @@ func (r *Relay) SetErrorSource(a netip.Addr) { r.errorSource = a }
 // Outbound handles an IPv6 packet from the native side that Table.Outgoing had no path for (RFC 4380 §5.4.1).
 func (r *Relay) Outbound(t time.Time, packet []byte, out *Output) {
 	now := r.table.Stamp(t)
+	if teredo.CheckIPv6(packet) == nil && r.table.served.Load().isClients(keyAt(packet[8:])) && r.fromNative(packet, now, out) {
+		return
+	}
 	if why := r.refuse(packet); why != drop.None {
 		r.cfg.Drops.Count(why)
 		return
 	}
+	r.carry(packet, now, out)
+}
+
+// carry sends a packet to a client (RFC 4380 §5.4.1).
+func (r *Relay) carry(packet []byte, now Stamp, out *Output) {
 	dst := keyAt(packet[24:])
+	if why := r.refuseTeredo(dst.addr()); why != drop.None {
+		r.cfg.Drops.Count(why)
+		if _, native := r.table.natives.Native(dst.addr()); native {
+			r.unreachable(packet, now, out) // the operator's prefix ends here
+		}
+		return
+	}
 	p := r.table.lookup(dst)
 	if p != nil && p.valid(now) {
 		r.transmit(p, packet, now, out)
 		return
 	}
-	cause := keyAt(packet[8:]).network()
+	cause := r.account(keyAt(packet[8:]))
 	if !p.searching() && !p.exhausted(now) && !r.budgets.mayCause(natives, cause, dst.server(), now) {
 		r.cfg.Drops.Count(drop.Budget)
 		return
@@ -89,10 +105,10 @@ func (r *Relay) refuse(packet []byte) drop.Reason {
 		return drop.Scope
 	case !dst.isTeredo():
 		return drop.Destination // R-TX-01
-	case !r.table.maySend(src):
+	case !r.table.served.Load().takesFrom(src):
 		return drop.Source
 	}
-	return r.refuseTeredo(dst.addr())
+	return drop.None
 }
 
 // Refresh tries the path to a client anew while it is still in use. It is asked for by Table.Outgoing.

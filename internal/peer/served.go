@@ -9,16 +9,17 @@ import (
 
 // served says which native IPv6 addresses a relay serves. It does not change once workers see it.
 type served struct {
-	only   []prefix // nil: every one, but for own
-	own    []key    // addresses of the relay's host
-	filter teredo.Filter
+	only    []prefix // nil: every one, but for own
+	own     []key    // addresses of the relay's host
+	natives teredo.NativePrefixes
+	filter  teredo.Filter
 }
 
 // prefix is an IPv6 prefix.
 type prefix struct{ key, mask key }
 
-func newServed(prefixes []netip.Prefix, own []netip.Addr) *served {
-	s := &served{filter: teredo.Filter{Permit: slices.Clone(prefixes)}}
+func newServed(prefixes []netip.Prefix, own []netip.Addr, natives teredo.NativePrefixes) *served {
+	s := &served{natives: natives, filter: teredo.Filter{Permit: slices.Clone(prefixes)}}
 	if prefixes != nil {
 		s.only = []prefix{}
 	}
@@ -42,6 +43,9 @@ func (s *served) takesFrom(k key) bool {
 // deliversTo reports whether packets of clients go to the native address. To the relay's host they go only where it is named:
 // what listens there is not meant for everybody who can reach the relay.
 func (s *served) deliversTo(k key) bool {
+	if s.isClients(k) {
+		return true // it turns back
+	}
 	if s.only == nil && slices.Contains(s.own, k) || s.only != nil && !s.named(k) {
 		return false
 	}

@@ -174,6 +174,7 @@ type Table struct {
 	testID  uint16                 // identifier of our own connectivity tests, whose replies are not for the local stack
 	own     atomic.Pointer[key]    // of a client: its Teredo address; nil: not qualified
 	served  atomic.Pointer[served] // of a relay: the native addresses that it serves
+	natives teredo.NativePrefixes  // of a relay: those of clients
 	shift   uint8                  // 64 less the bits of a bucket's number
 	buckets []atomic.Pointer[Peer] // a power of two of them
 }
@@ -277,6 +278,11 @@ func (t *Table) Outgoing(packet []byte, count, size int, now Stamp) (to netip.Ad
 	if src := keyAt(packet[8:]); !t.maySend(src) {
 		return netip.AddrPort{}, 0, Ask
 	}
+	return t.Turned(packet, count, size, now)
+}
+
+// Turned is Outgoing for packets that Outward has turned back.
+func (t *Table) Turned(packet []byte, count, size int, now Stamp) (to netip.AddrPort, via uint8, v Verdict) {
 	p := t.lookup(keyAt(packet[24:]))
 	if p == nil {
 		return netip.AddrPort{}, 0, Ask
@@ -336,7 +342,8 @@ func (t *Table) isTestReply(packet []byte) bool {
 // a relay only for the native hosts that it serves (H-02).
 func (t *Table) maySend(src key) bool {
 	if t.relay {
-		return t.served.Load().takesFrom(src)
+		s := t.served.Load()
+		return !s.isClients(src) && s.takesFrom(src)
 	}
 	own := t.own.Load()
 	return own != nil && src == *own
