@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/teredo-suite/teredo/internal/cli"
+	"github.com/teredo-suite/teredo/internal/neighbor"
 	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/teredo"
 	"github.com/teredo-suite/teredo/tunnel"
@@ -26,14 +27,15 @@ func main() {
 }
 
 type run struct {
-	Bind         cli.IPv4           `placeholder:"ADDRESS" help:"IPv4 address of this host to use. The default is whatever the route to a client has."`
-	Port         uint16             `default:"3545" placeholder:"PORT" help:"UDP port to use (${default}). Not 3544, which is for servers."`
-	TUN          string             `name:"tun" default:"teredo" placeholder:"NAME" help:"Name of the interface to create (${default})."`
-	HostOnly     bool               `help:"Serve this host alone, whichever IPv6 addresses it has. Without it, packets of clients are not delivered to this host, unless --serve covers its address."`
-	Serve        cli.IPv6Prefixes   `placeholder:"CIDR,…" help:"Serve only these ranges of native IPv6 addresses, special-use ones (unique local, 6to4, NAT64) and those of this host included. The default is every global address but those of this host."`
-	NativePrefix cli.NativePrefixes `placeholder:"[SERVER=]PREFIX,…" help:"Give the clients of this server native addresses in this /64, one prefix for each server. SERVER is the server's public IPv4 address; the default is --bind. The same prefix belongs into the server's --native-prefix."`
-	Capacity     int                `placeholder:"N" help:"Remember so many clients at most; the least recently used go first. The default is what a quarter of the memory holds, from 4096 to 1048576."`
-	Forwarding   bool               `help:"Turn IPv6 forwarding of this host on while the relay runs."`
+	Bind          cli.IPv4           `placeholder:"ADDRESS" help:"IPv4 address of this host to use. The default is whatever the route to a client has."`
+	Port          uint16             `default:"3545" placeholder:"PORT" help:"UDP port to use (${default}). Not 3544, which is for servers."`
+	TUN           string             `name:"tun" default:"teredo" placeholder:"NAME" help:"Name of the interface to create (${default})."`
+	HostOnly      bool               `help:"Serve this host alone, whichever IPv6 addresses it has. Without it, packets of clients are not delivered to this host, unless --serve covers its address."`
+	Serve         cli.IPv6Prefixes   `placeholder:"CIDR,…" help:"Serve only these ranges of native IPv6 addresses, special-use ones (unique local, 6to4, NAT64) and those of this host included. The default is every global address but those of this host."`
+	NativePrefix  cli.NativePrefixes `placeholder:"[SERVER=]PREFIX,…" help:"Give the clients of this server native addresses in this /64, one prefix for each server. SERVER is the server's public IPv4 address; the default is --bind. The same prefix belongs into the server's --native-prefix."`
+	NeighborProxy string             `placeholder:"INTERFACE" help:"Answer neighbor solicitations for the clients' native addresses at this interface, where the native prefix is on-link: its router looks for each address there. A prefix that is routed to this host needs none."`
+	Capacity      int                `placeholder:"N" help:"Remember so many clients at most; the least recently used go first. The default is what a quarter of the memory holds, from 4096 to 1048576."`
+	Forwarding    bool               `help:"Turn IPv6 forwarding of this host on while the relay runs."`
 	cli.SunsetFlags
 	cli.OffloadFlags
 	cli.PeersFlags
@@ -45,7 +47,8 @@ type status struct {
 	WaitingFor string     `json:"waiting_for,omitempty"` // while it sets itself up
 	Sunset     cli.Sunset `json:"sunset,omitzero"`       // when it ceases to serve
 	tunnel.RelayStatus
-	Confined string `json:"confined,omitempty"` // by what, once it is set up
+	NeighborProxy neighbor.Status `json:"neighbor_proxy,omitzero"`
+	Confined      string          `json:"confined,omitempty"` // by what, once it is set up
 }
 
 // Help is the detailed help of the run command.
@@ -55,12 +58,14 @@ and routes 2001::/32 to it. Announce that prefix to the IPv6 hosts that the rela
 It needs IPv6 forwarding to serve them. With --host-only it serves this host, and no other.
 
 With --native-prefix nobody has to announce 2001::/32: the clients of one server have native addresses in a /64 that is
-routed to this host, and all of the IPv6 Internet reaches them there.
+routed to this host, and all of the IPv6 Internet reaches them there. Where the /64 is that of an interface instead, as most
+hosters have it, --neighbor-proxy INTERFACE has the router of that link find the clients here.
 
 Examples:
 
     ${name} run --bind 198.51.100.1 --forwarding
     ${name} run --bind 198.51.100.1 --forwarding --native-prefix 2001:db8:c::/64
+    ${name} run --bind 198.51.100.1 --forwarding --native-prefix 2001:db8:c::/64 --neighbor-proxy eth0
     ${name} run --host-only
     ${name} run --config /etc/teredo/relay.toml`
 }
@@ -80,6 +85,9 @@ func (r *run) Check() error {
 	}
 	if r.HostOnly && r.NativePrefix != nil {
 		return errors.New("--host-only serves this host alone, and native addresses are for others: leave --native-prefix out")
+	}
+	if r.NeighborProxy != "" && r.NativePrefix == nil {
+		return errors.New("--neighbor-proxy is for the addresses of a --native-prefix: give that, too")
 	}
 	if _, err := r.natives(); err != nil {
 		return err

@@ -37,14 +37,19 @@ func (r *run) watch(ctx context.Context, log *slog.Logger, linkLocal netip.Addr,
 	return n, nil
 }
 
-// follow tells the relay of changes, and restores the interface, until ctx ends.
-func (n *network) follow(ctx context.Context, relay *tunnel.Relay) {
+// follow tells the relay and the neighbors of changes, and restores the interface, until ctx ends.
+func (n *network) follow(ctx context.Context, relay *tunnel.Relay, neighbors *neighbors) {
 	var keeping sync.WaitGroup
 	defer keeping.Wait()
 	keeping.Go(func() { n.keeper.Run(ctx) })
 	for change := range n.changes {
 		if change.Own {
 			n.keeper.Disturbed()
+		}
+		if change.Links || change.Addresses || change.Routes {
+			if err := neighbors.follow(); err != nil {
+				n.log.Error("cannot follow a change of the links of this host", "error", err)
+			}
 		}
 		if !change.Addresses {
 			continue

@@ -64,6 +64,11 @@ func (r *relay) serve(ctx context.Context) error {
 	}
 	defer cfg.Device.Close()
 	defer cfg.Conn.Close()
+	neighbors, err := r.openNeighbors(r.log, cfg.Natives.Prefixes())
+	if err != nil {
+		return err
+	}
+	defer neighbors.close()
 	local := cfg.Conn.LocalAddr()
 	cfg.Kernel = func() (tunnel.Kernel, error) { return r.openKernel(local) }
 	r.state.WaitsFor("the addresses of this host")
@@ -80,17 +85,21 @@ func (r *relay) serve(ctx context.Context) error {
 	}
 	defer restore()
 	t := tunnel.NewRelay(cfg)
+	if err := neighbors.start(t); err != nil {
+		return err
+	}
 	r.running.Store(t)
 	r.state.Runs(func(ctx context.Context) (status, error) {
 		s, err := t.Status(ctx)
-		return status{RelayStatus: s, Sunset: r.Sunset, Confined: r.confined.String()}, err
+		return status{RelayStatus: s, Sunset: r.Sunset, NeighborProxy: neighbors.status(), Confined: r.confined.String()}, err
 	})
 	r.log.Info("relaying", "interface", r.TUN, "local", t.LocalAddr())
 	cli.Ready(fmt.Sprintf("Relaying at %v", t.LocalAddr()))
 
 	tasks.Go(func() error { return t.Run(ctx) })
+	tasks.Go(func() error { return neighbors.run(ctx) })
 	tasks.Go(func() error {
-		network.follow(ctx, t)
+		network.follow(ctx, t, neighbors)
 		return nil
 	})
 	return tasks.Wait()
@@ -110,6 +119,9 @@ func (r *relay) openKernel(local netip.AddrPort) (tunnel.Kernel, error) {
 // open makes the UDP socket, the interface with its link-local address, and the route.
 func (r *relay) open(linkLocal netip.Addr) (tunnel.RelayConfig, error) {
 	natives, err := r.natives()
+	if err == nil {
+		err = r.checkLinks(r.log, natives.Prefixes())
+	}
 	if err != nil {
 		return tunnel.RelayConfig{}, err
 	}

@@ -16,9 +16,10 @@ const (
 	// (IP6_RT_PRIO_ADDRCONF), so the tunnel wins over a route to a relay that a router advertises (1024).
 	teredoMetric = 256
 
-	// nativeMetric is the metric of a relay's route to the native addresses of clients. It is less than what the kernel gives to
-	// the prefix of an interface (256): where the /64 is that of a link, too, its other hosts need routes of their own.
-	nativeMetric = 128
+	// nativeMetric is the metric of a relay's route to the native addresses of clients. It is less than what the kernel (256) and
+	// network managers (100 and more) give to the prefix of an interface. So the relay gets the packets for clients where the /64
+	// is that of a link, too. Gateways have routes of their own then, see KeepGateways.
+	nativeMetric = 1
 
 	// defaultMetric is the metric of a client's default route. Every native default route must beat it: the kernel gives
 	// 1024 to the ones from router advertisements and to manual ones without a metric, DHCP clients and network managers

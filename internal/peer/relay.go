@@ -80,13 +80,46 @@ func (r *Relay) carry(packet []byte, now Stamp, out *Output) {
 		return
 	}
 	cause := r.account(keyAt(packet[8:]))
-	if !p.searching() && !p.exhausted(now) && !r.budgets.mayCause(natives, cause, dst.server(), now) {
+	if p = r.want(dst, cause, now); p == nil {
 		r.cfg.Drops.Count(drop.Budget)
 		return
 	}
+	r.hold(p, held{packet: packet}) // without room for the packet, the path is still wanted for the next ones
+	r.begin(p, cause, now, out)
+}
+
+// Seek looks for the path to a client that a native host, asker, wants to send packets to. It reports whether a search is under way: the
+// budgets may forbid it, or the client has not answered before.
+func (r *Relay) Seek(t time.Time, client, asker netip.Addr, out *Output) bool {
+	now, dst, cause := r.table.Stamp(t), keyOf(client), r.account(keyOf(asker))
+	if r.refuseTeredo(client) != drop.None {
+		return false
+	}
+	p := r.want(dst, cause, now)
+	if p == nil {
+		return false
+	}
+	if !p.search().waiting() {
+		p.setup.sent = 0 // what a refresh has sent is not counted against the search
+	}
+	r.begin(p, cause, now, out)
+	return p.searching()
+}
+
+// want returns the entry of a client that the native side wants to reach, making one if there is none; nil if the budgets do not allow
+// to look for the client.
+func (r *Relay) want(dst key, cause uint64, now Stamp) *Peer {
+	p := r.table.lookup(dst)
+	if !p.searching() && !p.exhausted(now) && !r.budgets.mayCause(natives, cause, dst.server(), now) {
+		return nil
+	}
 	p = r.add(dst, now)
 	p.path.Or(pathSought)
-	r.hold(p, held{packet: packet}) // without room for the packet, the path is still wanted for the next ones
+	return p
+}
+
+// begin begins the search for the path to a client, unless it is under way.
+func (r *Relay) begin(p *Peer, cause uint64, now Stamp, out *Output) {
 	p.setup.stranger = false
 	if !p.setup.waiting() {
 		p.setup.cause = cause

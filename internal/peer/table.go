@@ -235,6 +235,12 @@ func (t *Table) unlink(p *Peer) {
 	}
 }
 
+// Live reports whether packets may be sent to a peer by a path that is known.
+func (t *Table) Live(peer netip.Addr, now Stamp) bool {
+	p := t.lookup(keyOf(peer))
+	return p != nil && p.valid(now)
+}
+
 // Verdict says what a worker does with a packet.
 type Verdict uint8
 
