@@ -118,13 +118,12 @@ func (p *Proxy) answer(from asker, s teredo.NeighborSolicitation, now time.Time)
 		return p.advertise(s.Target, from), drop.None
 	}
 	from.until = now.Add(patience)
-	if _, waits := p.waiting[s.Target]; !waits {
-		switch {
-		case len(p.waiting) >= mostWaiting:
-			return nil, drop.TableFull
-		case !p.clients.Seek(s.Target, s.Source):
-			return nil, drop.Budget
-		}
+	_, waits := p.waiting[s.Target]
+	switch {
+	case !waits && len(p.waiting) >= mostWaiting:
+		return nil, drop.TableFull
+	case !p.clients.Seek(s.Target, s.Source): // also when somebody asks again: a bubble may be lost
+		return nil, drop.Budget
 	}
 	p.waiting[s.Target] = from // also another host, or one that asks again: the latest gets the answer
 	return nil, drop.None

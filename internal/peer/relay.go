@@ -88,8 +88,9 @@ func (r *Relay) carry(packet []byte, now Stamp, out *Output) {
 	r.begin(p, cause, now, out)
 }
 
-// Seek looks for the path to a client that a native host, asker, wants to send packets to. It reports whether a search is under way: the
-// budgets may forbid it, or the client has not answered before.
+// Seek looks for the path to a client that a native host, asker, wants to send packets to. It sends one bubble, which is not
+// repeated unless the host asks again. It reports whether a search is under way: the budgets may forbid it, or the client has not
+// answered before.
 func (r *Relay) Seek(t time.Time, client, asker netip.Addr, out *Output) bool {
 	now, dst, cause := r.table.Stamp(t), keyOf(client), r.account(keyOf(asker))
 	if r.refuseTeredo(client) != drop.None {
@@ -99,9 +100,7 @@ func (r *Relay) Seek(t time.Time, client, asker netip.Addr, out *Output) bool {
 	if p == nil {
 		return false
 	}
-	if !p.search().waiting() {
-		p.setup.sent = 0 // what a refresh has sent is not counted against the search
-	}
+	p.search()
 	r.begin(p, cause, now, out)
 	return p.searching()
 }
