@@ -13,6 +13,7 @@ import (
 	"github.com/teredo-suite/teredo/internal/kernelpath"
 	"github.com/teredo-suite/teredo/internal/offload"
 	"github.com/teredo-suite/teredo/internal/tun"
+	"github.com/teredo-suite/teredo/teredo"
 )
 
 // CheckName says what is wrong with an interface name, if anything is.
@@ -46,13 +47,13 @@ func OpenDevice(name string, mode offload.Mode) (tun.Device, error) {
 	return nil, fmt.Errorf("create the interface %s: %w", name, err)
 }
 
-// OpenKernel has the kernel carry packets between the TUN device and the UDP port at the local address. It returns nil where the
-// kernel cannot and need not.
-func OpenKernel(name string, local netip.AddrPort, mode offload.Mode, log *slog.Logger) (Kernel, error) {
+// OpenKernel has the kernel carry packets between the TUN device and the UDP port at the local address. Peers with
+// addresses in natives have native ones at the TUN device. It returns nil where the kernel cannot and need not.
+func OpenKernel(name string, local netip.AddrPort, natives teredo.NativePrefixes, mode offload.Mode, log *slog.Logger) (Kernel, error) {
 	if mode == offload.Off {
 		return nil, nil
 	}
-	path, err := kernelpath.Open(name, local, mostKernelFlows, log)
+	path, err := kernelpath.Open(name, local, mostKernelFlows, natives, log)
 	switch {
 	case err == nil:
 		return path, nil

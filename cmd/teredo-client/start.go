@@ -202,7 +202,7 @@ func (c *client) carry(ctx context.Context) error {
 // openKernel opens the kernel's path, for which the client needs more than for anything that comes after it. So then it confines
 // itself.
 func (c *client) openKernel() (tunnel.Kernel, error) {
-	kernel, err := tunnel.OpenKernel(c.run.TUN, c.cfg.Conn.LocalAddr(), c.run.KernelPath, c.cfg.Log)
+	kernel, err := tunnel.OpenKernel(c.run.TUN, c.cfg.Conn.LocalAddr(), nil, c.run.KernelPath, c.cfg.Log)
 	if err == nil {
 		c.confined.To(c.needs(kernel != nil), &c.run.RunFlags, c.cfg.Log)
 	}

@@ -70,7 +70,7 @@ func (r *relay) serve(ctx context.Context) error {
 	}
 	defer neighbors.close()
 	local := cfg.Conn.LocalAddr()
-	cfg.Kernel = func() (tunnel.Kernel, error) { return r.openKernel(local) }
+	cfg.Kernel = func() (tunnel.Kernel, error) { return r.openKernel(local, cfg.Natives) }
 	r.state.WaitsFor("the addresses of this host")
 	tasks, ctx := errgroup.WithContext(ctx)
 	network, err := r.watch(ctx, r.log, linkLocal, cfg.Natives.Prefixes())
@@ -107,8 +107,8 @@ func (r *relay) serve(ctx context.Context) error {
 
 // openKernel opens the kernel's path, for which the relay needs more than for anything that comes after it. So then it confines
 // itself. Its interface may have to be restored, and forwarding turned off again.
-func (r *relay) openKernel(local netip.AddrPort) (tunnel.Kernel, error) {
-	kernel, err := tunnel.OpenKernel(r.TUN, local, r.KernelPath, r.log)
+func (r *relay) openKernel(local netip.AddrPort, natives teredo.NativePrefixes) (tunnel.Kernel, error) {
+	kernel, err := tunnel.OpenKernel(r.TUN, local, natives, r.KernelPath, r.log)
 	if err == nil {
 		needs := confine.Policy{NetAdmin: true, BPF: kernel != nil, Settings: []string{netcfg.Settings}}
 		r.confined.To(needs, &r.RunFlags, r.log)

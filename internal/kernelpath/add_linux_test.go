@@ -48,7 +48,7 @@ func TestAddUplink(t *testing.T) {
 		{"bound to an address of another interface", "192.0.2.7:40000", "203.0.113.5:50000", "192.0.2.7", w.west},
 	} {
 		// Not a subtest, which would be in the first namespace.
-		p, err := Open(tunName, netip.MustParseAddrPort(test.local), 16, quiet)
+		p, err := Open(tunName, netip.MustParseAddrPort(test.local), 16, nil, quiet)
 		must(t, err)
 		e, before := testEnds(), time.Now()
 		introduce, err := p.Add(e.Flow, netip.MustParseAddrPort(test.remote), before)
@@ -271,7 +271,7 @@ func TestCapacity(t *testing.T) {
 
 func TestOpenUnknownInterface(t *testing.T) {
 	inNamespace(t)
-	if _, err := Open("nowhere", testEnds().near, 16, quiet); err == nil || !strings.Contains(err.Error(), "nowhere") {
+	if _, err := Open("nowhere", testEnds().near, 16, nil, quiet); err == nil || !strings.Contains(err.Error(), "nowhere") {
 		t.Error(err)
 	}
 }
@@ -288,7 +288,7 @@ func TestOpenWithoutCapability(t *testing.T) {
 			inNamespace(t)
 			newTUN(t, false)
 			drop(t, missing...)
-			_, err := Open(tunName, testEnds().near, 16, quiet)
+			_, err := Open(tunName, testEnds().near, 16, nil, quiet)
 			const sentence = "the kernel path needs root, or the capabilities CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and CAP_NET_RAW"
 			if err == nil || !strings.HasPrefix(err.Error(), sentence) {
 				t.Error(err)

@@ -23,7 +23,12 @@ func newPath(t *testing.T) *Path {
 
 func openPath(t *testing.T, local netip.AddrPort, flows int) *Path {
 	t.Helper()
-	p, err := Open(tunName, local, flows, quiet)
+	return openTranslating(t, local, nil, flows)
+}
+
+func openTranslating(t *testing.T, local netip.AddrPort, natives teredo.NativePrefixes, flows int) *Path {
+	t.Helper()
+	p, err := Open(tunName, local, flows, natives, quiet)
 	must(t, err)
 	t.Cleanup(func() { must(t, p.Close()) })
 	return p

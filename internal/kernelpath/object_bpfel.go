@@ -45,24 +45,21 @@ type objectFlow struct {
 	BurstIn       uint64
 	Last          uint64
 	Answered      uint64
+	Native        objectIn6Addr
 	Brisk         uint64
 }
 
 type objectFlowKey struct {
 	_     structs.HostLayout
-	Local struct {
-		_    structs.HostLayout
-		In6U struct {
-			_       structs.HostLayout
-			U6Addr8 [16]uint8
-		}
-	}
-	Peer struct {
-		_    structs.HostLayout
-		In6U struct {
-			_       structs.HostLayout
-			U6Addr8 [16]uint8
-		}
+	Local objectIn6Addr
+	Peer  objectIn6Addr
+}
+
+type objectIn6Addr struct {
+	_    structs.HostLayout
+	In6U struct {
+		_       structs.HostLayout
+		U6Addr8 [16]uint8
 	}
 }
 
@@ -70,12 +67,14 @@ type objectFlowKey struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	objectMapBares     = "bares"
-	objectMapFlows     = "flows"
-	objectProgIncoming = "incoming"
-	objectProgOutgoing = "outgoing"
-	objectVarFailed    = "failed"
-	objectVarTunnel    = "tunnel"
+	objectMapBares      = "bares"
+	objectMapClients    = "clients"
+	objectMapFlows      = "flows"
+	objectProgIncoming  = "incoming"
+	objectProgOutgoing  = "outgoing"
+	objectVarFailed     = "failed"
+	objectVarTranslates = "translates"
+	objectVarTunnel     = "tunnel"
 )
 
 // loadObject returns the embedded CollectionSpec for object.
@@ -128,16 +127,18 @@ type objectProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type objectMapSpecs struct {
-	Bares *ebpf.MapSpec `ebpf:"bares"`
-	Flows *ebpf.MapSpec `ebpf:"flows"`
+	Bares   *ebpf.MapSpec `ebpf:"bares"`
+	Clients *ebpf.MapSpec `ebpf:"clients"`
+	Flows   *ebpf.MapSpec `ebpf:"flows"`
 }
 
 // objectVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type objectVariableSpecs struct {
-	Failed *ebpf.VariableSpec `ebpf:"failed"`
-	Tunnel *ebpf.VariableSpec `ebpf:"tunnel"`
+	Failed     *ebpf.VariableSpec `ebpf:"failed"`
+	Translates *ebpf.VariableSpec `ebpf:"translates"`
+	Tunnel     *ebpf.VariableSpec `ebpf:"tunnel"`
 }
 
 // objectObjects contains all objects after they have been loaded into the kernel.
@@ -160,13 +161,15 @@ func (o *objectObjects) Close() error {
 //
 // It can be passed to loadObjectObjects or ebpf.CollectionSpec.LoadAndAssign.
 type objectMaps struct {
-	Bares *ebpf.Map `ebpf:"bares"`
-	Flows *ebpf.Map `ebpf:"flows"`
+	Bares   *ebpf.Map `ebpf:"bares"`
+	Clients *ebpf.Map `ebpf:"clients"`
+	Flows   *ebpf.Map `ebpf:"flows"`
 }
 
 func (m *objectMaps) Close() error {
 	return _ObjectClose(
 		m.Bares,
+		m.Clients,
 		m.Flows,
 	)
 }
@@ -175,8 +178,9 @@ func (m *objectMaps) Close() error {
 //
 // It can be passed to loadObjectObjects or ebpf.CollectionSpec.LoadAndAssign.
 type objectVariables struct {
-	Failed *ebpf.Variable `ebpf:"failed"`
-	Tunnel *ebpf.Variable `ebpf:"tunnel"`
+	Failed     *ebpf.Variable `ebpf:"failed"`
+	Translates *ebpf.Variable `ebpf:"translates"`
+	Tunnel     *ebpf.Variable `ebpf:"tunnel"`
 }
 
 // objectPrograms contains all programs after they have been loaded into the kernel.

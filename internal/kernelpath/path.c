@@ -44,6 +44,7 @@
 // The parts of the kernel's own view of a packet that are needed here.
 struct sk_buff {
 	unsigned char *head;
+	__u16 mac_len;
 	unsigned int end;
 	__u8 encapsulation : 1;
 } __attribute__((preserve_access_index));
@@ -95,6 +96,7 @@ struct flow {
 	__u64 burst_in;  // when datagrams last came as one, which only the program can deliver
 	__u64 last;      // when the last packet but TCP's came from the local stack
 	__u64 answered;  // what had been received then
+	struct in6_addr native; // the peer's address outside of the Teredo service, zero: its own
 	__u64 brisk;     // how many in a row came briskly, and not as answers
 };
 
@@ -105,6 +107,15 @@ struct {
 	__type(key, struct flow_key);
 	__type(value, struct flow);
 } flows SEC(".maps");
+
+// The Teredo addresses of peers that have native addresses, by these and the address on our side.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1); // the program says how many
+	__type(key, struct flow_key);
+	__type(value, struct in6_addr);
+} clients SEC(".maps");
 
 // What is known about datagrams without a UDP checksum to an address.
 struct bare {
@@ -121,6 +132,7 @@ struct {
 } bares SEC(".maps");
 
 volatile const __u32 tunnel; // the TUN device
+volatile const bool translates; // whether peers may have native addresses
 
 __u64 failed; // packets dropped because the kernel had no room for the header
 
@@ -139,6 +151,27 @@ static bool is_jumbogram(const struct ipv6hdr *ip)
 static bool is_test(const struct ipv6hdr *ip)
 {
 	return ip->nexthdr == IPPROTO_ICMPV6 && ip->payload_len == bpf_htons(TEST_LEN);
+}
+
+static bool is_teredo(const struct in6_addr *address)
+{
+	return address->in6_u.u6_addr32[0] == bpf_htonl(0x20010000);
+}
+
+// is_exchangeable tells the packets in which the addresses of the header are the only ones. ICMPv6 errors hold others, in the
+// packets that they quote, which the program translates. An exchange of prefixes changes no checksum (RFC 6296).
+static bool is_exchangeable(struct __sk_buff *skb, const struct ipv6hdr *ip, __u32 payload)
+{
+	__u8 type;
+
+	switch (ip->nexthdr) {
+	case IPPROTO_TCP:
+	case IPPROTO_UDP:
+		return true;
+	case IPPROTO_ICMPV6:
+		return !bpf_skb_load_bytes_relative(skb, payload, &type, sizeof(type), BPF_HDR_START_NET) && type >= ICMPV6_ECHO_REQUEST;
+	}
+	return false;
 }
 
 static __u16 checksum(const void *words, __u32 size)
@@ -300,6 +333,7 @@ int outgoing(struct __sk_buff *skb)
 	struct flow_key key;
 	struct ipv6hdr inner;
 	struct flow *flow;
+	bool translated;
 	__u64 now;
 
 	if (skb->protocol != bpf_htons(ETH_P_IPV6) ||
@@ -307,6 +341,14 @@ int outgoing(struct __sk_buff *skb)
 		return NEXT;
 	key.local = inner.saddr;
 	key.peer = inner.daddr;
+	translated = translates && !is_teredo(&inner.daddr);
+	if (translated) {
+		const struct in6_addr *client = bpf_map_lookup_elem(&clients, &key);
+
+		if (!client || !is_exchangeable(skb, &inner, sizeof(inner)))
+			return NEXT;
+		key.peer = *client;
+	}
 	flow = bpf_map_lookup_elem(&flows, &key);
 	now = bpf_ktime_get_boot_ns();
 	if (!flow || is_older(flow->heard, now, REFRESH_AFTER))
@@ -363,6 +405,7 @@ int outgoing(struct __sk_buff *skb)
 				BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_ENCAP_L4_UDP |
 				BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_NO_CSUM_RESET) ||
 	    bpf_skb_store_bytes(skb, 0, &outer, sizeof(outer), 0) ||
+	    (translated && bpf_skb_store_bytes(skb, sizeof(outer) + offsetof(struct ipv6hdr, daddr), &key.peer, sizeof(key.peer), 0)) ||
 	    bpf_skb_change_head(skb, ETH_HLEN, 0)) // bpf_redirect_neigh replaces it
 		return drop();
 	return bpf_redirect_neigh(uplink, NULL, 0, 0);
@@ -437,7 +480,9 @@ int incoming(struct __sk_buff *skb)
 		flow->marked = now;
 		flow->open = true;
 	}
-	if (is_bubble(inner) || is_test(inner))
+	bool translated = translates && flow->native.in6_u.u6_addr32[0];
+
+	if (is_bubble(inner) || is_test(inner) || (translated && !is_exchangeable(skb, inner, sizeof(datagram))))
 		return NEXT;
 	if (!marked) {
 		// A program has sent it, though it was shown a while ago that its kernel might: it may be another program now.
@@ -451,8 +496,10 @@ int incoming(struct __sk_buff *skb)
 	flow->heard = now;
 	__sync_fetch_and_add(&flow->received, segments(skb));
 	__sync_fetch_and_add(&flow->received_bytes, bytes(skb, inner, &tcp));
-	if (bpf_skb_adjust_room(skb, -(int)sizeof(*outer), BPF_ADJ_ROOM_MAC,
-				DECAP_L3_IPV6 | BPF_F_ADJ_ROOM_FIXED_GSO))
+	__u32 source = kernel->mac_len + offsetof(struct datagram, inner.saddr);
+
+	if ((translated && bpf_skb_store_bytes(skb, source, &flow->native, sizeof(flow->native), 0)) ||
+	    bpf_skb_adjust_room(skb, -(int)sizeof(*outer), BPF_ADJ_ROOM_MAC, DECAP_L3_IPV6 | BPF_F_ADJ_ROOM_FIXED_GSO))
 		return drop();
 	return bpf_redirect(tunnel, BPF_F_INGRESS);
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"github.com/teredo-suite/teredo/teredo"
 )
 
 const (
@@ -25,6 +27,7 @@ type Path struct {
 	objects objectObjects
 	tun     int // index of the interface
 	local   netip.AddrPort
+	natives teredo.NativePrefixes
 	egress  link.Link
 	uplinks map[int]*uplink
 	packets int // socket that bubbles leave from
@@ -33,14 +36,15 @@ type Path struct {
 	logged map[netip.Addr]bool // addresses that datagrams without a checksum do not get to
 }
 
-// Open makes the path between the TUN device and the UDP port of this host, for at most so many flows at a time. Without
-// the privilege, or on a kernel that cannot do it, the error says what is missing.
-func Open(tun string, local netip.AddrPort, flows int, log *slog.Logger) (*Path, error) {
+// Open makes the path between the TUN device and the UDP port of this host, for at most so many flows at a time. Peers with
+// addresses in natives have native ones on the side of the TUN device. Without the privilege, or on a kernel that cannot do it,
+// the error says what is missing.
+func Open(tun string, local netip.AddrPort, flows int, natives teredo.NativePrefixes, log *slog.Logger) (*Path, error) {
 	device, err := net.InterfaceByName(tun)
 	if err != nil {
 		return nil, fmt.Errorf("find interface %s: %w", tun, err)
 	}
-	p := &Path{tun: device.Index, local: local, uplinks: make(map[int]*uplink), packets: -1, log: log, logged: make(map[netip.Addr]bool)}
+	p := &Path{tun: device.Index, local: local, natives: natives, uplinks: make(map[int]*uplink), packets: -1, log: log, logged: make(map[netip.Addr]bool)}
 	if err := p.open(uint32(flows)); err != nil {
 		return nil, errors.Join(explain(err), p.Close())
 	}
@@ -53,6 +57,10 @@ func (p *Path) open(flows uint32) error {
 		return err
 	}
 	spec.Maps["flows"].MaxEntries = flows
+	spec.Maps["clients"].MaxEntries = flows
+	if err := spec.Variables["translates"].Set(len(p.natives) > 0); err != nil {
+		return err
+	}
 	if err := spec.Variables["tunnel"].Set(uint32(p.tun)); err != nil {
 		return err
 	}
@@ -119,14 +127,28 @@ func (p *Path) Add(f Flow, remote netip.AddrPort, heard time.Time) (introduce bo
 	value.Local, value.LocalPort = ipv4(source), networkOrder(p.local.Port())
 	value.Remote, value.RemotePort, value.Uplink = to, toPort, uint32(up.index)
 	value.Heard = uint64(max(int64(value.Heard), int64(bootTime(heard))))
+	native, translated := p.natives.Native(f.Peer)
+	if translated {
+		value.Native.In6U.U6Addr8 = native.As16()
+	}
 	if err := p.objects.Flows.Put(f.key(), &value); err != nil {
 		return false, fmt.Errorf("add a flow: %w", err)
+	}
+	if translated {
+		if err := p.objects.Clients.Put(Flow{f.Local, native}.key(), &f.key().Peer); err != nil {
+			return false, errors.Join(fmt.Errorf("add a native address: %w", err), p.Remove(f))
+		}
 	}
 	return !up.finishes, nil
 }
 
 // Remove has packets of the flow go through the program.
 func (p *Path) Remove(f Flow) error {
+	if native, ok := p.natives.Native(f.Peer); ok {
+		if err := p.objects.Clients.Delete(Flow{f.Local, native}.key()); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("remove a native address: %w", err)
+		}
+	}
 	if err := p.objects.Flows.Delete(f.key()); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("remove a flow: %w", err)
 	}
