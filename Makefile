@@ -95,13 +95,14 @@ install: ## install programs and systemd units below PREFIX (/usr/local); DESTDI
 		[ -x bin/$$program ] || { echo "bin/$$program is not built: run make build first" >&2; exit 1; }; \
 	done
 	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d \
-		$(DESTDIR)$(SYSCONFDIR)/teredo $(DESTDIR)$(SYSCONFDIR)/NetworkManager/conf.d
+		$(DESTDIR)$(PREFIX)/share/teredo $(DESTDIR)$(SYSCONFDIR)/teredo $(DESTDIR)$(SYSCONFDIR)/NetworkManager/conf.d
 	@for program in $(PROGRAMS); do \
 		install -m 755 bin/$$program $(DESTDIR)$(PREFIX)/bin/ && \
 		sed 's|/usr/bin/|$(PREFIX)/bin/|' contrib/systemd/$$program.service \
 			>$(DESTDIR)$(PREFIX)/lib/systemd/system/$$program.service || exit 1; \
 	done
 	@install -m 644 contrib/systemd/teredo.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/teredo.conf
+	@install -m 644 contrib/systemd/teredo-server-relay.conf $(DESTDIR)$(PREFIX)/share/teredo/
 	@install -m 644 contrib/NetworkManager/90-teredo.conf $(DESTDIR)$(SYSCONFDIR)/NetworkManager/conf.d/
 	@echo "installed below $(DESTDIR)$(PREFIX); for the units, run: systemd-sysusers && systemctl daemon-reload"
 

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 
+	"github.com/teredo-suite/teredo/cmd/internal/relay"
 	"github.com/teredo-suite/teredo/internal/cli"
-	"github.com/teredo-suite/teredo/internal/neighbor"
+	"github.com/teredo-suite/teredo/internal/confine"
 	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/teredo"
 	"github.com/teredo-suite/teredo/tunnel"
@@ -27,18 +29,12 @@ func main() {
 }
 
 type run struct {
-	Bind          cli.IPv4           `placeholder:"ADDRESS" help:"IPv4 address of this host to use. The default is whatever the route to a client has."`
-	Port          uint16             `default:"3545" placeholder:"PORT" help:"UDP port to use (${default}). Not 3544, which is for servers."`
-	TUN           string             `name:"tun" default:"teredo" placeholder:"NAME" help:"Name of the interface to create (${default})."`
-	HostOnly      bool               `help:"Serve this host alone, whichever IPv6 addresses it has. Without it, packets of clients are not delivered to this host, unless --serve covers its address."`
-	Serve         cli.IPv6Prefixes   `placeholder:"CIDR,…" help:"Serve only these ranges of native IPv6 addresses, special-use ones (unique local, 6to4, NAT64) and those of this host included. The default is every global address but those of this host."`
-	NativePrefix  cli.NativePrefixes `placeholder:"[SERVER=]PREFIX,…" help:"Give the clients of this server native addresses in this /64, one prefix for each server. SERVER is the server's public IPv4 address; the default is --bind. The same prefix belongs into the server's --native-prefix."`
-	NeighborProxy string             `placeholder:"INTERFACE" help:"Answer neighbor solicitations for the clients' native addresses at this interface, where the native prefix is on-link: its router looks for each address there. A prefix that is routed to this host needs none."`
-	Capacity      int                `placeholder:"N" help:"Remember so many clients at most; the least recently used go first. The default is what a quarter of the memory holds, from 4096 to 1048576."`
-	Forwarding    bool               `help:"Turn IPv6 forwarding of this host on while the relay runs."`
+	Bind         cli.IPv4           `placeholder:"ADDRESS" help:"IPv4 address of this host to use. The default is whatever the route to a client has."`
+	Port         uint16             `default:"3545" placeholder:"PORT" help:"UDP port to use (${default}). Not 3544, which is for servers."`
+	HostOnly     bool               `help:"Serve this host alone, whichever IPv6 addresses it has. Without it, packets of clients are not delivered to this host, unless --serve covers its address."`
+	NativePrefix cli.NativePrefixes `placeholder:"[SERVER=]PREFIX,…" help:"Give the clients of this server native addresses in this /64, one prefix for each server. SERVER is the server's public IPv4 address; the default is --bind. The same prefix belongs into the server's --native-prefix."`
+	relay.Flags
 	cli.SunsetFlags
-	cli.OffloadFlags
-	cli.PeersFlags
 	cli.RunFlags
 }
 
@@ -46,9 +42,8 @@ type run struct {
 type status struct {
 	WaitingFor string     `json:"waiting_for,omitempty"` // while it sets itself up
 	Sunset     cli.Sunset `json:"sunset,omitzero"`       // when it ceases to serve
-	tunnel.RelayStatus
-	NeighborProxy neighbor.Status `json:"neighbor_proxy,omitzero"`
-	Confined      string          `json:"confined,omitempty"` // by what, once it is set up
+	relay.Status
+	Confined string `json:"confined,omitempty"` // by what, once it is set up
 }
 
 // Help is the detailed help of the run command.
@@ -71,7 +66,39 @@ Examples:
 }
 
 // Run relays packets and serves status requests.
-func (r *run) Run(ctx context.Context, p *cli.Process) error { return start(ctx, p, r) }
+func (r *run) Run(ctx context.Context, p *cli.Process) error {
+	log := p.Logger(&r.RunFlags)
+	ctx, err := r.Sunset.Context(ctx, log)
+	if err != nil {
+		return err
+	}
+	natives, err := r.natives()
+	if err != nil {
+		return cli.Usage(err)
+	}
+	state := cli.NewState(
+		status{Status: relay.Status{RelayStatus: tunnel.RelayStatus{State: "initial"}}, Sunset: r.Sunset},
+		func(s *status) (state, waitingFor *string) { return &s.State, &s.WaitingFor },
+	)
+	var confined cli.Confinement
+	a := &relay.Relay{
+		Flags: r.Flags, Bind: r.Bind.Addr, Port: r.Port, HostOnly: r.HostOnly, Natives: natives, PermitIPv4: r.PermitIPv4,
+		Mark: r.StateFile("forwarding"), Log: log,
+		WaitsFor: state.WaitsFor, Confine: func(needs confine.Policy) { confined.To(needs, &r.RunFlags, log) },
+	}
+	a.Ready = func(local netip.AddrPort) {
+		state.Runs(func(ctx context.Context) (status, error) {
+			s, err := a.Status(ctx)
+			return status{Status: s, Sunset: r.Sunset, Confined: confined.String()}, err
+		})
+		cli.Ready(fmt.Sprintf("Relaying at %v", local))
+	}
+	questions, err := r.Peers(a.Peers)
+	if err != nil {
+		return err
+	}
+	return cli.Serve(ctx, p, cli.Service[status]{Flags: &r.RunFlags, Log: log, State: state, Run: a.Run, Questions: questions})
+}
 
 // Check finds what is wrong with the flags.
 func (r *run) Check() error {
@@ -82,22 +109,13 @@ func (r *run) Check() error {
 		return errors.New("--host-only needs no --forwarding: leave one of them out")
 	case r.HostOnly && r.Serve != nil:
 		return errors.New("--host-only serves the addresses of this host, whichever they are: leave --serve out")
-	}
-	if r.HostOnly && r.NativePrefix != nil {
+	case r.HostOnly && r.NativePrefix != nil:
 		return errors.New("--host-only serves this host alone, and native addresses are for others: leave --native-prefix out")
-	}
-	if r.NeighborProxy != "" && r.NativePrefix == nil {
-		return errors.New("--neighbor-proxy is for the addresses of a --native-prefix: give that, too")
 	}
 	if _, err := r.natives(); err != nil {
 		return err
 	}
-	if r.Capacity != 0 {
-		if err := checkCapacity(r.Capacity); err != nil {
-			return err
-		}
-	}
-	return tunnel.CheckName(r.TUN)
+	return r.Flags.Check(r.NativePrefix != nil)
 }
 
 // natives are the native prefixes of clients. One that names no server is that of the server at the relay's own address.

@@ -3,10 +3,14 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 
+	"github.com/teredo-suite/teredo/cmd/internal/relay"
 	"github.com/teredo-suite/teredo/internal/cli"
+	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/internal/server"
 	"github.com/teredo-suite/teredo/teredo"
 )
@@ -18,9 +22,10 @@ func main() {
 			"and helps them to reach each other (UDP port 3544).",
 		Control: "/run/teredo-server/server.sock",
 	}.Main(&struct {
-		Run     run                `cmd:"" help:"Serve until stopped."`
-		Status  cli.Status[status] `cmd:"" help:"Show what the running server is doing."`
-		Version cli.Version        `cmd:"" help:"Show the version."`
+		Run     run                  `cmd:"" help:"Serve until stopped."`
+		Status  cli.Status[status]   `cmd:"" help:"Show what the running server is doing."`
+		Peers   cli.Peers[peer.Info] `cmd:"" help:"Show the clients that the relay in a server with --relay knows."`
+		Version cli.Version          `cmd:"" help:"Show the version."`
 	}{})
 }
 
@@ -36,6 +41,10 @@ type run struct {
 	StrictSource bool `help:"Refuse bubbles from another UDP port than the one in their Teredo address. Clients of other servers behind symmetric NATs then cannot reach clients of this server."`
 	cli.NativeFlags
 	cli.RunFlags
+
+	Relay       bool   `group:"Relay flags:" help:"Be a relay at --bind, too, so that one program is all that an operator's host needs. The following flags are for it."`
+	RelayPort   uint16 `group:"Relay flags:" default:"3545" placeholder:"PORT" help:"UDP port of the relay (${default})."`
+	relay.Flags `group:"Relay flags:"`
 }
 
 // status is the server's status with what only the program knows.
@@ -44,7 +53,8 @@ type status struct {
 	WaitingFor string     `json:"waiting_for,omitempty"` // while it sets itself up
 	Sunset     cli.Sunset `json:"sunset,omitzero"`       // when it ceases to serve
 	server.Status
-	Confined string `json:"confined,omitempty"` // by what, once it is set up
+	Relay    relay.Status `json:"relay,omitzero"`
+	Confined string       `json:"confined,omitempty"` // by what, once it is set up
 }
 
 // Help is the detailed help of the run command.
@@ -53,10 +63,14 @@ func (run) Help() string {
 With IPv6 connectivity and the capability CAP_NET_RAW it also carries its clients' echo requests
 to native IPv6 hosts, by which a client finds the relay to a host.
 
+With --relay it is a relay, too. Then one host with one IPv4 address and a native /64 is all that clients need: with
+--native-prefix they have native addresses, which all of the IPv6 Internet reaches.
+
 Examples:
 
     ${name} run --bind 192.0.2.1 --bind2 192.0.2.2
     ${name} run --bind 10.1.2.3 --public 192.0.2.1
+    ${name} run --bind 192.0.2.1 --native-prefix 2001:db8:c::/64 --relay --forwarding
     ${name} run --config /etc/teredo/server.toml`
 }
 
@@ -64,7 +78,34 @@ Examples:
 func (r *run) Run(ctx context.Context, p *cli.Process) error { return start(ctx, p, r) }
 
 // Check finds what is wrong with the flags, as far as that shows without the network.
-func (r *run) Check() error { return r.config().Check() }
+func (r *run) Check() error {
+	switch {
+	case !r.Relay && r.Flags.Given():
+		return errors.New("--serve, --neighbor-proxy, --capacity, --forwarding and --control-group are for a relay: say --relay, too")
+	case r.Relay && r.RelayPort == teredo.Port:
+		return fmt.Errorf("UDP port %d is the server's: choose another --relay-port", r.RelayPort)
+	case r.Relay:
+		if _, err := r.natives(); err != nil {
+			return err
+		}
+		if err := r.Flags.Check(r.NativePrefix.IsValid()); err != nil {
+			return err
+		}
+	}
+	return r.config().Check()
+}
+
+// natives is the native prefix for the relay, if there is one.
+func (r *run) natives() (teredo.NativePrefixes, error) {
+	if !r.NativePrefix.IsValid() {
+		return nil, nil
+	}
+	own := r.Bind.Addr
+	if r.Public.IsValid() {
+		own = r.Public.Addr
+	}
+	return cli.NativePrefixes{{Prefix: r.NativePrefix.Prefix}}.For(own, r.PermitIPv4)
+}
 
 // config is what the flags say.
 func (r *run) config() server.Config {

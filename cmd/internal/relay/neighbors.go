@@ -1,11 +1,9 @@
-package main
+package relay
 
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net"
-	"net/netip"
 
 	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/internal/neighbor"
@@ -15,9 +13,10 @@ import (
 
 // checkLinks finds out whether the native prefixes are routed to this host, or on-link at an interface, and whether the flags are right
 // for that.
-func (r *run) checkLinks(log *slog.Logger, natives []netip.Prefix) error {
+func (r *Relay) checkLinks() error {
+	natives := r.Natives.Prefixes()
 	if len(natives) == 0 && !r.HostOnly {
-		log.Warn("the clients of this relay have Teredo addresses only, which native hosts answer by way of a route to 2001::/32: " +
+		r.Log.Warn("the clients of this relay have Teredo addresses only, which native hosts answer by way of a route to 2001::/32: " +
 			"see that one leads to this relay, or give the clients native addresses with --native-prefix")
 	}
 	if r.NeighborProxy != "" {
@@ -31,7 +30,7 @@ func (r *run) checkLinks(log *slog.Logger, natives []netip.Prefix) error {
 		case err != nil:
 			return err
 		case ifname == "" && r.NeighborProxy != "":
-			log.Warn("the native prefix is not on-link here: if a router sends all of it to this host, leave --neighbor-proxy out", "prefix", p)
+			r.Log.Warn("the native prefix is not on-link here: if a router sends all of it to this host, leave --neighbor-proxy out", "prefix", p)
 		case ifname == "", ifname == r.NeighborProxy:
 		case r.NeighborProxy != "":
 			return cli.Usage(fmt.Errorf("--native-prefix %v is on-link at %s, and not at %s: say --neighbor-proxy %[2]s", p, ifname, r.NeighborProxy))
@@ -39,7 +38,7 @@ func (r *run) checkLinks(log *slog.Logger, natives []netip.Prefix) error {
 			return cli.Usage(fmt.Errorf("--native-prefix %v is the prefix of interface %s, where its router looks for each address: say --neighbor-proxy %[2]s "+
 				"to have the relay answer for the clients; or, if the router sends all of the prefix to this host, give %[2]s its address as a /128", p, ifname))
 		default:
-			log.Warn("the native prefix is part of one that is on-link: unless a router sends all of it to this host, say --neighbor-proxy with that interface",
+			r.Log.Warn("the native prefix is part of one that is on-link: unless a router sends all of it to this host, say --neighbor-proxy with that interface",
 				"prefix", p, "on-link", covering, "interface", ifname)
 		}
 	}
@@ -55,8 +54,8 @@ type neighbors struct {
 }
 
 // openNeighbors opens the socket, for which the relay may not be confined yet.
-func (r *run) openNeighbors(log *slog.Logger, natives []netip.Prefix) (n *neighbors, err error) {
-	n = &neighbors{ifname: r.NeighborProxy, gateways: netcfg.KeepGateways(log, natives...)}
+func (r *Relay) openNeighbors() (n *neighbors, err error) {
+	n = &neighbors{ifname: r.NeighborProxy, gateways: netcfg.KeepGateways(r.Log, r.Natives.Prefixes()...)}
 	if n.ifname != "" {
 		if n.socket, err = neighbor.Listen(n.ifname); err != nil {
 			return nil, err
