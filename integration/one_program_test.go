@@ -83,3 +83,15 @@ func TestOneProgram(t *testing.T) {
 		t.Errorf("forwarding is %q, %v", out, err)
 	}
 }
+
+// TestForwardingWithAdvertisements refuses to take a host's default route away, which the kernel does with one from router advertisements
+// when it begins to forward, and says how to keep it.
+func TestForwardingWithAdvertisements(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, lab.PortRestricted)
+	w.run("relay", "sysctl", "-w", "net.ipv6.conf.all.forwarding=0", "net.ipv6.conf.uplink.accept_ra=1")
+	w.run("relay", "ip", "-6", "route", "replace", "default", "via", gateway, "dev", "uplink", "proto", "ra")
+	w.wantExit(w.start("relay", w.relayCommand("--forwarding")...), 64, "net.ipv6.conf.uplink.accept_ra=2")
+	w.run("relay", "sysctl", "-w", "net.ipv6.conf.uplink.accept_ra=2")
+	w.startRelay(ours, "--forwarding")
+}

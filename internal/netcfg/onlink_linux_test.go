@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -94,5 +95,30 @@ func TestGateways(t *testing.T) {
 	k.Undo()
 	if after := routes(t, "native"); !slices.Equal(before, after) || log.Len() > 0 {
 		t.Errorf("routes %q, before %q\n%s", after, before, log.String())
+	}
+}
+
+// The default route that is lost when forwarding is turned on is the kernel's own from advertisements, unless accept_ra is 2.
+func TestAdvertisedDefault(t *testing.T) {
+	for name, test := range map[string]struct {
+		protocol int
+		acceptRA string
+		want     string
+	}{
+		"from advertisements":               {unix.RTPROT_RA, "1", "native"},
+		"from advertisements, accept_ra 2":  {unix.RTPROT_RA, "2", ""},
+		"of a network manager, accept_ra 0": {unix.RTPROT_RA, "0", ""},
+		"made by hand":                      {unix.RTPROT_STATIC, "1", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inNamespace(t)
+			native := newNative(t, "native", ethernet)
+			set(t, "native", "accept_ra", test.acceptRA)
+			must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: native.Attrs().Index, Dst: ipNet(netip.MustParsePrefix("::/0")),
+				Gw: netip.MustParseAddr(gateway).AsSlice(), Protocol: netlink.RouteProtocol(test.protocol)}))
+			if got, err := AdvertisedDefault(); got != test.want || err != nil {
+				t.Errorf("%q, %v, want %q", got, err, test.want)
+			}
+		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/internal/netcfg"
 	"github.com/teredo-suite/teredo/internal/state"
 )
@@ -37,6 +38,12 @@ func (r *Relay) forwarding() (restore func(), err error) {
 	case !r.Forwarding:
 		r.Log.Warn("IPv6 forwarding is off, so no other host is served: use --forwarding, set net.ipv6.conf.all.forwarding=1, or say --host-only")
 		return func() {}, nil
+	}
+	if ifname, err := netcfg.AdvertisedDefault(); err != nil {
+		return nil, err
+	} else if ifname != "" {
+		return nil, cli.Usage(fmt.Errorf("--forwarding would take away the IPv6 default route that %s has from router advertisements: "+
+			"run 'sysctl -w net.ipv6.conf.%[1]s.accept_ra=2' first, and write it into /etc/sysctl.d", ifname))
 	}
 	if err := m.leave(); err != nil {
 		r.Log.Warn("IPv6 forwarding would stay on if this relay were killed", "error", err)
