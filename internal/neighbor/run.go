@@ -78,14 +78,12 @@ func (r *Runner) Run(ctx context.Context) error {
 		default:
 			return fmt.Errorf("read neighbor solicitations at %s: %w", r.ifname, err)
 		}
-		if err := r.turn(frame[:n]); err != nil {
-			return err
-		}
+		r.turn(frame[:n])
 	}
 }
 
 // turn handles a frame, if there is one, and those who wait.
-func (r *Runner) turn(frame []byte) error {
+func (r *Runner) turn(frame []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
@@ -100,10 +98,11 @@ func (r *Runner) turn(frame []byte) error {
 	}
 	waiting := r.proxy.Waiting()
 	r.waiting.Store(int64(waiting))
-	if waiting == 0 {
-		return r.frames.SetReadDeadline(time.Time{})
+	var wake time.Time // never
+	if waiting > 0 {
+		wake = r.look
 	}
-	return r.frames.SetReadDeadline(r.look)
+	_ = r.frames.SetReadDeadline(wake) // fails only when the socket is closed, of which Read tells
 }
 
 func (r *Runner) send(frame []byte) {
