@@ -3,7 +3,10 @@ package relay
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
+	"sync"
+	"time"
 
 	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/internal/neighbor"
@@ -21,7 +24,7 @@ func (r *Relay) checkLinks() error {
 	}
 	if r.NeighborProxy != "" {
 		if _, err := net.InterfaceByName(r.NeighborProxy); err != nil {
-			return cli.Usage(fmt.Errorf("--neighbor-proxy %s: %w: name the interface that has the native prefix", r.NeighborProxy, err))
+			return cli.Usage(fmt.Errorf("--neighbor-proxy: this host has no interface %s: name the one whose link has the native prefix", r.NeighborProxy))
 		}
 	}
 	for _, p := range natives {
@@ -47,7 +50,9 @@ func (r *Relay) checkLinks() error {
 
 // neighbors answers neighbor solicitations for the clients, where that is asked for, and keeps the routes to gateways among them.
 type neighbors struct {
+	log      *slog.Logger
 	ifname   string
+	changed  chan struct{} // addresses or routes may be others now; nil: there is no native prefix, so nothing depends on them
 	gateways *netcfg.Gateways
 	socket   *neighbor.Socket
 	runner   *neighbor.Runner // nil: nothing is answered
@@ -55,7 +60,10 @@ type neighbors struct {
 
 // openNeighbors opens the socket, for which the relay may not be confined yet.
 func (r *Relay) openNeighbors() (n *neighbors, err error) {
-	n = &neighbors{ifname: r.NeighborProxy, gateways: netcfg.KeepGateways(r.Log, r.Natives.Prefixes()...)}
+	n = &neighbors{log: r.Log, ifname: r.NeighborProxy, gateways: netcfg.KeepGateways(r.Log, r.Natives.Prefixes()...)}
+	if len(r.Natives) > 0 {
+		n.changed = make(chan struct{}, 1)
+	}
 	if n.ifname != "" {
 		if n.socket, err = neighbor.Listen(n.ifname); err != nil {
 			return nil, err
@@ -97,11 +105,47 @@ func (n *neighbors) start(clients *tunnel.Relay) error {
 		}
 		n.runner = neighbor.NewRunner(n.socket, n.ifname, link, clients)
 	}
+	if n.changed == nil {
+		return nil
+	}
 	return n.follow()
+}
+
+// tell tells that addresses or routes may be others now. It does not wait.
+func (n *neighbors) tell() {
+	select {
+	case n.changed <- struct{}{}:
+	default: // it is told already, or nothing depends on it
+	}
+}
+
+// followAll takes notice of changes until ctx ends, not too often: a router may have very many routes, which change all the time.
+func (n *neighbors) followAll(ctx context.Context) {
+	const pause = 30 * time.Second
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.changed:
+		}
+		if err := n.follow(); err != nil {
+			n.log.Error("cannot follow a change of the links of this host", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
 }
 
 // run answers until ctx ends.
 func (n *neighbors) run(ctx context.Context) error {
+	var following sync.WaitGroup
+	defer following.Wait()
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	following.Go(func() { n.followAll(ctx) })
 	if n.runner == nil {
 		return nil
 	}

@@ -47,9 +47,7 @@ func (n *network) follow(ctx context.Context, running *tunnel.Relay, neighbors *
 			n.keeper.Disturbed()
 		}
 		if change.Links || change.Addresses || change.Routes {
-			if err := neighbors.follow(); err != nil {
-				n.relay.Log.Error("cannot follow a change of the links of this host", "error", err)
-			}
+			neighbors.tell()
 		}
 		if !change.Addresses {
 			continue
