@@ -102,11 +102,12 @@ func (w *world) dnsStatus() (s struct {
 		LastError string `json:"last_error"`
 	}
 	Confined string
-}) {
-	if err := json.Unmarshal([]byte(w.query("client1", "client", "status")), &s); err != nil {
-		w.t.Fatal(err)
+}, err error) {
+	out := w.query("client1", "client", "status")
+	if json.Unmarshal([]byte(out), &s) != nil {
+		err = errors.New(out)
 	}
-	return s
+	return s, err
 }
 
 // A client keeps the record of its name at BIND and has a command run, while it is confined, and takes the record away in the end. It
@@ -129,9 +130,9 @@ func TestAnnounced(t *testing.T) {
 	addr, _ := w.teredoAddr("client1")
 	w.untilRecord(addr)
 	if err := lab.Until(startTimeout, "the status", func() error {
-		if s := w.dnsStatus(); s.DNS.Name != laptopName || s.DNS.Address != addr || s.DNS.LastError != "" ||
+		if s, err := w.dnsStatus(); err != nil || s.DNS.Name != laptopName || s.DNS.Address != addr || s.DNS.LastError != "" ||
 			s.Confined != "capabilities, no_new_privs, landlock, seccomp" {
-			return fmt.Errorf("it is %+v", s)
+			return fmt.Errorf("it is %+v, %v", s, err)
 		}
 		return nil
 	}); err != nil {
@@ -165,8 +166,8 @@ func TestAnnouncementRefused(t *testing.T) {
 	}
 	p := w.start("client1", w.announcing("--dns-update", laptopName, "--dns-key", key)...)
 	w.until(p, startTimeout, "the refusal", func() error {
-		if s := w.dnsStatus(); !strings.Contains(s.DNS.LastError, "BADSIG") || s.DNS.Address.IsValid() {
-			return fmt.Errorf("status %+v", s)
+		if s, err := w.dnsStatus(); err != nil || !strings.Contains(s.DNS.LastError, "BADSIG") || s.DNS.Address.IsValid() {
+			return fmt.Errorf("status %+v, %v", s, err)
 		}
 		return nil
 	})
