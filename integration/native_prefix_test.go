@@ -53,7 +53,7 @@ func (w *world) startNative(flags ...string) *lab.Process {
 }
 
 // TestNativePrefix has clients of ours and of Miredo, behind all the NATs that they can serve, reach a native host and each other at
-// native addresses, and be reached there, without any route to 2001::/32.
+// native addresses, and be reached there, without any route to 2001::/32 (S-FWD-03, R-TX-01, R-RT-01).
 func TestNativePrefix(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
