@@ -53,7 +53,7 @@ func (w *world) startNative(flags ...string) *lab.Process {
 }
 
 // TestNativePrefix has clients of ours and of Miredo, behind all the NATs that they can serve, reach a native host and each other at
-// native addresses, and be reached there, without any route to 2001::/32.
+// native addresses, and be reached there, without any route to 2001::/32 (S-FWD-03, R-TX-01, R-RT-01).
 func TestNativePrefix(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -143,7 +143,7 @@ func TestNativePrefixErrors(t *testing.T) {
 	w.answers(native2, "client1", "-s", size, native2)
 	w.run("native", "ip", "link", "set", "uplink", "mtu", "1500")
 	w.run("inet", "ip", "link", "set", "native", "mtu", "1500")
-	w.answers(native2, "native", "-s", "1400", "-M", "probe", native2) // larger than the tunnel, smaller than the link
+	w.answers(native2, "native", "-s", "1400", native2) // larger than the tunnel, smaller than the link
 }
 
 // answers pings until a host answers or, by an ICMPv6 error, says something.
@@ -161,29 +161,43 @@ func (w *world) answers(want, from string, args ...string) {
 	}
 }
 
-// TestTwoNativeRelays has the native internet send packets of the same client to two relays that know nothing of each other.
+// TestTwoNativeRelays has two relays that know nothing of each other serve the same clients: one a native host, the other one another native
+// host, what clients send to each other, and the tests of their server.
 func TestTwoNativeRelays(t *testing.T) {
 	t.Parallel()
 	w := newNativeWorld(t, lab.PortRestricted, lab.PortRestricted)
 	w.startNative()
-	if _, err := w.AddHost("inet", secondRelay, "198.51.101.254/24 2001:db8:3::ff/64", secondRelayAddr+"/24 2001:db8:3::1/64"); err != nil {
-		t.Fatal(err)
+	for name, addrs := range map[string][2]string{
+		secondRelay: {"198.51.101.254/24 2001:db8:3::ff/64", secondRelayAddr + "/24 2001:db8:3::1/64"},
+		"native2":   {"2001:db8:7::ff/64", "2001:db8:7::1/64"},
+	} {
+		if _, err := w.AddHost("inet", name, addrs[0], addrs[1]); err != nil {
+			t.Fatal(err)
+		}
 	}
 	second := w.start(secondRelay, program("relay"), "run", "--bind", secondRelayAddr, "--tun", tun, "--permit-ipv4", lab.PublicRanges+",198.51.101.0/24",
 		"--control", w.control(secondRelay), "--forwarding", "--native-prefix", lab.ServerAddr+"="+nativePrefix)
 	w.until(second, startTimeout, "the second relay to listen", func() error { return w.listens(secondRelay, relayPort) })
-	w.run("inet", "ip", "-6", "route", "replace", nativePrefix, "nexthop", "via", relayNative, "nexthop", "via", "2001:db8:3::1")
+	w.run("inet", "ip", "-6", "route", "add", nativePrefix, "via", "2001:db8:3::1", "table", "2")
+	for _, from := range []string{"server", "native2"} {
+		w.run("inet", "ip", "-6", "rule", "add", "iif", from, "lookup", "2")
+	}
 	_, addr1 := w.startClient("client1", ours, "--permit-ipv4", "198.51.101.0/24")
 	_, addr2 := w.startClient("client2", ours, "--permit-ipv4", "198.51.101.0/24")
-	host := netip.MustParseAddr(lab.NativeAddr)
 	native1, native2 := w.nativeOf(addr1), w.nativeOf(addr2)
-	for range 3 { // each flow takes one of the two
-		w.ping("client1", host)
-		w.ping("native", native1)
-		w.ping("native", native2)
-		w.transferTo("native", "client1", native1, addr1, nativeTransfer)
-		w.transfer("client1", "native", host, nativeTransfer)
+	for range 2 {
+		for host, addr := range map[string]string{"native": lab.NativeAddr, "native2": "2001:db8:7::1"} {
+			w.ping("client1", netip.MustParseAddr(addr))
+			w.ping(host, native2)
+			w.transferTo(host, "client1", native1, addr1, nativeTransfer)
+			w.transfer("client1", host, netip.MustParseAddr(addr), nativeTransfer)
+		}
 		w.transferTo("client1", "client2", native2, addr2, nativeTransfer)
 		w.transferTo("client2", "client1", native1, addr1, nativeTransfer)
+	}
+	for _, relay := range []string{"relay", secondRelay} {
+		if s := w.kernelStatus(relay); s.Sent < 1000 {
+			t.Errorf("%s has sent %d packets", relay, s.Sent)
+		}
 	}
 }

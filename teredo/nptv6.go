@@ -102,8 +102,9 @@ func (ps NativePrefixes) Prefixes() []netip.Prefix {
 
 // Contains reports whether an address is in one of the native prefixes.
 func (ps NativePrefixes) Contains(native netip.Addr) bool {
+	b := native.AsSlice()
 	for i := range ps {
-		if ps[i].prefix.Contains(native) {
+		if len(b) == 16 && binary.BigEndian.Uint64(b) == ps[i].native {
 			return true
 		}
 	}

@@ -13,13 +13,6 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-type objectBare struct {
-	_        structs.HostLayout
-	Answered uint64
-	Failures uint64
-	Retry    uint64
-}
-
 type objectFlow struct {
 	_             structs.HostLayout
 	Local         uint32
@@ -32,21 +25,21 @@ type objectFlow struct {
 	Received      uint64
 	SentBytes     uint64
 	ReceivedBytes uint64
-	Finished      uint64
+	Physical      uint64
 	Open          uint64
-	Marked        uint64
-	Shown         uint64
+	Encapsulated  uint64
+	Introduced    uint64
 	InOrder       uint64
 	Trial         uint64
 	TrialSequence uint32
 	TrialLocal    uint16
 	TrialPeer     uint16
-	Kept          uint64
+	Withheld      uint64
 	BurstIn       uint64
 	Last          uint64
 	Answered      uint64
-	Native        objectIn6Addr
 	Brisk         uint64
+	Native        objectIn6Addr
 }
 
 type objectFlowKey struct {
@@ -63,18 +56,25 @@ type objectIn6Addr struct {
 	}
 }
 
+type objectNoChecksum struct {
+	_        structs.HostLayout
+	Answered uint64
+	Failures uint64
+	Retry    uint64
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	objectMapBares      = "bares"
-	objectMapClients    = "clients"
-	objectMapFlows      = "flows"
-	objectProgIncoming  = "incoming"
-	objectProgOutgoing  = "outgoing"
-	objectVarFailed     = "failed"
-	objectVarTranslates = "translates"
-	objectVarTunnel     = "tunnel"
+	objectMapClients     = "clients"
+	objectMapFlows       = "flows"
+	objectMapNoChecksums = "no_checksums"
+	objectProgIncoming   = "incoming"
+	objectProgOutgoing   = "outgoing"
+	objectVarFailed      = "failed"
+	objectVarTranslates  = "translates"
+	objectVarTunnel      = "tunnel"
 )
 
 // loadObject returns the embedded CollectionSpec for object.
@@ -127,9 +127,9 @@ type objectProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type objectMapSpecs struct {
-	Bares   *ebpf.MapSpec `ebpf:"bares"`
-	Clients *ebpf.MapSpec `ebpf:"clients"`
-	Flows   *ebpf.MapSpec `ebpf:"flows"`
+	Clients     *ebpf.MapSpec `ebpf:"clients"`
+	Flows       *ebpf.MapSpec `ebpf:"flows"`
+	NoChecksums *ebpf.MapSpec `ebpf:"no_checksums"`
 }
 
 // objectVariableSpecs contains global variables before they are loaded into the kernel.
@@ -161,16 +161,16 @@ func (o *objectObjects) Close() error {
 //
 // It can be passed to loadObjectObjects or ebpf.CollectionSpec.LoadAndAssign.
 type objectMaps struct {
-	Bares   *ebpf.Map `ebpf:"bares"`
-	Clients *ebpf.Map `ebpf:"clients"`
-	Flows   *ebpf.Map `ebpf:"flows"`
+	Clients     *ebpf.Map `ebpf:"clients"`
+	Flows       *ebpf.Map `ebpf:"flows"`
+	NoChecksums *ebpf.Map `ebpf:"no_checksums"`
 }
 
 func (m *objectMaps) Close() error {
 	return _ObjectClose(
-		m.Bares,
 		m.Clients,
 		m.Flows,
+		m.NoChecksums,
 	)
 }
 

@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	keptRecently = 10 * time.Second // since the program got a burst because of what is on the way
-	mostLogged   = 1000
+	withheldRecently = 10 * time.Second // since a GSO packet went to the program because of a NAT or firewall
+	mostLogged       = 1000
 )
 
 // Path is the kernel's path between one TUN device and one UDP port. One goroutine at a time uses it.
@@ -33,7 +33,7 @@ type Path struct {
 	packets int // socket that bubbles leave from
 
 	log    *slog.Logger
-	logged map[netip.Addr]bool // addresses that datagrams without a checksum do not get to
+	logged map[netip.Addr]bool // addresses that datagrams without a UDP checksum do not reach
 }
 
 // Open makes the path between the TUN device and the UDP port of this host, for at most so many flows at a time. Peers with
@@ -85,7 +85,7 @@ func explain(err error) error {
 	return fmt.Errorf("the kernel path needs Linux 6.6 or later, with BPF and BTF: %w", err)
 }
 
-// Close takes the path away. Packets then go through the program.
+// Close ends the path. The program carries all packets from then on.
 func (p *Path) Close() error {
 	var errs []error
 	for _, u := range p.uplinks {
@@ -100,17 +100,17 @@ func (p *Path) Close() error {
 	return errors.Join(append(errs, p.objects.Close())...)
 }
 
-// Add has the kernel carry a flow, whose packets go to an endpoint and come from there, and which was last heard of at a time
-// (RFC 4380 §5.2.4). It may be there already. introduce says that packets leave the host unfinished, so the flow opens at the
-// other end only when a bubble sent by Send has come there.
+// Add has the kernel carry a flow, or changes one that it carries. remote is the endpoint of the peer's datagrams, heard the time of the
+// last reception (RFC 4380 §5.2.4). introduce means that the uplink is a virtual link: the flow opens at the other end when
+// a bubble that Send has sent arrives there.
 func (p *Path) Add(f Flow, remote netip.AddrPort, heard time.Time) (introduce bool, err error) {
 	up, source, err := p.uplink(remote.Addr())
 	if err != nil {
 		return false, err
 	}
-	if !up.finishes {
+	if !up.physical {
 		if inside, err := staysInside(f.Local); err != nil || !inside {
-			return false, errors.Join(fmt.Errorf("%w for unfinished packets to %v", errNoUplink, f.Local), err)
+			return false, errors.Join(fmt.Errorf("%w for GSO and CHECKSUM_PARTIAL packets to %v", errNoUplink, f.Local), err)
 		}
 	}
 	var value objectFlow
@@ -120,8 +120,8 @@ func (p *Path) Add(f Flow, remote netip.AddrPort, heard time.Time) (introduce bo
 	to, toPort := ipv4(remote.Addr()), networkOrder(remote.Port())
 	if value.Remote != to || value.RemotePort != toPort || value.Uplink != uint32(up.index) {
 		value = objectFlow{Sent: value.Sent, Received: value.Received, SentBytes: value.SentBytes, ReceivedBytes: value.ReceivedBytes}
-		if up.finishes {
-			value.Finished, value.Open = 1, 1
+		if up.physical {
+			value.Physical, value.Open = 1, 1
 		}
 	}
 	value.Local, value.LocalPort = ipv4(source), networkOrder(p.local.Port())
@@ -139,10 +139,10 @@ func (p *Path) Add(f Flow, remote netip.AddrPort, heard time.Time) (introduce bo
 			return false, errors.Join(fmt.Errorf("add a native address: %w", err), p.Remove(f))
 		}
 	}
-	return !up.finishes, nil
+	return !up.physical, nil
 }
 
-// Remove has packets of the flow go through the program.
+// Remove has the program carry the packets of a flow again.
 func (p *Path) Remove(f Flow) error {
 	if native, ok := p.natives.Native(f.Peer); ok {
 		if err := p.objects.Clients.Delete(Flow{f.Local, native}.key()); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
@@ -164,7 +164,7 @@ func (p *Path) Usage(f Flow) (Usage, error) {
 	u := Usage{
 		Sent: value.Sent, Received: value.Received, SentBytes: value.SentBytes, ReceivedBytes: value.ReceivedBytes,
 		Heard: fromBootTime(value.Heard), Open: value.Open != 0,
-		NoBursts: time.Since(fromBootTime(value.Kept)) < keptRecently,
+		NoBursts: time.Since(fromBootTime(value.Withheld)) < withheldRecently,
 	}
 	if u.NoBursts {
 		p.tell(value.Remote)
@@ -172,7 +172,7 @@ func (p *Path) Usage(f Flow) (Usage, error) {
 	return u, nil
 }
 
-// tell logs, once for each of many addresses, what hinders the kernel.
+// tell logs that datagrams without a UDP checksum do not reach an address, once for each of the first mostLogged addresses.
 func (p *Path) tell(remote uint32) {
 	var b [4]byte
 	binary.NativeEndian.PutUint32(b[:], remote)
@@ -192,7 +192,7 @@ func (p *Path) Failed() (n uint64, err error) {
 	return n, nil
 }
 
-// Send sends an IPv6 packet that the local stack might have made out of the TUN device.
+// Send sends an IPv6 packet out of the TUN device, as if the local stack had made it.
 func (p *Path) Send(packet []byte) error {
 	to := unix.SockaddrLinklayer{Ifindex: p.tun, Protocol: networkOrder(unix.ETH_P_IPV6)}
 	return os.NewSyscallError("sendto", unix.Sendto(p.packets, packet, 0, &to))
@@ -216,7 +216,7 @@ func bootTime(t time.Time) time.Duration {
 // fromBootTime converts a time of that clock.
 func fromBootTime(t uint64) time.Time { return time.Now().Add(time.Duration(t) - bootTime(time.Now())) }
 
-// ipv4 and networkOrder give what is in network order in memory.
+// ipv4 and networkOrder return numbers that are in network order in memory.
 func ipv4(a netip.Addr) uint32 {
 	b := a.As4()
 	return binary.NativeEndian.Uint32(b[:])
