@@ -85,7 +85,7 @@ func (r *relay) serve(ctx context.Context) error {
 		s, err := t.Status(ctx)
 		return status{RelayStatus: s, Sunset: r.Sunset, Confined: r.confined.String()}, err
 	})
-	r.log.Info("relaying", "interface", r.TUN, "local", t.LocalAddr())
+	r.log.Info("relaying", "interface", r.TUN, "local", t.LocalAddr(), "native prefixes", cfg.Natives)
 	cli.Ready(fmt.Sprintf("Relaying at %v", t.LocalAddr()))
 
 	tasks.Go(func() error { return t.Run(ctx) })
