@@ -107,6 +107,30 @@ func TestNativePrefixKernelPath(t *testing.T) {
 	})
 }
 
+// TestNativePrefixOneHost has server and relay run on one host, at one IPv4 address: then the relay need not be told the server. It serves
+// their host, too, as it is told to.
+func TestNativePrefixOneHost(t *testing.T) {
+	t.Parallel()
+	w := newNativeWorld(t, lab.PortRestricted, lab.Symmetric)
+	w.run("inet", "ip", "-6", "route", "replace", nativePrefix, "via", "2001:db8:1::1")
+	server := w.start("server", w.serverCommand("--native-prefix", nativePrefix)...)
+	w.until(server, startTimeout, "the server to listen", func() error { return w.listens("server", teredo.Port) })
+	relay := w.start("server", program("relay"), "run", "--bind", lab.ServerAddr, "--tun", tun, "--permit-ipv4", lab.PublicRanges,
+		"--control", w.control("relay"), "--forwarding", "--native-prefix", nativePrefix, "--serve", "2001:db8::/32")
+	w.until(relay, startTimeout, "the relay to listen", func() error { return w.listens("server", relayPort) })
+	_, addr1 := w.startClient("client1", ours)
+	_, addr2 := w.startClient("client2", ours)
+	native1, native2 := w.nativeOf(addr1), w.nativeOf(addr2)
+	host := netip.MustParseAddr(lab.NativeAddr)
+	w.ping("native", native1)
+	w.ping("client2", native1)
+	w.ping("client1", native2)
+	w.ping("server", native2)
+	w.transferTo("native", "client1", native1, addr1, nativeTransfer)
+	w.transfer("client2", "native", host, nativeTransfer)
+	w.transferTo("client1", "client2", native2, addr2, nativeTransfer)
+}
+
 // TestNativePrefixErrors traces the route in both directions and between clients, and has packets cross that are larger than a
 // link on the way takes: ICMPv6 errors and fragments have to arrive.
 func TestNativePrefixErrors(t *testing.T) {

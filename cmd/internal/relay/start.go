@@ -48,7 +48,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		return err
 	}
 	r.running.Store(&running{t, neighbors})
-	r.Log.Info("relaying", "interface", r.TUN, "local", local)
+	r.Log.Info("relaying", "interface", r.TUN, "local", local, "native prefixes", r.Natives)
 	r.Ready(local)
 
 	tasks.Go(func() error { return t.Run(ctx) })
