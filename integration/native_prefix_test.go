@@ -12,7 +12,8 @@ import (
 
 const (
 	nativePrefix    = "2001:db8:c::/64" // routed to the relay; nobody has a route to 2001::/32
-	nativeTransfer  = 4 << 20           // bytes of one direction
+	nativeTransfer  = 8 << 20           // bytes of one direction
+	nativeLarge     = 100 << 20         // where the kernel carries them
 	relayNative     = "2001:db8:2::1"
 	routerOfRelay   = "2001:db8:2::ff"
 	routerOfNative  = "2001:db8:6::ff"
@@ -102,8 +103,8 @@ func TestNativePrefixKernelPath(t *testing.T) {
 	host, ends := netip.MustParseAddr(lab.NativeAddr), programs{"client1": client, "relay": relay}
 	w.untilCarried("client1", host, ends)
 	w.stopped(ends, func() {
-		w.transfer("client1", "native", host, kernelTransfer)
-		w.transferTo("native", "client1", w.nativeOf(addr), addr, kernelTransfer)
+		w.transfer("client1", "native", host, nativeLarge)
+		w.transferTo("native", "client1", w.nativeOf(addr), addr, nativeLarge)
 	})
 }
 
