@@ -108,8 +108,8 @@ func TestNativePrefixKernelPath(t *testing.T) {
 	})
 }
 
-// TestNativePrefixOneHost has server and relay run on one host, at one IPv4 address: then the relay need not be told the server. It serves
-// their host, too, as it is told to.
+// TestNativePrefixOneHost has server and relay run on one host, at one IPv4 address: then the relay need not be told the server.
+// It serves their host, too, as it is told to.
 func TestNativePrefixOneHost(t *testing.T) {
 	t.Parallel()
 	w := newNativeWorld(t, lab.PortRestricted, lab.Symmetric)
@@ -186,8 +186,8 @@ func (w *world) answers(want, from string, args ...string) {
 	}
 }
 
-// TestTwoNativeRelays has two relays that know nothing of each other serve the same clients: one a native host, the other one another native
-// host, what clients send to each other, and the tests of their server.
+// TestTwoNativeRelays has two relays that know nothing of each other serve the same clients. One serves a native host, the other
+// one another native host, the packets between clients, and the tests of their server.
 func TestTwoNativeRelays(t *testing.T) {
 	t.Parallel()
 	w := newNativeWorld(t, lab.PortRestricted, lab.PortRestricted)

@@ -251,8 +251,8 @@ func TestNativeAddressMadeUp(t *testing.T) {
 	})
 }
 
-// A scan of the prefix from one /64 has the relay send no more bubbles than the budgets allow, and remember no more clients than it has room
-// for. Others reach clients meanwhile that the relay does not know yet, and these reach others.
+// A scan of the prefix from one /64 has the relay send no more bubbles than the budgets allow, and remember no more clients than it
+// has room for. Meanwhile others reach clients that the relay does not know yet, and these reach others.
 func TestScan(t *testing.T) {
 	const (
 		addresses = 1_000_000

@@ -142,8 +142,8 @@ func (b *budgets) mayRepeat(kind limit, to netip.Addr, now Stamp) bool {
 	return false
 }
 
-// isOwn reports whether an address is that of a server of the relay's operator. Nobody has to be protected from bubbles to it, and a limit for
-// it would be one for all clients that have native addresses.
+// isOwn reports whether an address is that of a server of the relay's operator. It needs no protection from bubbles, and a limit
+// for it would be one for all clients that have native addresses.
 func (b *budgets) isOwn(to netip.Addr) bool { return slices.Contains(b.own, to) }
 
 // giveBack undoes mayCause for a datagram that was answered.
