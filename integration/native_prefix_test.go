@@ -12,7 +12,8 @@ import (
 
 const (
 	nativePrefix    = "2001:db8:c::/64" // routed to the relay; nobody has a route to 2001::/32
-	nativeTransfer  = 4 << 20           // bytes of one direction
+	nativeTransfer  = 8 << 20           // bytes of one direction
+	nativeLarge     = 100 << 20         // where the kernel carries them
 	relayNative     = "2001:db8:2::1"
 	routerOfRelay   = "2001:db8:2::ff"
 	routerOfNative  = "2001:db8:6::ff"
@@ -102,13 +103,13 @@ func TestNativePrefixKernelPath(t *testing.T) {
 	host, ends := netip.MustParseAddr(lab.NativeAddr), programs{"client1": client, "relay": relay}
 	w.untilCarried("client1", host, ends)
 	w.stopped(ends, func() {
-		w.transfer("client1", "native", host, kernelTransfer)
-		w.transferTo("native", "client1", w.nativeOf(addr), addr, kernelTransfer)
+		w.transfer("client1", "native", host, nativeLarge)
+		w.transferTo("native", "client1", w.nativeOf(addr), addr, nativeLarge)
 	})
 }
 
-// TestNativePrefixOneHost has server and relay run on one host, at one IPv4 address: then the relay need not be told the server. It serves
-// their host, too, as it is told to.
+// TestNativePrefixOneHost has server and relay run on one host, at one IPv4 address: then the relay need not be told the server.
+// It serves their host, too, as it is told to.
 func TestNativePrefixOneHost(t *testing.T) {
 	t.Parallel()
 	w := newNativeWorld(t, lab.PortRestricted, lab.Symmetric)
@@ -185,8 +186,8 @@ func (w *world) answers(want, from string, args ...string) {
 	}
 }
 
-// TestTwoNativeRelays has two relays that know nothing of each other serve the same clients: one a native host, the other one another native
-// host, what clients send to each other, and the tests of their server.
+// TestTwoNativeRelays has two relays that know nothing of each other serve the same clients. One serves a native host, the other
+// one another native host, the packets between clients, and the tests of their server.
 func TestTwoNativeRelays(t *testing.T) {
 	t.Parallel()
 	w := newNativeWorld(t, lab.PortRestricted, lab.PortRestricted)

@@ -169,7 +169,8 @@ func (ps NativePrefixes) toTeredo(address []byte) bool {
 	return false
 }
 
-// quoted returns the packet that an ICMPv6 error quotes (RFC 4443 §3), if its whole IPv6 header is there. It returns nil for any other packet.
+// quoted returns the packet that an ICMPv6 error quotes (RFC 4443 §3), if its whole IPv6 header is there. It returns nil for any
+// other packet.
 func quoted(ipv6 []byte) []byte {
 	switch NextHeader(ipv6) {
 	case nextICMPv6, nextHopByHop, nextRouting, nextDestination, nextFragment, nextAH:

@@ -251,40 +251,56 @@ func TestNativeAddressMadeUp(t *testing.T) {
 	})
 }
 
-// A scan of the prefix has the relay send no more bubbles than the budgets allow, and remember no more clients than it has room
-// for. A client that is there stays reachable.
+// A scan of the prefix from one /64 has the relay send no more bubbles than the budgets allow, and remember no more clients than it
+// has room for. Meanwhile others reach clients that the relay does not know yet, and these reach others.
 func TestScan(t *testing.T) {
 	const (
 		addresses = 1_000_000
 		burst     = 250 // what a TUN device holds
+		honest    = 30
 	)
-	nativeScenario(t, func(t *testing.T, w *nativeWorld) {
-		c, host, scanner := w.qualified(w.Network), w.Native(), w.Native()
-		c.Ping(host.Addr(), "ping")
-		w.receives(c.Stack, "ping", host.Addr())
+	natsim.Test(t, 1, func(t *testing.T, in *natsim.Internet) {
+		w := newNativeWorld(t, in, func(cfg *tunnel.RelayConfig) { cfg.Capacity = 4096 }) // the least that the command has
+		var clients []*natsim.Client
+		for range honest {
+			clients = append(clients, w.Client(w.server))
+		}
+		time.Sleep(10 * time.Second)
+		host, attacker := w.Native(), w.Native()
 		random := w.Rand()
-		prefix := w.native(c).As16()
-		began, before := w.Now(), w.relay.Status()
+		to := w.native(clients[0]).As16()
+		began, answered := w.Now(), 0
 		for i := range addresses {
 			for j := 8; j < 16; j++ {
-				prefix[j] = byte(random.Uint32())
+				to[j] = byte(random.Uint32())
 			}
-			scanner.Send(netip.AddrFrom16(prefix), "")
+			attacker.SendPacket(teredo.AppendEchoRequest(nil, netip.MustParseAddr("2001:db8:ffff::1"), netip.AddrFrom16(to), 1, 1, nil))
 			if i%burst == burst-1 {
 				time.Sleep(time.Millisecond)
 			}
+			if n := i / (addresses / honest); i%(addresses/honest) == 0 && n < honest {
+				if c := clients[n]; n%2 == 0 {
+					host.Ping(w.native(c), "ping")
+				} else {
+					c.Ping(host.Addr(), "ping")
+				}
+			}
 		}
-		s := w.relay.Status()
 		seconds := (w.Now() - began).Seconds()
-		sent := s.SentPackets - before.SentPackets
-		if most := 400 + 40*seconds + 1; float64(sent) > most {
-			t.Errorf("%d datagrams in %.1f s, more than %.0f, what may go to one server", sent, seconds, most)
+		s := w.relay.Status()
+		if caused, most := s.StrangerDatagrams, 1000*(1+seconds); float64(caused) > most {
+			t.Errorf("%d bubbles in %.1f s, more than %.0f", caused, seconds, most)
 		}
 		if s.Peers > s.Capacity {
 			t.Errorf("the relay remembers %d clients of %d", s.Peers, s.Capacity)
 		}
-		t.Logf("%d addresses in %.1f s: %d bubbles, %d clients remembered, drops %v", addresses, seconds, sent, s.Peers, s.Drops)
-		host.Ping(w.native(c), "ping")
-		w.receives(host.Stack, "ping", w.native(c))
+		time.Sleep(10 * time.Second)
+		for _, c := range clients {
+			answered += len(c.Received())
+		}
+		if answered += len(host.Received()); answered != honest {
+			t.Errorf("%d of %d honest pings are answered", answered, honest)
+		}
+		t.Logf("%d addresses in %.1f s: %d bubbles, %d clients remembered, drops %v", addresses, seconds, s.StrangerDatagrams, s.Peers, s.Drops)
 	})
 }

@@ -26,7 +26,8 @@ type party struct {
 	socket    *net.UDPConn // of its program
 }
 
-// newParties makes two hosts that a virtual link joins. Their TUN devices get GSO and CHECKSUM_PARTIAL packets. a translates the address of b.
+// newParties makes two hosts that a virtual link joins. Their TUN devices get GSO and CHECKSUM_PARTIAL packets. a translates the
+// address of b.
 func newParties(t *testing.T, e ends, natives teredo.NativePrefixes) (a, b *party) {
 	t.Helper()
 	inNamespace(t)

@@ -12,8 +12,8 @@ import (
 	"github.com/teredo-suite/teredo/teredo"
 )
 
-// Packets of a client that has a native address are translated on both ways. ICMPv6 errors, which quote addresses, and what has unknown headers
-// are left to the program.
+// Packets of a client that has a native address are translated in both directions. ICMPv6 errors, which quote addresses, and
+// packets with other headers are left to the program.
 func TestTranslated(t *testing.T) {
 	w := newLink(t)
 	var natives teredo.NativePrefixes

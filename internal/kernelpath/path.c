@@ -1,7 +1,7 @@
 //go:build ignore
 
-// Carries the packets of confirmed flows between the TUN device and the uplink without leaving the kernel. Every other packet
-// goes on to the program, which has all the rules; see package kernelpath.
+// Carries the packets of confirmed flows between the TUN device and the uplink inside of the kernel. Every other packet goes on to
+// the program, which has all the rules; see package kernelpath.
 #include <linux/bpf.h>
 #include <linux/icmpv6.h>
 #include <linux/if_ether.h>
@@ -141,8 +141,8 @@ static bool is_bubble(const struct ipv6hdr *ip)
 	return ip->nexthdr == IPPROTO_NONE;
 }
 
-// is_jumbogram recognises a packet whose header has no length (RFC 2675). Linux forwards such packets with whatever bytes follow, and the
-// other end would take these for trailers.
+// is_jumbogram recognises a packet whose header has no length (RFC 2675). Linux forwards these with whatever bytes follow, which
+// the other end would take for trailers.
 static bool is_jumbogram(const struct ipv6hdr *ip)
 {
 	return !ip->payload_len && ip->nexthdr == IPPROTO_HOPOPTS;
@@ -164,14 +164,9 @@ static bool is_exchangeable(struct __sk_buff *skb, const struct ipv6hdr *ip, __u
 {
 	__u8 type;
 
-	switch (ip->nexthdr) {
-	case IPPROTO_TCP:
-	case IPPROTO_UDP:
-		return true;
-	case IPPROTO_ICMPV6:
-		return !bpf_skb_load_bytes_relative(skb, payload, &type, sizeof(type), BPF_HDR_START_NET) && type >= ICMPV6_ECHO_REQUEST;
-	}
-	return false;
+	if (ip->nexthdr != IPPROTO_ICMPV6)
+		return ip->nexthdr == IPPROTO_TCP || ip->nexthdr == IPPROTO_UDP;
+	return !bpf_skb_load_bytes_relative(skb, payload, &type, sizeof(type), BPF_HDR_START_NET) && type >= ICMPV6_ECHO_REQUEST;
 }
 
 static __u16 checksum(const void *words, __u32 size)
@@ -200,9 +195,8 @@ static __u64 bytes(const struct __sk_buff *skb, const struct ipv6hdr *ip, const 
 	return sizeof(*ip) + bpf_ntohs(ip->payload_len) + (segments(skb) - 1) * (sizeof(*ip) + tcp->doff * 4);
 }
 
-// udp_checksum computes the UDP checksum of the datagram that carries a packet, from headers alone. It returns 0 when that is not
-// possible. A packet whose own checksum is right, or is CHECKSUM_PARTIAL and will be right, adds up to the complement of its pseudo-header,
-// whatever its data is.
+// udp_checksum computes the UDP checksum of the datagram that carries a packet, from headers alone; 0: that is impossible. A packet with
+// a right checksum, or with CHECKSUM_PARTIAL, adds up to the complement of its pseudo-header, whatever its data is.
 static __u16 udp_checksum(struct __sk_buff *skb, const struct outer *outer, const struct ipv6hdr *ip)
 {
 	__be16 own = 1;
@@ -242,10 +236,8 @@ static __u16 udp_checksum(struct __sk_buff *skb, const struct outer *outer, cons
 	return checksum(&all, sizeof(all)) ?: 0xffff;
 }
 
-// Some NATs and firewalls drop datagrams without a UDP checksum. So the first packet that has to leave without one is a trial: until
-// the peer acknowledges it, and for a while after it was lost, the program sends such packets.
-
-// may_omit_checksum reports whether a packet may leave without a UDP checksum.
+// may_omit_checksum reports whether a packet may leave without a UDP checksum. Some NATs and firewalls drop such datagrams. So the
+// first one is a trial: until the peer acknowledges it, and for a while after it was lost, the program sends these packets.
 static bool may_omit_checksum(struct flow *flow, const struct ipv6hdr *ip, const struct tcphdr *tcp, __u64 now)
 {
 	const struct no_checksum *history = bpf_map_lookup_elem(&no_checksums, &flow->remote);
@@ -307,8 +299,7 @@ static int drop(void)
 }
 
 // is_burst recognises packets that the program sends better than the kernel: a GSO packet of UDP, which cannot be one in the
-// tunnel, and datagrams that follow each other fast, of which the program sends many with one system call. GSO packets of TCP
-// are for the kernel.
+// tunnel, and datagrams that follow each other fast, of which the program sends many with one system call.
 static bool is_burst(const struct __sk_buff *skb, const struct ipv6hdr *ip, struct flow *flow, __u64 now)
 {
 	if (ip->nexthdr == IPPROTO_TCP)
@@ -321,8 +312,8 @@ static bool is_burst(const struct __sk_buff *skb, const struct ipv6hdr *ip, stru
 	return skb->gso_size || flow->brisk >= MANY;
 }
 
-// may_be_sent reports whether packets other than bubbles may be sent. Over a virtual link they may be GSO or CHECKSUM_PARTIAL packets. When
-// the other end was silent, its program may have restarted: it cannot use these, and its kernel does not know the flow.
+// may_be_sent reports whether packets other than bubbles may be sent. Over a virtual link some are GSO or CHECKSUM_PARTIAL packets.
+// When the other end was silent, its program may have restarted: it cannot use these, and its kernel does not know the flow.
 static __always_inline int may_be_sent(struct flow *flow, __u64 now)
 {
 	return flow->open && (flow->physical || !is_older(flow->heard, now, SILENCE));
@@ -474,8 +465,7 @@ int incoming(struct __sk_buff *skb)
 	}
 	if (!is_plain(&datagram) || !is_sound(&outer->ip))
 		return NEXT;
-	// A packet that another kernel path has sent over virtual links has the mark. It may be a GSO or CHECKSUM_PARTIAL packet, which
-	// the program could not use.
+	// Another kernel path has sent it over virtual links: if it is a GSO or CHECKSUM_PARTIAL packet, the program cannot use it.
 	bool encapsulated = BPF_CORE_READ_BITFIELD(kernel, encapsulation);
 	if (encapsulated) {
 		if (!flow->open)

@@ -3,6 +3,7 @@ package peer
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/teredo-suite/teredo/internal/budget"
@@ -51,7 +52,8 @@ type budgets struct {
 	rates                       [limits]budget.Rate // of the totals
 	totals                      [limits]budget.Bucket
 	exhausted                   [limits]uint64
-	caused                      uint64 // datagrams
+	caused                      uint64       // datagrams
+	own                         []netip.Addr // of a relay: servers without a limit of their own, see isOwn
 }
 
 // clientBudgets are enough for twenty strangers a second, and for a neighbourhood of them behind one carrier's NAT.
@@ -113,7 +115,7 @@ func (b *budgets) mayCause(kind limit, src uint64, to netip.Addr, now Stamp) boo
 	switch {
 	case !b.sources.Allow(at, src):
 		b.exhausted[source]++
-	case !b.targets.Allow(at, networkOf(to)):
+	case !b.isOwn(to) && !b.targets.Allow(at, networkOf(to)):
 		b.exhausted[target]++
 	case !b.totals[kind].Allow(at, b.rates[kind], 1):
 		b.exhausted[kind]++
@@ -129,7 +131,7 @@ func (b *budgets) mayCause(kind limit, src uint64, to netip.Addr, now Stamp) boo
 func (b *budgets) mayRepeat(kind limit, to netip.Addr, now Stamp) bool {
 	at := int64(now)
 	switch {
-	case !b.targets.AllowAgain(at, networkOf(to)):
+	case !b.isOwn(to) && !b.targets.AllowAgain(at, networkOf(to)):
 		b.exhausted[target]++
 	case !b.totals[kind].Allow(at, b.rates[kind].Half(), 1):
 		b.exhausted[kind]++
@@ -140,10 +142,16 @@ func (b *budgets) mayRepeat(kind limit, to netip.Addr, now Stamp) bool {
 	return false
 }
 
+// isOwn reports whether an address is that of a server of the relay's operator. It needs no protection from bubbles, and a limit
+// for it would be one for all clients that have native addresses.
+func (b *budgets) isOwn(to netip.Addr) bool { return slices.Contains(b.own, to) }
+
 // giveBack undoes mayCause for a datagram that was answered.
 func (b *budgets) giveBack(kind limit, src uint64, to netip.Addr) {
 	b.sources.Return(src)
-	b.targets.Return(networkOf(to))
+	if !b.isOwn(to) {
+		b.targets.Return(networkOf(to))
+	}
 	b.totals[kind].Return(b.rates[kind], 1)
 }
 

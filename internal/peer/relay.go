@@ -24,6 +24,9 @@ func NewRelay(now time.Time, errorSource netip.Addr, cfg Config) *Relay {
 	r.errorSource = errorSource
 	r.cfg.Rand(r.secret[:])
 	r.table.natives = cfg.Natives
+	for _, n := range cfg.Natives {
+		r.budgets.own = append(r.budgets.own, n.Server())
+	}
 	r.Serve(nil, nil)
 	return r
 }
