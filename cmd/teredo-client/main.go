@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"github.com/teredo-suite/teredo/internal/cli"
+	"github.com/teredo-suite/teredo/internal/dnsupdate"
 	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/tunnel"
 )
@@ -17,18 +18,20 @@ func main() {
 		Control: "/run/teredo-client/client.sock",
 		Hint:    hint,
 	}.Main(&struct {
-		Run     run                  `cmd:"" help:"Bring IPv6 up and keep it up until stopped."`
-		Status  cli.Status[status]   `cmd:"" help:"Show what the running client is doing."`
-		Peers   cli.Peers[peer.Info] `cmd:"" help:"Show the peers that the running client knows, and the paths to them."`
-		Probe   probeCommand         `cmd:"" help:"Find out which servers answer, what the NAT does, and which peers a client could reach."`
-		Version cli.Version          `cmd:"" help:"Show the version."`
+		Run      run                  `cmd:"" help:"Bring IPv6 up and keep it up until stopped."`
+		Status   cli.Status[status]   `cmd:"" help:"Show what the running client is doing."`
+		Peers    cli.Peers[peer.Info] `cmd:"" help:"Show the peers that the running client knows, and the paths to them."`
+		Probe    probeCommand         `cmd:"" help:"Find out which servers answer, what the NAT does, and which peers a client could reach."`
+		OnChange onChangeCommand      `cmd:"" hidden:"" help:"Run a command with each change that standard input tells of."`
+		Version  cli.Version          `cmd:"" help:"Show the version."`
 	}{})
 }
 
 // status is the client's status with what only the program knows.
 type status struct {
 	tunnel.ClientStatus
-	Confined string `json:"confined,omitempty"` // by what, once it is set up
+	DNS      dnsupdate.Status `json:"dns,omitzero"`
+	Confined string           `json:"confined,omitempty"` // by what, once it is set up
 }
 
 type run struct {
@@ -47,6 +50,7 @@ type run struct {
 	PortMapping    bool     `negatable:"" default:"true" help:"Ask the gateway to forward a UDP port, by UPnP, PCP or NAT-PMP, and remove the mapping at the end."`
 	Always         bool     `help:"Stay up even while the host has native IPv6."`
 	Disable        []string `placeholder:"EXTENSION,…" enum:"symmetric-nat,upnp,port-preserving,sequential,hairpinning,load-reduction" help:"Turn off these extensions of RFC 6081 (${enum}). symmetric-nat also turns off the three after it, and port-preserving also turns off sequential."`
+	announceFlags
 	cli.OffloadFlags
 	cli.NativeFlags
 	cli.PeersFlags
@@ -64,6 +68,7 @@ Examples:
     ${name} run --server teredo.example.net
     ${name} run --server 192.0.2.1 --port 40000
     ${name} run --server teredo.example.net --server teredo.example.org
+    ${name} run --server teredo.example.net --dns-update laptop.example.net --dns-key /etc/teredo/dns.key
     ${name} run --config /etc/teredo/client.toml`
 }
 
