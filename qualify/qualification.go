@@ -14,6 +14,7 @@ import (
 func (m *Machine) begin(now time.Time, out *teredo.Outbox) {
 	m.state, m.silentSince = Starting, time.Time{}
 	m.nat, m.mapped, m.second = Unknown, netip.AddrPort{}, NotAsked
+	m.nativeAsked = false
 	m.cone = m.cfg.ConePhase
 	m.solicit(now, m.primary, out)
 }
@@ -21,7 +22,7 @@ func (m *Machine) begin(now time.Time, out *teredo.Outbox) {
 // solicit opens a new exchange. Its nonce is new, so answers to any earlier exchange are refused.
 func (m *Machine) solicit(now time.Time, server netip.AddrPort, out *teredo.Outbox) {
 	m.refusal = Refusal{}
-	m.exchange = exchange{server: server, cone: m.cone, began: now}
+	m.exchange = exchange{server: server, cone: m.cone, native: m.asksNative(server), began: now}
 	m.cfg.Rand(m.exchange.nonce[:])
 	m.transmit(now, out)
 }
@@ -46,11 +47,14 @@ func (m *Machine) transmit(now time.Time, out *teredo.Outbox) {
 func (x *exchange) linkLocal() netip.Addr { return teredo.ClientLinkLocal(x.cone, netip.AddrPort{}) }
 
 // answered goes on after an accepted advertisement, which ends the exchange.
-func (m *Machine) answered(now time.Time, mapped netip.AddrPort, out *teredo.Outbox) {
+func (m *Machine) answered(now time.Time, mapped netip.AddrPort, native netip.Prefix, out *teredo.Outbox) {
 	if m.exchange.attempt == 1 { // after a repetition nobody can tell which transmission was answered
 		m.rtt = now.Sub(m.exchange.sent)
 	}
 	server := m.exchange.server
+	if m.exchange.native {
+		m.learnNative(native)
+	}
 	m.exchange = exchange{}
 	if server != m.primary {
 		m.compare(now, mapped, out)
@@ -117,10 +121,15 @@ func (m *Machine) use(mapped netip.AddrPort, kind NAT) {
 	}
 }
 
-// test asks the secondary address about a mapping that it has not seen. Otherwise it begins a period of maintenance.
+// test asks the secondary address about a mapping that it has not seen, and then the primary for the native prefix. Otherwise it
+// begins a period of maintenance.
 func (m *Machine) test(now time.Time, out *teredo.Outbox) {
 	if m.second == NotAsked && m.secondary.IsValid() && !m.cone {
 		m.solicit(now, m.secondary, out)
+		return
+	}
+	if m.cfg.NativeAddress && !m.nativeAsked {
+		m.solicit(now, m.primary, out)
 		return
 	}
 	m.await(now, out)
@@ -137,6 +146,9 @@ func (m *Machine) unanswered(now time.Time, out *teredo.Outbox) {
 	case x.server != m.primary: // the kind of the NAT stays unknown, which is no reason to do without IPv6
 		m.second = Silent
 		m.qualified(now, m.mapped, m.nat, out)
+	case x.native && !m.nativeAsked: // perhaps the server drops what has options, which tells nothing about the mapping
+		m.learnNative(netip.Prefix{})
+		m.await(now, out)
 	case m.state == Qualified && m.heard.After(x.began) && m.refusal.From != x.server:
 		// Other packets came from the server meanwhile. They were sent to the mapping, so it still holds (§5.2.5).
 		// A refused advertisement is no such sign: it goes to where the solicitation came from, whatever mapping that is.

@@ -92,6 +92,7 @@ type Status struct {
 	NAT         NAT
 	Sequential  Tristate       // the NAT assigns ports in sequence; NotKnown unless it is symmetric
 	Address     netip.Addr     // the Teredo address; the zero Addr unless qualified
+	Native      netip.Addr     // the native address; the zero Addr unless qualified, and unless the server has told its prefix
 	Secondary   netip.AddrPort // the server's other address, where the NAT is tested; invalid when there is none
 	Second      SecondAddress  // the state of that test
 	SilentSince time.Time      // since when a server that had answered does not; zero: it answers
@@ -118,6 +119,7 @@ func (m *Machine) Facts() Status {
 	}
 	if m.state == Qualified {
 		s.Address = m.address.Addr()
+		s.Native, _ = m.natives.Native(s.Address)
 	}
 	if m.nat == Symmetric {
 		s.Sequential = m.sequential
