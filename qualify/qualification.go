@@ -14,7 +14,7 @@ import (
 func (m *Machine) begin(now time.Time, out *teredo.Outbox) {
 	m.state, m.silentSince = Starting, time.Time{}
 	m.nat, m.mapped, m.second = Unknown, netip.AddrPort{}, NotAsked
-	m.nativeAsked = false
+	m.questions = 0
 	m.cone = m.cfg.ConePhase
 	m.solicit(now, m.primary, out)
 }
@@ -121,18 +121,18 @@ func (m *Machine) use(mapped netip.AddrPort, kind NAT) {
 	}
 }
 
-// test asks the secondary address about a mapping that it has not seen, and then the primary for the native prefix. Otherwise it
-// begins a period of maintenance.
+// test asks the primary address for the native prefix, and the secondary address about a mapping that it has not seen. When both are
+// known, it begins a period of maintenance. A question for the prefix that gets no answer is repeated after the test of the mapping.
 func (m *Machine) test(now time.Time, out *teredo.Outbox) {
-	if m.second == NotAsked && m.secondary.IsValid() && !m.cone {
-		m.solicit(now, m.secondary, out)
-		return
-	}
-	if m.cfg.NativeAddress && !m.nativeAsked {
+	untested := m.second == NotAsked && m.secondary.IsValid() && !m.cone
+	switch {
+	case m.wondersNative() && (m.questions == 0 || !untested):
 		m.solicit(now, m.primary, out)
-		return
+	case untested:
+		m.solicit(now, m.secondary, out)
+	default:
+		m.await(now, out)
 	}
-	m.await(now, out)
 }
 
 // unanswered ends an exchange whose N attempts brought no valid advertisement.
@@ -146,9 +146,11 @@ func (m *Machine) unanswered(now time.Time, out *teredo.Outbox) {
 	case x.server != m.primary: // the kind of the NAT stays unknown, which is no reason to do without IPv6
 		m.second = Silent
 		m.qualified(now, m.mapped, m.nat, out)
-	case x.native && !m.nativeAsked: // perhaps the server drops what has options, which tells nothing about the mapping
-		m.learnNative(netip.Prefix{})
-		m.await(now, out)
+	case x.native && m.wondersNative(): // perhaps the server drops what has options, which tells nothing about the mapping
+		if m.questions++; !m.wondersNative() {
+			m.natives = nil
+		}
+		m.test(now, out)
 	case m.state == Qualified && m.heard.After(x.began) && m.refusal.From != x.server:
 		// Other packets came from the server meanwhile. They were sent to the mapping, so it still holds (§5.2.5).
 		// A refused advertisement is no such sign: it goes to where the solicitation came from, whatever mapping that is.

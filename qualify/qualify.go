@@ -116,8 +116,8 @@ type Machine struct {
 	newMapping bool           // the last answer of the primary address changed the mapping
 	served     bool           // the server has given this client an address
 
-	nativeAsked bool                  // since qualification began the server has been asked for its native prefix
-	natives     teredo.NativePrefixes // the prefix that it told last; nil: none
+	questions int                   // for the native prefix, unanswered since qualification began; N when it has been answered
+	natives   teredo.NativePrefixes // the prefix that it told last; nil: none
 
 	silentSince time.Time // when a server that had answered stopped to; zero: it answers, or never has
 	exchange    exchange
@@ -231,7 +231,7 @@ func (m *Machine) Tick(now time.Time, out *teredo.Outbox) {
 		m.begin(now, out)
 	case !m.exchange.waiting():
 		m.checkServerHeard(now, out)
-	case m.exchange.attempt < attempts:
+	case m.exchange.attempt < m.attempts():
 		m.checkPaths(now)
 		m.transmit(now, out)
 	default:

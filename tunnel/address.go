@@ -83,11 +83,12 @@ func (c *Client) configured(now time.Time, address netip.Addr, err error) {
 	c.peers.SetAddress(address)
 }
 
-// tellAddresses tells Addresses of ClientConfig what has changed. It waits while the interface still has another address.
+// tellAddresses tells Addresses of ClientConfig what has changed. It waits while the interface still has another address,
+// and for the native address, so that a name does not get the Teredo address first for a moment.
 func (c *Client) tellAddresses(s qualify.Status) {
 	a := &c.address
 	addresses := [2]netip.Addr{s.Address, s.Native}
-	if c.cfg.Addresses == nil || addresses == a.told || s.Address != a.configured {
+	if c.cfg.Addresses == nil || addresses == a.told || s.Address != a.configured || s.Address.IsValid() && !s.NativeAsked {
 		return
 	}
 	a.told = addresses

@@ -45,7 +45,8 @@ type ClientConfig struct {
 	Configure func(old, new netip.Addr) error
 	Restore   func(address netip.Addr) (lost []string, err error)
 	// Addresses is told the Teredo address that the interface has, and the native address, whenever one of them has changed; either
-	// may be zero. It must not wait, and may be nil.
+	// may be zero. A new address is told once the server has been asked for the native prefix, which takes at most 4 s. It must not
+	// wait, and may be nil.
 	Addresses func(address, native netip.Addr)
 	// Discovery opens the socket for local discovery bubbles on the interface that has the local address. Nil: no local
 	// discovery.
