@@ -69,12 +69,12 @@ demo: deps build ## show a client behind a NAT that gets IPv6, in network namesp
 	@$(GOBUILD) -o bin/teredo-demo ./integration/demo
 	@bin/teredo-demo
 
-bench: deps build ## compare with Miredo, as root (about 50 minutes); writes docs/bench/
+bench: deps build ## compare with Miredo, as root (about 65 minutes); writes docs/bench/
 	@$(GOBUILD) -o bin/teredo-bench ./integration/bench
 	@bin/teredo-bench $(BENCHFLAGS)
 
 bench-quick: BENCHFLAGS := -quick -out docs/bench/quick
-bench-quick: bench ## the same, less precise, in under three minutes
+bench-quick: bench ## the same, less precise, in under four minutes
 
 lint: check-go ## run gofmt, go vet and staticcheck
 	@echo "checking format, vet, staticcheck"
