@@ -109,6 +109,7 @@ type RelayStatus struct {
 	SentBytes       uint64            `json:"sent_bytes"` // without the headers of IPv4 and UDP
 	ReceivedBytes   uint64            `json:"received_bytes"`
 	Drops           map[string]uint64 `json:"drops"`
+	Queues          map[string]int    `json:"queues,omitempty"` // packets that wait for the control goroutine, in queues that are not empty
 	peer.Budgets
 }
 
@@ -116,14 +117,24 @@ type RelayStatus struct {
 func (r *Relay) Status(ctx context.Context) (s RelayStatus, err error) {
 	err = r.call(ctx, func(now time.Time) {
 		r.account(now)
-		s = RelayStatus{
-			State: "running", Local: r.conn.LocalAddr(), Serves: r.network.serves(),
-			Offloads: r.offloads(), Peers: r.peers.Len(), Capacity: r.cfg.Capacity, UptimeSeconds: now.Sub(r.started).Seconds(),
-			SentPackets: r.sent.Load(), ReceivedPackets: r.received.Load(),
-			SentBytes: r.sentBytes.Load(), ReceivedBytes: r.receivedBytes.Load(), Drops: r.drops.Snapshot(), Budgets: r.peers.Budgets(),
-		}
+		s = r.status(now)
 	})
 	return s, err
+}
+
+// Accounted is like that of Client.
+func (r *Relay) Accounted(ctx context.Context) (s RelayStatus, err error) {
+	err = r.call(ctx, func(now time.Time) { s = r.status(now) })
+	return s, err
+}
+
+func (r *Relay) status(now time.Time) RelayStatus {
+	return RelayStatus{
+		State: "running", Local: r.conn.LocalAddr(), Serves: r.network.serves(),
+		Offloads: r.offloads(), Peers: r.peers.Len(), Capacity: r.cfg.Capacity, UptimeSeconds: now.Sub(r.started).Seconds(),
+		SentPackets: r.sent.Load(), ReceivedPackets: r.received.Load(),
+		SentBytes: r.sentBytes.Load(), ReceivedBytes: r.receivedBytes.Load(), Drops: r.drops.Snapshot(), Queues: r.waiting(), Budgets: r.peers.Budgets(),
+	}
 }
 
 // Peers describes the clients that the relay knows.

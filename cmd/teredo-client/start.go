@@ -186,10 +186,14 @@ func (c *client) carry(ctx context.Context) error {
 	}
 	c.running = tunnel.NewClient(c.cfg)
 	close(c.started)
-	c.state.Runs(func(ctx context.Context) (status, error) {
-		s, err := c.running.Status(ctx)
-		return status{s, c.confined.String()}, err
-	})
+	tell := func(ask func(context.Context) (tunnel.ClientStatus, error)) func(context.Context) (status, error) {
+		return func(ctx context.Context) (status, error) {
+			s, err := ask(ctx)
+			return status{s, c.confined.String()}, err
+		}
+	}
+	c.state.RunsBrief(tell(c.running.Accounted))
+	c.state.Runs(tell(c.running.Status))
 	return c.running.Run(ctx)
 }
 

@@ -81,10 +81,14 @@ func (r *relay) serve(ctx context.Context) error {
 	defer restore()
 	t := tunnel.NewRelay(cfg)
 	r.running.Store(t)
-	r.state.Runs(func(ctx context.Context) (status, error) {
-		s, err := t.Status(ctx)
-		return status{RelayStatus: s, Sunset: r.Sunset, Confined: r.confined.String()}, err
-	})
+	tell := func(ask func(context.Context) (tunnel.RelayStatus, error)) func(context.Context) (status, error) {
+		return func(ctx context.Context) (status, error) {
+			s, err := ask(ctx)
+			return status{RelayStatus: s, Sunset: r.Sunset, Confined: r.confined.String()}, err
+		}
+	}
+	r.state.RunsBrief(tell(t.Accounted))
+	r.state.Runs(tell(t.Status))
 	r.log.Info("relaying", "interface", r.TUN, "local", t.LocalAddr())
 	cli.Ready(fmt.Sprintf("Relaying at %v", t.LocalAddr()))
 

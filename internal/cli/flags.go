@@ -17,7 +17,8 @@ type RunFlags struct {
 	Control    string     `default:"${control}" placeholder:"PATH" help:"Answer status requests on this Unix socket (${default})."`
 	Confine    bool       `negatable:"" default:"true" help:"Once set up, give up capabilities, files and system calls that are not needed. --no-confine is for debuggers."`
 	PProf      Loopback   `name:"pprof" placeholder:"ADDRESS:PORT" help:"Serve CPU and heap profiles over HTTP at this loopback address, such as 127.0.0.1:6060, below /debug/pprof/."`
-	LogLevel   LogLevel   `default:"info" placeholder:"LEVEL" help:"Log this and what is graver: debug, info, warn or error (${default})."`
+	WebFlags
+	LogLevel LogLevel `default:"info" placeholder:"LEVEL" help:"Log this and what is graver: debug, info, warn or error (${default})."`
 }
 
 // NativeFlags say which native IPv6 hosts the run command of client and server has to do with. Embed it.

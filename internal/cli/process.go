@@ -18,6 +18,9 @@ type Process struct {
 	level   slog.LevelVar                 // of the log
 }
 
+// name is the program's name as typed.
+func (p *Process) name() string { return p.command.Model.Name }
+
 // Reload is what a program reads again at SIGHUP, besides the flags that all of them have.
 type Reload struct {
 	Flags []string // names of those whose new value takes effect

@@ -28,6 +28,11 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 	if err != nil {
 		return err
 	}
+	site, err := s.Flags.listenWeb(s.Log)
+	if err != nil {
+		socket.Close()
+		return err
+	}
 	questions := map[string]control.Question{"status": {Answer: s.State.answer}}
 	maps.Copy(questions, s.Questions)
 	answering, quiet := context.WithCancel(context.WithoutCancel(ctx))
@@ -41,6 +46,7 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 		tasks, ctx := errgroup.WithContext(ctx)
 		tasks.Go(func() error { return s.Run(ctx) })
 		tasks.Go(func() error { return s.Flags.ServeProfiles(ctx) })
+		tasks.Go(func() error { return serveWeb(ctx, site, p.name(), s.State, questions["peers"].Answer) })
 		tasks.Go(func() error {
 			p.follow(ctx, s.Flags, s.Log, s.Reload)
 			if told.Err() != nil {

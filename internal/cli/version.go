@@ -17,12 +17,17 @@ type Version struct{}
 
 // Run prints one line: program, version, commit, Go version and platform.
 func (Version) Run(k *kong.Kong) error {
+	_, err := fmt.Fprintf(k.Stdout, "%s %s (%s, %s/%s)\n", k.Model.Name, built(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
+}
+
+// built names the version of this program.
+func built() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		info = &debug.BuildInfo{}
 	}
-	_, err := fmt.Fprintf(k.Stdout, "%s %s (%s, %s/%s)\n", k.Model.Name, describe(version, info), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	return err
+	return describe(version, info)
 }
 
 // describe names the version: what the linker was told, else what the go command recorded.
