@@ -25,7 +25,7 @@ endif
 
 # What the integration tests call, each with the Debian package it comes from.
 TOOLS := ip:iproute2 nft:nftables miredo:miredo miredo-server:miredo-server tshark:tshark tcpdump:tcpdump \
-	iperf3:iperf3 curl:curl ping:iputils-ping sysctl:procps setcap:libcap2-bin miniupnpd:miniupnpd-nftables ethtool:ethtool
+	iperf3:iperf3 curl:curl ping:iputils-ping sysctl:procps setcap:libcap2-bin miniupnpd:miniupnpd-nftables ethtool:ethtool prometheus:prometheus
 
 .DEFAULT_GOAL := build
 .PHONY: build test generate deps demo bench bench-quick lint fuzz install clean help check-go
