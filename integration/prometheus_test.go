@@ -85,7 +85,8 @@ func TestPrometheus(t *testing.T) {
 		`sum(up)`: 3, `count(teredo_build_info)`: 3,
 		`teredo_state{job="teredo-client",state="qualified"}`: 1, `teredo_nat{kind="restricted"}`: 1, `teredo_mapped`: 1,
 		`teredo_server_rtt_seconds > bool 0`: 1, `teredo_sent_packets_total{job="teredo-client"} > bool 0`: 1,
-		`teredo_received_packets_total{job="teredo-relay"} > bool 0`: 1, `teredo_peers{job="teredo-relay"}`: 1,
+		`teredo_received_packets_total{job="teredo-relay"} > bool 0`: 1, `sum(teredo_peers{job="teredo-relay"})`: 1,
+		`teredo_path_sent_packets_total{job="teredo-client",path="relay"} > bool 0`: 1, `teredo_path_received_packets_total{job="teredo-relay",path="direct"} > bool 0`: 1,
 		`teredo_server_solicitations_total > bool 0`: 1, `teredo_web_refused_total{job="teredo-server",reason="host"}`: 1,
 		`teredo_web_refused_total{job="teredo-server",reason="token"} > bool 0`: 1,
 	} {

@@ -173,6 +173,8 @@ func (p *pump) settle(now time.Time, f kernelpath.Flow, flow *kernelFlow) bool {
 	p.sentBytes.Add(sent.Bytes)
 	p.received.Add(received.Packets)
 	p.receivedBytes.Add(received.Bytes)
+	p.sentBy.countKernel(f.Peer, sent)
+	p.receivedBy.countKernel(f.Peer, received)
 	if sent.Packets+received.Packets > 0 {
 		flow.used = now
 	}

@@ -72,6 +72,7 @@ type pump struct {
 
 	sent, received           atomic.Uint64 // packets carried to UDP and from it
 	sentBytes, receivedBytes atomic.Uint64 // of them, without the headers of IPv4 and UDP
+	sentBy, receivedBy       directed      // of both, by path
 }
 
 func newPump(dev tun.Device, conn Conn, kernel func() (Kernel, error), drops *drop.Counters) *pump {
@@ -169,10 +170,14 @@ func (p *pump) send(via uint8, messages []udp.Message) {
 	}
 	p.sent.Add(uint64(n))
 	size := 0
+	var paths tally
 	for i := range messages[:n] {
-		size += messages[i].N + len(messages[i].Tail)
+		m := &messages[i]
+		size += m.N + len(m.Tail)
+		paths.add(m.Buf[:m.N], destinationAt, m.N+len(m.Tail))
 	}
 	p.sentBytes.Add(uint64(size))
+	p.sentBy.count(&paths)
 	if refused := len(messages) - n; refused > 0 {
 		p.drops.Add(drop.SendFailed, uint64(refused))
 	}
@@ -223,10 +228,13 @@ func (p *pump) deliver(packets [][]byte) {
 	n, _ := p.dev.WriteBatch(packets)
 	p.received.Add(uint64(n))
 	size := 0
+	var paths tally
 	for _, packet := range packets[:n] {
 		size += len(packet)
+		paths.add(packet, sourceAt, len(packet))
 	}
 	p.receivedBytes.Add(uint64(size))
+	p.receivedBy.count(&paths)
 	if refused := len(packets) - n; refused > 0 {
 		p.drops.Add(drop.DeliverFailed, uint64(refused))
 	}

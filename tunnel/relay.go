@@ -108,8 +108,10 @@ type RelayStatus struct {
 	ReceivedPackets uint64            `json:"received_packets"`
 	SentBytes       uint64            `json:"sent_bytes"` // without the headers of IPv4 and UDP
 	ReceivedBytes   uint64            `json:"received_bytes"`
+	Paths           Paths             `json:"paths,omitzero"` // of these, what went to and from peers
 	Drops           map[string]uint64 `json:"drops"`
 	Queues          map[string]int    `json:"queues,omitempty"` // packets that wait for the control goroutine, in queues that are not empty
+	peer.Counts
 	peer.Budgets
 }
 
@@ -133,7 +135,7 @@ func (r *Relay) status(now time.Time) RelayStatus {
 		State: "running", Local: r.conn.LocalAddr(), Serves: r.network.serves(),
 		Offloads: r.offloads(), Peers: r.peers.Len(), Capacity: r.cfg.Capacity, UptimeSeconds: now.Sub(r.started).Seconds(),
 		SentPackets: r.sent.Load(), ReceivedPackets: r.received.Load(),
-		SentBytes: r.sentBytes.Load(), ReceivedBytes: r.receivedBytes.Load(), Drops: r.drops.Snapshot(), Queues: r.waiting(), Budgets: r.peers.Budgets(),
+		SentBytes: r.sentBytes.Load(), ReceivedBytes: r.receivedBytes.Load(), Drops: r.drops.Snapshot(), Queues: r.waiting(), Paths: r.traffic(), Counts: r.peers.Counts(), Budgets: r.peers.Budgets(),
 	}
 }
 

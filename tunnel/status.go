@@ -40,8 +40,10 @@ type ClientStatus struct {
 	ReceivedPackets uint64            `json:"received_packets"`
 	SentBytes       uint64            `json:"sent_bytes"` // without the headers of IPv4 and UDP
 	ReceivedBytes   uint64            `json:"received_bytes"`
+	Paths           Paths             `json:"paths,omitzero"` // of these, what went to and from peers
 	Drops           map[string]uint64 `json:"drops"`
 	Queues          map[string]int    `json:"queues,omitempty"` // packets that wait for the control goroutine, in queues that are not empty
+	peer.Counts
 	peer.Budgets
 }
 
@@ -94,7 +96,7 @@ func (c *Client) status(now time.Time) ClientStatus {
 		RTTMillis: float64(q.RTT) / float64(time.Millisecond), HeardSeconds: -1,
 		Offloads: c.offloads(), Peers: c.peers.Len(), UptimeSeconds: now.Sub(c.started).Seconds(),
 		SentPackets: c.sent.Load(), ReceivedPackets: c.received.Load(),
-		SentBytes: c.sentBytes.Load(), ReceivedBytes: c.receivedBytes.Load(), Drops: c.drops.Snapshot(), Queues: c.waiting(), Budgets: c.peers.Budgets(),
+		SentBytes: c.sentBytes.Load(), ReceivedBytes: c.receivedBytes.Load(), Drops: c.drops.Snapshot(), Queues: c.waiting(), Paths: c.traffic(), Counts: c.peers.Counts(), Budgets: c.peers.Budgets(),
 	}
 	if !q.LastHeard.IsZero() {
 		s.HeardSeconds = now.Sub(q.LastHeard).Seconds()

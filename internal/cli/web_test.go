@@ -96,7 +96,7 @@ func TestServeWeb(t *testing.T) {
 		return serviceStatus{}, nil
 	})
 	want("while it runs", "/readyz", "200")
-	if _, body := fetch(t, "http://"+site.Addr().String()+"/metrics"); !strings.Contains(body, "\nteredo_peers 7\n") {
+	if _, body := fetch(t, "http://"+site.Addr().String()+"/metrics"); !strings.Contains(body, "\nteredo_state{state=\"running\"} 1\n") {
 		t.Errorf("metrics %s", body)
 	}
 	close(hangs)

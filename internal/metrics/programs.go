@@ -47,7 +47,19 @@ func carrier() []family {
 		counter("received_packets_total", "received_packets", "Packets delivered to the interface."),
 		counter("sent_bytes_total", "sent_bytes", "Bytes of the packets sent, without the headers of IPv4 and UDP."),
 		counter("received_bytes_total", "received_bytes", "Bytes of the packets delivered to the interface."),
-		gauge("peers", "peers", "Entries in the list of recent peers.", scaled(1)),
+		paths("sent_packets", "Of the packets sent, those to other clients (direct) and to native hosts (relay), bubbles included."),
+		paths("received_packets", "Of the packets delivered, those of other clients (direct) and of native hosts (relay)."),
+		paths("sent_bytes", "Of the bytes sent, those to other clients (direct) and to native hosts (relay)."),
+		paths("received_bytes", "Of the bytes delivered, those of other clients (direct) and of native hosts (relay)."),
+		counter("kernel_sent_packets_total", "paths.kernel.sent_packets", "Of the packets sent, those that the kernel carried."),
+		counter("kernel_received_packets_total", "paths.kernel.received_packets", "Of the packets delivered, those that the kernel carried."),
+		counter("kernel_sent_bytes_total", "paths.kernel.sent_bytes", "Of the bytes sent, those that the kernel carried."),
+		counter("kernel_received_bytes_total", "paths.kernel.received_bytes", "Of the bytes delivered, those that the kernel carried."),
+		{"peers", prometheus.GaugeValue, "Entries in the list of recent peers: packets have gone both ways, our side looks for a path, or they have made themselves known.", []string{"kind"}, []series{
+			{[]string{"established"}, "peers_established", scaled(1)},
+			{[]string{"sought"}, "peers_sought", scaled(1)},
+			{[]string{"strangers"}, "peers_strangers", scaled(1)},
+		}},
 		counter("stranger_datagrams_total", "stranger_datagrams", "Datagrams sent because of strangers."),
 		labelled(counter("budget_exhausted_total", "", "How often a budget for what strangers cause had nothing left."), "budget", "budgets", Budgets(), scaled(1)),
 		labelled(gauge("queued_packets", "", "Packets that wait for the control goroutine, by queue.", nil), "queue", "queues", Queues(), scaled(1)),
@@ -56,6 +68,15 @@ func carrier() []family {
 		gauge("kernel_flows_without_bursts", "offloads.kernel_flows_without_bursts", "Flows of the kernel whose bursts of TCP the program carries.", scaled(1)),
 		labelled(gauge("offload", "", "Whether an offload of the kernel is in use.", nil), "offload", "offloads", []string{"udp_gso", "udp_gro", "tun_tcp", "tun_udp"}, truth),
 	}
+}
+
+// paths has a series for each path.
+func paths(what, help string) family {
+	f := family{name: "path_" + what + "_total", kind: prometheus.CounterValue, help: help, labels: []string{"path"}}
+	for _, path := range []string{"direct", "relay"} {
+		f.series = append(f.series, series{[]string{path}, "paths." + path + "." + what, scaled(1)})
+	}
+	return f
 }
 
 func client() []family {
