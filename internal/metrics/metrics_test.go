@@ -276,3 +276,29 @@ func unique(words []string) map[string]bool {
 	}
 	return set
 }
+
+// docs/monitoring.md names every metric, and no other.
+func TestDocumentation(t *testing.T) {
+	text, err := os.ReadFile("../../docs/monitoring.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	exists := map[string]bool{"web_refused_total": true, "start_time_seconds": true, "build_info": true}
+	for _, families := range programs() {
+		for _, f := range families {
+			exists[f.name] = true
+		}
+	}
+	named := make(map[string]bool)
+	for _, m := range regexp.MustCompile("`teredo_([a-z_]+)`").FindAllStringSubmatch(string(text), -1) {
+		named[m[1]] = true
+		if !exists[m[1]] {
+			t.Errorf("there is no metric %s", m[0])
+		}
+	}
+	for name := range exists {
+		if like := strings.NewReplacer("received", "sent", "bytes", "packets").Replace(name); !named[name] && !named[like] {
+			t.Errorf("docs/monitoring.md does not name %s%s", prefix, name)
+		}
+	}
+}

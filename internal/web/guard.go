@@ -132,11 +132,7 @@ func newHosts(told []string) hosts {
 
 // has reports whether a request is for this host: by localhost, a loopback address, the address that it came to, or a name that was told.
 func (h hosts) has(r *http.Request) bool {
-	name := r.Host
-	if host, _, err := net.SplitHostPort(name); err == nil {
-		name = host
-	}
-	name = canonical(name)
+	name := canonical(r.Host)
 	if h[name] {
 		return true
 	}
@@ -148,7 +144,10 @@ func (h hosts) has(r *http.Request) bool {
 	return addr.IsLoopback() || ok && local.AddrPort().Addr().Unmap() == addr.Unmap()
 }
 
-// canonical is how hosts writes a name or an address.
+// canonical is how hosts writes a name or an address, which may have a port.
 func canonical(name string) string {
+	if host, _, err := net.SplitHostPort(name); err == nil {
+		name = host
+	}
 	return strings.TrimSuffix(strings.ToLower(strings.Trim(name, "[]")), ".")
 }

@@ -163,7 +163,7 @@ func TestHostileWords(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	s := serve(t, Config{Hosts: []string{"Teredo.Example.NET"}}, Program{}, nil)
+	s := serve(t, Config{Hosts: []string{"Teredo.Example.NET", "[2001:DB8::5]:80"}}, Program{}, nil)
 	host := func(name string) func(*http.Request) { return func(r *http.Request) { r.Host = name } }
 	for name, test := range map[string]struct {
 		method string
@@ -197,7 +197,7 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: counted %d times", name, got)
 		}
 	}
-	for _, name := range []string{"localhost", "LOCALHOST:1234", "localhost.", "127.0.0.1", "127.8.9.1:80", "[::1]:80", "teredo.example.net:443"} {
+	for _, name := range []string{"localhost", "LOCALHOST:1234", "localhost.", "127.0.0.1", "127.8.9.1:80", "[::1]:80", "teredo.example.net:443", "[2001:db8::5]"} {
 		if answer, _ := ask(t, s, "GET", "/", host(name)); answer.StatusCode != http.StatusOK {
 			t.Errorf("%s: %s", name, answer.Status)
 		}
