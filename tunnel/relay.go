@@ -130,7 +130,7 @@ func (r *Relay) Status(ctx context.Context) (s RelayStatus, err error) {
 func (r *Relay) Peers(ctx context.Context) (infos []peer.Info, err error) {
 	err = r.call(ctx, func(now time.Time) {
 		r.account(now)
-		infos = r.peers.Peers(now, MostPeersShown)
+		infos = r.kernel.carriers(r.peers.Peers(now, MostPeersShown))
 	})
 	return infos, err
 }
