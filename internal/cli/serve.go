@@ -30,6 +30,9 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 	}
 	questions := map[string]control.Question{"status": {Answer: s.State.answer}}
 	maps.Copy(questions, s.Questions)
+	if questions["report"], err = p.report(questions["peers"]); err != nil {
+		return err
+	}
 	answering, quiet := context.WithCancel(context.WithoutCancel(ctx))
 	defer quiet()
 	told := ctx
