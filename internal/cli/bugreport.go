@@ -86,7 +86,7 @@ func (b *Bugreport) WriteWith(ctx context.Context, k *kong.Kong, more ...Part) e
 	if err := errors.Join(err, out.Close()); err != nil {
 		return errors.Join(err, os.Remove(file))
 	}
-	_, err = fmt.Fprintf(k.Stdout, "%s\n\n%s contains no secrets. But it contains addresses of this host, and of others if it has\n"+
+	_, err = fmt.Fprintf(k.Stdout, "%s\n%s contains no secrets. But it contains addresses of this host, and of others if it has\n"+
 		"peers.json or log.txt. Read it before you send it to somebody: tar -xzf %[2]s\n", contents, file)
 	return err
 }

@@ -18,7 +18,7 @@ type Process struct {
 	parse   func() (*kong.Context, error)     // reads the command line and the configuration file again
 	level   slog.LevelVar                     // of the log
 	latest  latestLines                       // of the log
-	flags   atomic.Pointer[map[string]string] // and their values, for bug reports
+	flags   atomic.Pointer[map[string]string] // of the run command with their values, for bug reports
 }
 
 // Reload is what a program reads again at SIGHUP, besides the flags that all of them have.

@@ -54,7 +54,7 @@ func (s *screen) draw(picture string) error {
 		}
 		out.WriteString(cutLines + home)
 		for _, line := range lines {
-			out.WriteString(line + clearRight + "\r\n")
+			out.WriteString(line + clearRight + "\n")
 		}
 		out.WriteString(clearBelow + wrapLines)
 	}

@@ -87,9 +87,9 @@ func TestScreen(t *testing.T) {
 		rows          int
 		picture, want string
 	}{
-		{4, "one\ntwo\n", "\x1b[2J\x1b[?7l\x1b[Hone\x1b[K\r\ntwo\x1b[K\r\n\x1b[J\x1b[?7h"},
-		{4, "1\n2\n3\n", "\x1b[?7l\x1b[H1\x1b[K\r\n2\x1b[K\r\n3\x1b[K\r\n\x1b[J\x1b[?7h"},
-		{4, "1\n2\n3\n4\n5\n", "\x1b[?7l\x1b[H1\x1b[K\r\n2\x1b[K\r\n… and 3 more lines\x1b[K\r\n\x1b[J\x1b[?7h"},
+		{4, "one\ntwo\n", "\x1b[2J\x1b[?7l\x1b[Hone\x1b[K\ntwo\x1b[K\n\x1b[J\x1b[?7h"},
+		{4, "1\n2\n3\n", "\x1b[?7l\x1b[H1\x1b[K\n2\x1b[K\n3\x1b[K\n\x1b[J\x1b[?7h"},
+		{4, "1\n2\n3\n4\n5\n", "\x1b[?7l\x1b[H1\x1b[K\n2\x1b[K\n… and 3 more lines\x1b[K\n\x1b[J\x1b[?7h"},
 		{0, "no terminal\n", "\nno terminal\n"},
 	} {
 		out.Reset()
