@@ -65,9 +65,9 @@ func (c condition) waitsFor() string {
 	case c.WaitingFor != "":
 		return c.WaitingFor
 	case c.LastError != "":
-		return "the end of this: " + c.LastError
+		return "its last error to go away: " + c.LastError
 	}
-	return "the end of state " + c.State
+	return "state " + c.State + " to end"
 }
 
 // until asks for the status until it says that the program works, and returns that status. After each question it tells what it

@@ -65,8 +65,8 @@ func TestWait(t *testing.T) {
 		"no time":               {0, []step{{0, failed, nil}}, []string{"the next try (no answer)"}, 0, "after 0s it still waits for the next try (no answer)"},
 		"not allowed":           {-1, []step{{0, "", refused}}, nil, 0, "no permission"},
 		"native IPv6":           {-1, []step{{0, `{"state": "offline", "native_ipv6": "eth0"}`, nil}}, nil, 0, ""},
-		"a server":              {-1, []step{{0, `{"state": "initial"}`, nil}, {time.Minute, `{"state": "running"}`, nil}}, []string{"the end of state initial"}, time.Minute, ""},
-		"new paths wait":        {-1, []step{{0, `{"state": "qualified", "last_error": "silent"}`, nil}, {time.Minute, qualified, nil}}, []string{"the end of this: silent"}, time.Minute, ""},
+		"a server":              {-1, []step{{0, `{"state": "initial"}`, nil}, {time.Minute, `{"state": "running"}`, nil}}, []string{"state initial to end"}, time.Minute, ""},
+		"new paths wait":        {-1, []step{{0, `{"state": "qualified", "last_error": "silent"}`, nil}, {time.Minute, qualified, nil}}, []string{"its last error to go away: silent"}, time.Minute, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
