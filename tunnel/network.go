@@ -98,11 +98,7 @@ func (c *Client) knownNAT(s qualify.Status) peer.NAT {
 func (c *Client) qualification(now time.Time) qualify.Status {
 	switch {
 	case c.network.Native != "":
-		return qualify.Status{
-			State:     qualify.Offline,
-			LastError: fmt.Sprintf("the host has native IPv6 through %s, so Teredo is not needed; --always keeps it up", c.network.Native),
-			Attempt:   "native IPv6 to go away",
-		}
+		return qualify.Status{State: qualify.Offline, Attempt: "native IPv6 to go away: until then Teredo is not needed"}
 	case c.qualifier == nil:
 		return qualify.Status{Attempt: "the IPv4 addresses of the server"}
 	}

@@ -143,7 +143,7 @@ func (r *Relay) status(now time.Time) RelayStatus {
 func (r *Relay) Peers(ctx context.Context) (infos []peer.Info, err error) {
 	err = r.call(ctx, func(now time.Time) {
 		r.account(now)
-		infos = r.peers.Peers(now, MostPeersShown)
+		infos = r.kernel.carriers(r.peers.Peers(now, MostPeersShown))
 	})
 	return infos, err
 }

@@ -25,6 +25,7 @@ type ClientStatus struct {
 	Sequential      string            `json:"sequential"`                      // a symmetric NAT gives out ports one after the other: yes, no, unknown
 	Hairpinning     string            `json:"hairpinning"`                     // the NAT turns round what is sent to its mappings from inside: yes, no, unknown
 	PortMapping     string            `json:"port_mapping"`                    // at the gateway: protocol and external address, or none
+	NativeIPv6      string            `json:"native_ipv6,omitempty"`           // interface with native IPv6, to which the client yields
 	LastError       string            `json:"last_error"`                      // why it is not qualified, and what helps
 	LastRefused     string            `json:"last_refused,omitempty"`          // the latest router advertisement that was refused, and why
 	WaitingFor      string            `json:"waiting_for"`                     // what it waits for now
@@ -91,7 +92,7 @@ func (c *Client) status(now time.Time) ClientStatus {
 		State: q.State.String(), Address: q.Address, Local: c.conn.LocalAddr(), Mapped: q.Mapped, Server: c.servers.Primary,
 		Server2: secondAddress(q), NAT: q.NAT.String(), Sequential: q.Sequential.String(), Hairpinning: c.hairpin.Result(q.Address).String(),
 		PortMapping: c.portMap.String(), LastError: q.LastError, WaitingFor: q.Attempt,
-		LastRefused:    q.Refused.String(),
+		LastRefused: q.Refused.String(), NativeIPv6: c.network.Native,
 		RefreshSeconds: c.refreshInterval().Seconds(), RefreshState: c.determination.progress(),
 		RTTMillis: float64(q.RTT) / float64(time.Millisecond), HeardSeconds: -1,
 		Offloads: c.offloads(), Peers: c.peers.Len(), UptimeSeconds: now.Sub(c.started).Seconds(),
@@ -159,7 +160,7 @@ func behaviour(n qualify.NAT) (mapping, filtering string) {
 func (c *Client) Peers(ctx context.Context) (infos []peer.Info, err error) {
 	err = c.call(ctx, func(now time.Time) {
 		c.account(now)
-		infos = c.peers.Peers(now, MostPeersShown)
+		infos = c.kernel.carriers(c.peers.Peers(now, MostPeersShown))
 	})
 	return infos, err
 }

@@ -16,11 +16,13 @@ func main() {
 			"through a Teredo server.",
 		Control: "/run/teredo-client/client.sock",
 	}.Main(&struct {
-		Run     run                  `cmd:"" help:"Bring IPv6 up and keep it up until stopped."`
-		Status  cli.Status[status]   `cmd:"" help:"Show what the running client is doing."`
-		Peers   cli.Peers[peer.Info] `cmd:"" help:"Show the peers that the running client knows, and the paths to them."`
-		Probe   probeCommand         `cmd:"" help:"Find out which servers answer, what the NAT does, and whom a client would reach."`
-		Version cli.Version          `cmd:"" help:"Show the version."`
+		Run       run                  `cmd:"" help:"Bring IPv6 up and keep it up until stopped."`
+		Status    cli.Status[status]   `cmd:"" help:"Show what the running client is doing."`
+		Peers     cli.Peers[peer.Info] `cmd:"" help:"Show the peers that the running client knows, and the paths to them."`
+		Probe     probeCommand         `cmd:"" help:"Find out which servers answer, what the NAT does, and whom a client would reach."`
+		Explain   explainCommand       `cmd:"" help:"Show what a Teredo address contains, and whether programs send to it."`
+		Bugreport bugreport            `cmd:"" help:"Write an archive that tells others what is wrong, without secrets."`
+		Version   cli.Version          `cmd:"" help:"Show the version."`
 	}{})
 }
 

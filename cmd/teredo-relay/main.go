@@ -18,10 +18,11 @@ func main() {
 		Description: "Teredo relay: carries packets between native IPv6 and Teredo clients, whose addresses are in 2001::/32.",
 		Control:     "/run/teredo-relay/relay.sock",
 	}.Main(&struct {
-		Run     run                  `cmd:"" help:"Relay until stopped."`
-		Status  cli.Status[status]   `cmd:"" help:"Show what the running relay is doing."`
-		Peers   cli.Peers[peer.Info] `cmd:"" help:"Show the clients that the running relay knows."`
-		Version cli.Version          `cmd:"" help:"Show the version."`
+		Run       run                  `cmd:"" help:"Relay until stopped."`
+		Status    cli.Status[status]   `cmd:"" help:"Show what the running relay is doing."`
+		Peers     cli.Peers[peer.Info] `cmd:"" help:"Show the clients that the running relay knows."`
+		Bugreport cli.PeersBugreport   `cmd:"" help:"Write an archive that tells others what is wrong, without secrets."`
+		Version   cli.Version          `cmd:"" help:"Show the version."`
 	}{})
 }
 

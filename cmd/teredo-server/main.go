@@ -18,9 +18,10 @@ func main() {
 			"and helps them to reach each other (UDP port 3544).",
 		Control: "/run/teredo-server/server.sock",
 	}.Main(&struct {
-		Run     run                `cmd:"" help:"Serve until stopped."`
-		Status  cli.Status[status] `cmd:"" help:"Show what the running server is doing."`
-		Version cli.Version        `cmd:"" help:"Show the version."`
+		Run       run                `cmd:"" help:"Serve until stopped."`
+		Status    cli.Status[status] `cmd:"" help:"Show what the running server is doing."`
+		Bugreport cli.Bugreport      `cmd:"" help:"Write an archive that tells others what is wrong, without secrets."`
+		Version   cli.Version        `cmd:"" help:"Show the version."`
 	}{})
 }
 

@@ -24,6 +24,13 @@ type Service[T any] struct {
 
 // Serve runs the service. The control socket answers, and SIGHUP is heeded, from the first moment until Run has returned.
 func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
+	questions := map[string]control.Question{"status": {Answer: s.State.answer}}
+	maps.Copy(questions, s.Questions)
+	report, err := p.report(questions["peers"])
+	if err != nil {
+		return err
+	}
+	questions["report"] = report
 	socket, err := control.Listen(s.Flags.Control)
 	if err != nil {
 		return err
@@ -33,8 +40,6 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 		socket.Close()
 		return err
 	}
-	questions := map[string]control.Question{"status": {Answer: s.State.answer}}
-	maps.Copy(questions, s.Questions)
 	answering, quiet := context.WithCancel(context.WithoutCancel(ctx))
 	defer quiet()
 	told := ctx
