@@ -1,16 +1,16 @@
-# The Teredo suite. "make help" lists what can be made.
+# The Teredo suite. "make help" lists the targets.
 
 PREFIX     ?= /usr/local
 SYSCONFDIR ?= /etc
 DESTDIR    ?=
 FUZZTIME   ?= 30s
 
-# Version that the programs report, for builds from a tree without version control: make VERSION=v1.2.3
+# Version that the programs report when they are built outside of a git checkout: make VERSION=v1.2.3
 VERSION ?=
 
 export CGO_ENABLED = 0
 
-# System commands such as ip and nft lie in folders that an ordinary user's PATH often lacks.
+# Adds the folders of ip and nft, which an ordinary user's PATH often lacks.
 export PATH := $(PATH):/usr/sbin:/sbin
 
 MODULE   := github.com/teredo-suite/teredo
@@ -18,12 +18,12 @@ PROGRAMS := teredo-client teredo-server teredo-relay
 LDFLAGS  := $(if $(VERSION),-X $(MODULE)/internal/cli.version=$(VERSION))
 GOBUILD  := go build -trimpath -ldflags '$(LDFLAGS)'
 
-# A tree that git cannot read (a copy, or another user's) is built without its commit.
+# If git cannot read the tree (a copy, or another user's), the build records no commit.
 ifneq ($(shell git rev-parse --verify --quiet HEAD >/dev/null 2>&1 && echo yes),yes)
 GOBUILD += -buildvcs=false
 endif
 
-# What the integration tests call, each with the Debian package it comes from.
+# Commands that the integration tests call, each with its Debian package.
 TOOLS := ip:iproute2 nft:nftables miredo:miredo miredo-server:miredo-server tshark:tshark tcpdump:tcpdump \
 	iperf3:iperf3 curl:curl ping:iputils-ping sysctl:procps setcap:libcap2-bin miniupnpd:miniupnpd-nftables ethtool:ethtool prometheus:prometheus
 
@@ -34,24 +34,24 @@ build: check-go ## build the programs into bin/
 	@echo "building bin/"
 	@$(GOBUILD) -o bin/ ./cmd/...
 
-test: deps build lint ## run every check and test; as root also installs what they need
+test: deps build lint ## run every check and test; as root, install the tools they need first
 	@echo "testing packages"
 	@go test -count=1 -timeout 10m $$(go list ./... | grep -v '^$(MODULE)/integration$$')
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=10000x
 	@echo "testing with the real kernel and Miredo (takes a few minutes)"
 	@go test -count=1 -timeout 20m ./integration
 
-generate: ## compile the kernel's programs (internal/kernelpath); installs clang on Debian, as root
+generate: ## compile the eBPF programs (internal/kernelpath); as root on Debian, install clang first
 	@{ command -v clang-16 && command -v llvm-strip-16; } >/dev/null || apt-get install -q -y --no-install-recommends clang-16 llvm-16 libbpf-dev linux-libc-dev
 	@C_INCLUDE_PATH=/usr/include/$$(uname -m)-linux-gnu go generate ./internal/kernelpath
 
-deps: ## install the Debian packages that the tests need, when commands are missing (as root)
+deps: ## install the Debian packages of missing test tools (as root)
 	@missing=; for tool in $(TOOLS); do \
 		command -v $${tool%%:*} >/dev/null || missing="$$missing $${tool#*:}"; \
 	done; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
-		echo "missing:$$missing; some tests cannot run without (install them, or run as root on Debian)" >&2; \
+		echo "missing:$$missing; some tests need these packages; install them, or run as root on Debian" >&2; \
 		exit 0; \
 	fi; \
 	echo "installing$$missing (apt-get, about a minute)"; \
@@ -64,32 +64,32 @@ deps: ## install the Debian packages that the tests need, when commands are miss
 	{ tail -n 20 $$log >&2; echo "installing$$missing failed" >&2; exit 1; }
 
 demo: TOOLS := ip:iproute2 nft:nftables ping:iputils-ping sysctl:procps
-demo: deps build ## show a small internet in namespaces: a client behind a NAT gets IPv6
+demo: deps build ## show a client behind a NAT that gets IPv6, in network namespaces
 	@$(GOBUILD) -o bin/teredo-demo ./integration/demo
 	@bin/teredo-demo
 
-bench: deps build ## measure ours and Miredo side by side, as root (about 50 minutes); writes docs/bench/
+bench: deps build ## compare with Miredo, as root (about 50 minutes); writes docs/bench/
 	@$(GOBUILD) -o bin/teredo-bench ./integration/bench
 	@bin/teredo-bench $(BENCHFLAGS)
 
 bench-quick: BENCHFLAGS := -quick -out docs/bench/quick
-bench-quick: bench ## the same with rough figures, in less than three minutes
+bench-quick: bench ## the same, less precise, in under three minutes
 
-lint: check-go ## check format, vet and staticcheck
+lint: check-go ## run gofmt, go vet and staticcheck
 	@echo "checking format, vet, staticcheck"
 	@unformatted=$$(gofmt -l .); \
 	if [ -n "$$unformatted" ]; then echo "not formatted, run gofmt -w on:" $$unformatted >&2; exit 1; fi
 	@go vet ./...
 	@go tool staticcheck ./...
 
-fuzz: check-go ## run each fuzz target for FUZZTIME (30s; 10000x means as many runs)
+fuzz: check-go ## run each fuzz target for FUZZTIME (default 30s; 10000x means 10000 runs)
 	@grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9]*' . | sed 's|/[^/]*:func | |' | sort | { failed=; \
 		while read -r package target; do \
 			echo "fuzzing $$package $$target for $(FUZZTIME)"; \
 			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1000x $$package </dev/null || failed=1; \
 		done; [ -z "$$failed" ]; }
 
-install: ## install programs and systemd units below PREFIX (/usr/local); DESTDIR for packagers
+install: ## install programs and units below PREFIX (/usr/local); packagers set DESTDIR
 	@for program in $(PROGRAMS); do \
 		[ -x bin/$$program ] || { echo "bin/$$program is not built: run make build first" >&2; exit 1; }; \
 	done
@@ -102,9 +102,9 @@ install: ## install programs and systemd units below PREFIX (/usr/local); DESTDI
 	done
 	@install -m 644 contrib/systemd/teredo.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/teredo.conf
 	@install -m 644 contrib/NetworkManager/90-teredo.conf $(DESTDIR)$(SYSCONFDIR)/NetworkManager/conf.d/
-	@echo "installed below $(DESTDIR)$(PREFIX); for the units, run: systemd-sysusers && systemctl daemon-reload"
+	@echo "installed below $(DESTDIR)$(PREFIX); to use the units, run: systemd-sysusers && systemctl daemon-reload"
 
-clean: ## remove what was built
+clean: ## remove bin/
 	@rm -rf bin
 
 help: ## list the targets

@@ -76,6 +76,6 @@ func TestDeletedInterface(t *testing.T) {
 	_, running := w.startCarriers()
 	for host, p := range running {
 		w.run(host, "ip", "link", "delete", tun)
-		w.wantExit(p, 1, "the TUN interface was removed by somebody else; start again to make a new one")
+		w.wantExit(p, 1, "the TUN interface was removed by another program; start again to create a new one")
 	}
 }

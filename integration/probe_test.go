@@ -131,7 +131,7 @@ func TestProbeExitCodes(t *testing.T) {
 		"no such flag":   {"192.0.2.1 --no-such-flag", 64, []string{"--no-such-flag"}},
 		"bad timeout":    {"192.0.2.1 --timeout 1h", 64, []string{"--timeout 1h"}},
 		"silent server":  {"192.0.2.1 --timeout 1s", 1, []string{"192.0.2.1 does not answer", "no server works"}},
-		"no route":       {"192.0.2.1 --bind 127.0.0.1 --timeout 1s", 1, []string{"nothing can be sent to 192.0.2.1"}},
+		"no route":       {"192.0.2.1 --bind 127.0.0.1 --timeout 1s", 1, []string{"cannot send to 192.0.2.1"}},
 		"bad bind":       {"192.0.2.1 --bind 192.0.2.77", 1, []string{"192.0.2.77"}},
 	} {
 		t.Run(name, func(t *testing.T) {

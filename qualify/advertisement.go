@@ -9,7 +9,7 @@ import (
 	"github.com/teredo-suite/teredo/teredo"
 )
 
-// Why a router advertisement is refused. One that is malformed gives an error of package teredo instead.
+// Why a router advertisement is refused (RFC 4380 §5.2.1 and §5.2.2). A malformed one gives an error of package teredo instead.
 var (
 	ErrUnsolicited     = errors.New("no router solicitation waits for an answer")
 	ErrSource          = errors.New("it is not from the server that was asked")
@@ -17,7 +17,7 @@ var (
 	ErrUnauthenticated = errors.New("it has no authentication encapsulation")
 	ErrNonce           = errors.New("its nonce is not the one sent")
 	ErrClientID        = errors.New("its client identifier is not the one sent")
-	ErrUnsigned        = errors.New("the server does not do secure qualification; remove --secret-file if that is right")
+	ErrUnsigned        = errors.New("the server does not do secure qualification; if that is right, configure no secret")
 	ErrAuthValue       = errors.New("its authentication value is wrong: it is forged, or the server has another secret")
 	ErrKeyInvalid      = errors.New("the client's key is no longer valid")
 	ErrNoOrigin        = errors.New("it has no origin indication")
@@ -29,10 +29,10 @@ var (
 // Refusal is a router advertisement that was refused. The zero value means that none was.
 type Refusal struct {
 	From netip.AddrPort
-	Err  error // why
+	Err  error // what Inbound returned
 }
 
-// String says it in words. It is empty for the zero value.
+// String describes the refusal in a sentence. It is empty for the zero value.
 func (r Refusal) String() string {
 	if r.Err == nil {
 		return ""
@@ -40,37 +40,35 @@ func (r Refusal) String() string {
 	return fmt.Sprintf("router advertisement from %v refused: %v", r.From, r.Err)
 }
 
-// Inbound takes a router advertisement; p is the parsed payload of a datagram from that address. An advertisement that is
-// refused changes nothing but LastError; the error says why, and allocates nothing unless the nonce was right.
+// Inbound takes a router advertisement; p is the parsed payload of a datagram from that address. Every advertisement comes
+// through here: those of qualification, of the test with the secondary address, of maintenance, of interval determination
+// (Determination.Inbound) and of secure qualification.
+//
+// The error says why the advertisement is refused: one of the errors above, or of teredo.ParseRouterAdvertisement. A refused
+// one changes nothing but LastError and Refused of Status; only ErrKeyInvalid, which the server itself tells, ends
+// qualification. Nothing is allocated unless the nonce was right.
 func (m *Machine) Inbound(now time.Time, from netip.AddrPort, p *teredo.Packet, out *teredo.Outbox) error {
-	if err := m.accept(from, p); err != nil {
-		m.refuse(from, err)
+	if err := m.judge(from, p); err != nil {
+		m.refuse(now, from, err)
 		return err
-	}
-	if m.secure() && p.Auth.Confirmation != 0 { // C-SEC-04
-		m.refused = Refusal{From: from, Err: ErrKeyInvalid}
-		m.exchange = exchange{}
-		m.offline(now, fmt.Sprintf("the server says that the key of client %q is no longer valid: get a new one", m.cfg.ClientID))
-		return ErrKeyInvalid
 	}
 	m.answered(now, p.Origin, out)
 	return nil
 }
 
-// accept checks what makes an advertisement the answer of the exchange (C-QUAL-09, -10, -13, -14, -15, -17; C-SEC-02,
-// -03, -05). The checks that a stranger's packet fails come first.
-func (m *Machine) accept(from netip.AddrPort, p *teredo.Packet) error {
+// judge returns nil for the answer that the exchange waits for. The checks that a stranger's packet fails come first.
+func (m *Machine) judge(from netip.AddrPort, p *teredo.Packet) error {
 	x := &m.exchange
 	switch {
 	case !x.waiting():
 		return ErrUnsolicited
 	case x.cone && from == x.server:
 		return ErrSameAddress
-	case from != x.server && !(x.cone && from.Port() == teredo.Port):
+	case from != x.server && !(x.cone && from.Port() == teredo.Port): // RFC 4380 §5.3.2: the cone bit is answered from elsewhere
 		return ErrSource
 	case !p.HasAuth && m.secure():
 		return ErrUnsigned
-	case !p.HasAuth:
+	case !p.HasAuth: // the nonce is demanded without a secret, too (RFC 4380 §5.2.2)
 		return ErrUnauthenticated
 	case p.Auth.Nonce != x.nonce:
 		return ErrNonce
@@ -78,11 +76,18 @@ func (m *Machine) accept(from netip.AddrPort, p *teredo.Packet) error {
 	if err := m.authenticate(p); err != nil {
 		return err
 	}
-	return m.acceptAdvertisement(p)
+	if err := m.checkContents(p); err != nil {
+		return err
+	}
+	if m.secure() && p.Auth.Confirmation != 0 { // RFC 4380 §5.2.2
+		return ErrKeyInvalid
+	}
+	return nil
 }
 
-// acceptAdvertisement checks what the advertisement says, once it is known to answer the solicitation.
-func (m *Machine) acceptAdvertisement(p *teredo.Packet) error {
+// checkContents makes the checks of RFC 4380 §5.2.1 on the advertisement itself. The prefix is that of the primary address, also
+// when the secondary address answers: the client has one Teredo address.
+func (m *Machine) checkContents(p *teredo.Packet) error {
 	if !p.Origin.IsValid() {
 		return ErrNoOrigin
 	}
@@ -92,19 +97,24 @@ func (m *Machine) acceptAdvertisement(p *teredo.Packet) error {
 		return err
 	case ra.Destination != m.exchange.linkLocal():
 		return ErrDestination
-	case teredo.ServerOf(ra.Prefix.Addr()) != m.cfg.Server: // the primary's, also from the secondary
+	case teredo.ServerOf(ra.Prefix.Addr()) != m.cfg.Server:
 		return fmt.Errorf("%w: %v belongs to %v", ErrPrefix, ra.Prefix, teredo.ServerOf(ra.Prefix.Addr()))
 	case p.Origin.Port() == 0:
 		return fmt.Errorf("%w: %v", ErrOrigin, p.Origin)
 	case !m.cfg.Filter.Global(p.Origin.Addr()):
-		return fmt.Errorf("%w: %v; permit it with --permit-ipv4 %v/32 if it is meant", ErrOrigin, p.Origin, p.Origin.Addr())
+		return fmt.Errorf("%w: %v; permit %v/32 if it is meant", ErrOrigin, p.Origin, p.Origin.Addr())
 	}
 	return nil
 }
 
-// refuse remembers a refusal for LastError. What the asked server sends is worth more than what strangers send.
-func (m *Machine) refuse(from netip.AddrPort, err error) {
+// refuse notes a refusal for Status. What the asked server sends is worth more than what strangers send.
+func (m *Machine) refuse(now time.Time, from netip.AddrPort, err error) {
 	m.refused = Refusal{From: from, Err: err}
+	if err == ErrKeyInvalid {
+		m.exchange = exchange{}
+		m.offline(now, fmt.Sprintf("the server says that the key of client %q is no longer valid: get a new one", m.cfg.ClientID))
+		return
+	}
 	asked := m.exchange.server
 	if m.refusal.Err != nil && m.refusal.From == asked && from != asked {
 		return

@@ -210,7 +210,7 @@ func TestRefusalsInLastError(t *testing.T) {
 		w.expire()
 		want := "server 192.0.2.1:3544 does not answer with a valid router advertisement (3 attempts): " +
 			"router advertisement from 192.0.2.1:3544 refused: its origin indication is not a global IPv4 address and a port: " +
-			"10.1.2.3:4000; permit it with --permit-ipv4 10.1.2.3/32 if it is meant"
+			"10.1.2.3:4000; permit 10.1.2.3/32 if it is meant"
 		if got := w.expect(qualify.Offline).LastError; got != want {
 			t.Errorf("LastError = %q, want %q", got, want)
 		}

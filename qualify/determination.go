@@ -8,11 +8,12 @@ import (
 	"github.com/teredo-suite/teredo/teredo"
 )
 
+// Constants of RFC 4380 §5.2.7, except for the precision.
 const (
-	longestInterval = 120 * time.Second // the maximum refresh interval to begin with (K-14)
-	bubbleTimeout   = 2 * time.Second   // how long a bubble may take to the secondary port (K-14)
-	bubbles         = 4                 // transmissions of it: the first, and three repetitions (K-14, A-44)
-	precision       = time.Second       // a candidate this close to the interval is not worth a test (C-INT-08)
+	longestInterval = 120 * time.Second // the maximum refresh interval to begin with
+	bubbleTimeout   = 2 * time.Second   // how long a bubble may take to the secondary port
+	bubbles         = 4                 // transmissions of it: the first, and three repetitions
+	precision       = time.Second       // a candidate this close to the interval is not worth a test
 )
 
 // Determination finds out how long the NAT keeps the mapping of a silent UDP port, by the procedure of RFC 4380 §5.2.7. It
@@ -22,14 +23,14 @@ const (
 //	        ▲                                                                     │
 //	        └──────────────── candidate longer after success, shorter after failure
 //
-// Like Machine it has no I/O and no clock. What leaves from the service port and what leaves from the secondary port goes
-// to two outboxes. The secondary port must not be used for anything else, and is to be closed when Ended reports true. It
-// is not safe for concurrent use.
+// Like Machine it does no I/O and reads no clock. Datagrams from the service port and from the secondary port go to two
+// outboxes. The secondary port must not be used for anything else; close it when Ended reports true. A Determination is not
+// safe for concurrent use.
 type Determination struct {
 	secondary *Machine // asks the server from the secondary port, when told to
 
-	interval  time.Duration // known to be short enough
-	maximum   time.Duration // known to be too long, or more than is wanted
+	interval  time.Duration // the longest that has passed the test
+	maximum   time.Duration // the shortest that has failed, or longestInterval
 	candidate time.Duration // being tested
 
 	stage   stage
@@ -49,8 +50,8 @@ const (
 	ended
 )
 
-// NewDetermination returns a Determination for one run. cfg is that of the service port's Machine, but for Local, which may
-// tell of the secondary port, and Interval, which has no meaning. The errors are those of New.
+// NewDetermination returns a Determination for one run. cfg is the Config of the service port's Machine, except that Local may
+// return the secondary port; Interval is ignored. The errors are those of New.
 func NewDetermination(cfg Config) (*Determination, error) {
 	cfg.Interval = longestInterval // so long that the Machine never asks the server by itself
 	cfg.Reached, cfg.Last = nil, teredo.Address{}
@@ -61,15 +62,14 @@ func NewDetermination(cfg Config) (*Determination, error) {
 	return &Determination{secondary: m, interval: DefaultInterval, maximum: longestInterval, candidate: 2 * DefaultInterval}, nil
 }
 
-// Start begins to qualify the secondary port. It is to be called immediately after the service port has qualified
-// (C-INT-01), and once.
+// Start begins to qualify the secondary port. Call it once, immediately after the service port has qualified.
 func (d *Determination) Start(now time.Time, secondary *teredo.Outbox) {
 	d.secondary.Start(now, secondary)
 	d.last = now
 }
 
-// Inbound takes a datagram that came to the secondary port; p is its parsed payload. The error says why a router
-// advertisement was refused.
+// Inbound takes a datagram that came to the secondary port; p is its parsed payload. Router advertisements go to
+// Machine.Inbound, whose error it returns.
 func (d *Determination) Inbound(now time.Time, from netip.AddrPort, p *teredo.Packet, secondary *teredo.Outbox) error {
 	d.last = now // whatever it is, it may have renewed the NAT's mapping
 	switch {
@@ -135,21 +135,20 @@ func (d *Determination) followSecondary() {
 func (d *Determination) keepSilent() { d.wake = d.last.Add(d.candidate) }
 
 // sendBubble sends a bubble from the service port to the secondary address (step 2). It goes through the server, for a
-// direct one would test hairpinning and not the mapping's age.
+// direct one would test hairpinning instead of the age of the mapping.
 func (d *Determination) sendBubble(now time.Time, out *teredo.Outbox) {
 	d.sent++
 	d.wake = now.Add(bubbleTimeout)
-	const hopLimit = 255
-	out.Send(d.secondary.primary, teredo.AppendBubble(out.Next(), d.service, d.secondary.address.Addr(), hopLimit))
+	out.Send(d.secondary.primary, teredo.AppendBubble(out.Next(), d.service, d.secondary.address.Addr(), teredo.DefaultHopLimit))
 }
 
-// isBubble recognises the bubble that was sent. Two addresses with random bits are in it, so nobody forges it blindly.
+// isBubble recognises the bubble that was sent. Its two addresses have random bits, so nobody forges it blindly.
 func (d *Determination) isBubble(from netip.AddrPort, p *teredo.Packet) bool {
 	return from == d.secondary.primary && teredo.IsBubble(p.IPv6) &&
 		teredo.Source(p.IPv6) == d.service && teredo.Destination(p.IPv6) == d.secondary.address.Addr()
 }
 
-// succeeded is step 4. Without the end here the candidates would creep toward the maximum for ever.
+// succeeded is step 4. Section 5.2.7 has no end for candidates that always succeed; they would approach the maximum for ever.
 func (d *Determination) succeeded(now time.Time, out *teredo.Outbox) {
 	d.interval = d.candidate
 	d.candidate = min(2*d.interval, (d.interval+d.maximum)/2)
@@ -171,7 +170,7 @@ func (d *Determination) failed(now time.Time, out *teredo.Outbox) {
 	d.maintain(now, out)
 }
 
-// maintain asks the server from the secondary port (step 6). A mapping that is gone is made anew by that.
+// maintain asks the server from the secondary port (step 6). That renews the mapping, or makes a new one.
 func (d *Determination) maintain(now time.Time, out *teredo.Outbox) {
 	d.stage = asking
 	d.secondary.solicit(now, d.secondary.primary, out)
@@ -180,13 +179,13 @@ func (d *Determination) maintain(now time.Time, out *teredo.Outbox) {
 
 func (d *Determination) end(failure string) { d.stage, d.failure = ended, failure }
 
-// Interval is the longest refresh interval that has stood the test so far; 30 s at first.
+// Interval returns the longest refresh interval that has passed the test so far, DefaultInterval at first.
 func (d *Determination) Interval() time.Duration { return d.interval }
 
 // Ended reports whether the procedure has ended.
 func (d *Determination) Ended() bool { return d.stage == ended }
 
-// Progress says in a few words how far it is: "determining (candidate 45s)".
+// Progress describes the progress in a few words: "determining (candidate 45s)".
 func (d *Determination) Progress() string {
 	switch {
 	case d.stage == ended && d.failure != "":

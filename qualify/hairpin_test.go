@@ -60,7 +60,7 @@ func (r *hairpinRig) wait() {
 }
 
 // end checks that the test is over with a result, and that no more is sent.
-func (r *hairpinRig) end(s qualify.Status, want qualify.Verdict) {
+func (r *hairpinRig) end(s qualify.Status, want qualify.Tristate) {
 	r.t.Helper()
 	if at, ok := r.h.Deadline(); ok {
 		r.t.Errorf("it goes on at %v", at)

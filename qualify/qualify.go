@@ -1,9 +1,10 @@
 // Package qualify is what a Teredo client asks its server: the qualification procedure of RFC 4380 §5.2.1, secure where
 // both share a secret (§5.2.2), and the maintenance procedure of §5.2.5, as changed by RFC 5991 §3.2 (no cone phase) and
 // RFC 6081 §5.1.1 (refresh interval); the determination of the refresh interval (§5.2.7); and a test for hairpinning.
+// Section numbers without an RFC are those of RFC 4380. IDs such as K-04 are explained in docs/conformance.md.
 //
-// Machine is without I/O and without a clock. The caller passes the time and what arrived, sends the datagrams that
-// the machine leaves in the Outbox, and calls Tick when Deadline has come. One call does one step: it leaves at most one
+// A Machine does no I/O and reads no clock. The caller passes the time and what arrived, sends the datagrams that the
+// Machine leaves in the Outbox, and calls Tick when Deadline has come. One call does one step: it leaves at most one
 // datagram, and never blocks or loops.
 //
 //	Initial ──Start──▶ Starting: primary ──▶ Qualified: secondary ──▶ Qualified: wait ◀──▶ Qualified: solicit
@@ -11,12 +12,12 @@
 //	                     │     ▼                                                               ▼
 //	                     └─ Offline: wait, each time longer          Qualified or Offline: solicit a silent server
 //
-// The address is usable from the first answer on. The test with the server's secondary address, which tells the kind of the
-// NAT, follows behind it. RFC 4380 §5.2.1 has it come first, but there a symmetric NAT makes the service unusable; with
+// The address is usable after the first answer. The test with the server's secondary address, which tells the kind of the
+// NAT, follows. RFC 4380 §5.2.1 makes that test first, because a symmetric NAT makes the service unusable there; with
 // RFC 6081 §5.2 it does not. Without that extension the order is that of RFC 4380.
 //
-// A router solicitation always carries a nonce, and only an advertisement that repeats it is believed (§5.2.2). So someone
-// who does not see the client's packets cannot forge an answer. With a shared secret someone who sees them cannot either.
+// A router solicitation always carries a nonce, and only an advertisement with the same nonce is accepted (§5.2.2). So an
+// attacker who does not see the client's packets cannot forge an answer. With a shared secret no attacker can.
 package qualify
 
 import (
@@ -29,27 +30,27 @@ import (
 )
 
 const (
-	timeout  = 4 * time.Second // T: how long a router solicitation waits for its answer (K-04)
-	attempts = 3               // N: transmissions of one router solicitation (K-04, A-12)
+	timeout  = 4 * time.Second // T: how long a router solicitation waits for its answer (RFC 4380 §5.2.1, K-04)
+	attempts = 3               // N: transmissions of one router solicitation, as in RFC 4861 §6.3.7 (RFC 4380 §5.2.1, A-12)
 
-	minBackoff = 5 * time.Second   // the least wait between a failure and the next qualification
-	maxBackoff = 300 * time.Second // and the longest
+	minBackoff = 5 * time.Second   // the shortest wait between a failure and the next qualification
+	maxBackoff = 300 * time.Second // the longest
 
-	silenceShare = 256 // part of a silence of the server that passes before it is asked again
+	silenceShare = 256 // a silent server is asked again after this part of the time that it has been silent for
 
-	pathValidity = 30 * time.Second // how long a path lives after a packet has come on it (RFC 4380 §5.2.4, K-07)
+	pathValidity = 30 * time.Second // how long a path lives after a packet has come on it (RFC 4380 §5.2.4)
 )
 
-// The refresh interval where none is configured (RFC 6081 §5.1.1), and what it can be. A shorter one would ask the server again
-// while the answer to the last question may still come (K-04), and be a burden to it. A longer one outlasts the mapping of
-// any NAT, for which RFC 4787 §4.3 recommends five minutes.
+// The refresh interval where none is configured (RFC 6081 §5.1.1), and its bounds. A shorter one would have the client ask
+// again before the timeout of the last solicitation, and burden the server. A longer one outlasts the mappings of NATs, for
+// which RFC 4787 §4.3 recommends five minutes.
 const (
 	DefaultInterval = 30 * time.Second
 	MinInterval     = 5 * time.Second
 	MaxInterval     = 5 * time.Minute
 )
 
-// CheckInterval says whether a refresh interval is possible.
+// CheckInterval returns an error when a refresh interval is out of bounds.
 func CheckInterval(interval time.Duration) error {
 	if interval < MinInterval || interval > MaxInterval {
 		return fmt.Errorf("a refresh interval of %v is not possible: choose one from %v to %v", interval, MinInterval, MaxInterval)
@@ -57,33 +58,36 @@ func CheckInterval(interval time.Duration) error {
 	return nil
 }
 
+// ErrNotGlobal is the error of New for a server address that is not a global IPv4 address (RFC 4380 §5.2.4), and that the
+// Filter does not permit.
+var ErrNotGlobal = errors.New("is not a global IPv4 address")
+
 // Config says whom to ask, and how.
 type Config struct {
 	// Server is the primary IPv4 address of the server, which the Teredo address will carry.
 	Server netip.Addr
-	// Server2 is its secondary address. When it is the zero Addr, the machine tries the address after Server, where
-	// deployed servers have their second one. When nothing answers there, the kind of the NAT stays unknown.
+	// Server2 is its secondary IPv4 address. Without one the Machine tries the address after Server, which is the second
+	// address of most deployed servers. When nothing answers there, the kind of the NAT stays unknown.
 	Server2 netip.Addr
-	// Local returns the service port's own address and port as known now; they tell that there is no NAT. It may be nil,
-	// and may return an invalid AddrPort.
+	// Local returns the local address and port of the service port, or an invalid AddrPort when they are not known. There is
+	// no NAT when they are the mapped ones. Nil: they are never known.
 	Local func() netip.AddrPort
-	// Reached returns when a packet came from any peer last. While that is less than 30 s ago, the mapping works, and a
-	// silent server is no reason to withdraw the address. Nil: such packets don't count.
+	// Reached returns when the last packet from any peer came. While that is less than 30 s ago, the mapping works, and the
+	// address stays although the server is silent. Nil: such packets don't count.
 	Reached func() time.Time
-	// Last is the address that an earlier run has had. With the same server and mapping the client has it again
-	// (W-ADDR-07). The zero Address means that there is none.
+	// Last is the address that an earlier run had. With the same server and mapping the client gets it again, random bits
+	// included (RFC 5991 §3.1). The zero Address: there is none.
 	Last teredo.Address
-	// Interval is the refresh interval (RFC 6081 §5.1.1): 0 means 30 s, and what CheckInterval refuses is an error.
+	// Interval is the refresh interval (RFC 6081 §5.1.1). 0 means DefaultInterval. New fails where CheckInterval does.
 	Interval time.Duration
-	// ClientID, of at most 255 bytes, and Secret are what client and server share for secure qualification (RFC 4380
-	// §5.2.2). When both are empty, solicitations carry a nonce alone.
+	// ClientID, of at most 255 bytes, and Secret are shared with the server for secure qualification (RFC 4380 §5.2.2).
+	// When both are empty, solicitations carry only a nonce.
 	ClientID, Secret []byte
-	// ConePhase asks with the cone bit 1 first, as RFC 4380 §5.2.1 has it and RFC 5991 §3.2 advises against: a client
-	// that is answered then gets an address that tells everybody what its NAT lets in.
+	// ConePhase asks with the cone bit 1 first, as RFC 4380 §5.2.1 demands and RFC 5991 §3.2 deprecates: the address of a
+	// client that qualifies so tells everybody that its NAT lets all packets in.
 	ConePhase bool
-	// SymmetricNAT has the machine qualify behind a symmetric NAT, too, with the mapping that the primary address sees
-	// (RFC 6081 §5.2, X-SNS-01). Without it the address is used only when the secondary address has been asked (RFC 4380
-	// §5.2.1).
+	// SymmetricNAT lets the Machine qualify behind a symmetric NAT, too, with the mapping that the primary address sees
+	// (RFC 6081 §5.2). Without it the address is used only after the test with the secondary address (RFC 4380 §5.2.1).
 	SymmetricNAT bool
 	// Filter says which IPv4 addresses the servers and the client's mapping may have.
 	Filter teredo.Filter
@@ -101,19 +105,19 @@ type Machine struct {
 
 	state      State
 	nat        NAT
-	sequential Verdict        // of the last symmetric NAT
-	mapped     netip.AddrPort // as learned since qualification last began
+	sequential Tristate       // of the last symmetric NAT
+	mapped     netip.AddrPort // as the primary server told since qualification began
 	address    teredo.Address // the last address built; kept while offline, so that the same mapping gets the same address
-	cone       bool           // the cone bit of solicitations, and of the address once qualified (C-QUAL-12, C-MNT-02)
-	second     SecondAddress  // what the secondary address has told about the mapping
-	newMapping bool           // the mapping was not that of the last address when the primary address told it
+	cone       bool           // the cone bit of solicitations, and of the address once qualified (§5.2.1, §5.2.5)
+	second     SecondAddress  // whether the secondary address has been asked about the mapping
+	newMapping bool           // the last answer of the primary address changed the mapping
 	served     bool           // the server has given this client an address
 
-	silentSince time.Time // when a server that has served ceased to answer; zero: it answers, or has never served
+	silentSince time.Time // when a server that had answered stopped to; zero: it answers, or never has
 	exchange    exchange
 	wake        time.Time // when Tick has something to do; meaningless while Initial
 
-	heard  time.Time     // last packet from the primary server (C-RX-03)
+	heard  time.Time     // last packet from the primary server
 	asked  time.Time     // last solicitation to it
 	rtt    time.Duration // of the last exchange that was answered at its first attempt
 	period time.Duration // the randomised refresh interval
@@ -136,10 +140,11 @@ type exchange struct {
 
 func (x *exchange) waiting() bool { return x.attempt > 0 }
 
-// silent reports whether the server has served, and does not answer now.
+// silent reports whether a server that has answered before does not answer now.
 func (m *Machine) silent() bool { return !m.silentSince.IsZero() }
 
-// New returns a Machine in the state Initial. It fails when a server address cannot be one.
+// New returns a Machine in the state Initial. It fails when the configuration is wrong: with ErrNotGlobal for a server that is
+// not a global IPv4 address, and otherwise with an error that only a person can use.
 func New(cfg Config) (*Machine, error) {
 	if cfg.Interval == 0 {
 		cfg.Interval = DefaultInterval
@@ -185,7 +190,7 @@ func checkServer(filter *teredo.Filter, what string, server netip.Addr) error {
 	case !server.Is4():
 		return fmt.Errorf("%s %v is not an IPv4 address", what, server)
 	case !filter.Global(server):
-		return fmt.Errorf("%s %v is not a global IPv4 address; permit it with --permit-ipv4 %v/32 if it is meant", what, server, server)
+		return fmt.Errorf("%s %v %w", what, server, ErrNotGlobal)
 	}
 	return nil
 }
@@ -205,19 +210,7 @@ func (m *Machine) Start(now time.Time, out *teredo.Outbox) {
 	m.begin(now, out)
 }
 
-// SetInterval changes the refresh interval, from now on; what is out of bounds counts as the bound. It may bring Deadline forward.
-func (m *Machine) SetInterval(interval time.Duration) {
-	m.cfg.Interval = min(max(interval, MinInterval), MaxInterval)
-	if m.state == Qualified && !m.exchange.waiting() {
-		m.period = m.refreshInterval()
-		m.wake = m.heard.Add(m.period)
-	}
-}
-
-// Heard notes that a packet, of any kind, came from the primary server's address and port (C-RX-03).
-func (m *Machine) Heard(now time.Time) { m.heard = now }
-
-// Nonce is that of the router solicitation that waits for its answer; zero: none does.
+// Nonce returns the nonce of the router solicitation that waits for its answer, zero when none does.
 func (m *Machine) Nonce() [8]byte { return m.exchange.nonce }
 
 // Deadline returns when Tick wants to be called next; false means not before Start. It does not change with Heard.

@@ -24,9 +24,9 @@ func TestNewRefusesServers(t *testing.T) {
 		{"IPv6", qualify.Config{Server: addr("2001:db8::1")}, "server 2001:db8::1 is not an IPv4 address"},
 		{"IPv4-mapped", qualify.Config{Server: addr("::ffff:8.8.8.8")}, "server ::ffff:8.8.8.8 is not an IPv4 address"},
 		{"private, SEC-V4-03", qualify.Config{Server: addr("192.168.1.1")},
-			"server 192.168.1.1 is not a global IPv4 address; permit it with --permit-ipv4 192.168.1.1/32 if it is meant"},
+			"server 192.168.1.1 is not a global IPv4 address"},
 		{"private secondary", qualify.Config{Server: addr("8.8.8.8"), Server2: addr("10.0.0.1")},
-			"secondary server 10.0.0.1 is not a global IPv4 address; permit it with --permit-ipv4 10.0.0.1/32 if it is meant"},
+			"secondary server 10.0.0.1 is not a global IPv4 address"},
 		{"twice the same", qualify.Config{Server: addr("8.8.8.8"), Server2: addr("8.8.8.8")},
 			"secondary server 8.8.8.8 is the same as the primary; give the server's other address, or none"},
 		{"short interval", qualify.Config{Server: addr("8.8.8.8"), Interval: qualify.MinInterval - 1},
@@ -167,7 +167,7 @@ func TestSecondaryPhase(t *testing.T) {
 		w.expire()
 		s := w.expect(qualify.Offline)
 		want := "server 192.0.2.1 answers, but secondary server 192.0.2.2:3544 does not answer (3 attempts); " +
-			"correct --server2 or leave it out"
+			"correct the address of the secondary server or leave it out"
 		if s.LastError != want || s.NAT != qualify.Unknown || s.Mapped != mapped {
 			t.Errorf("status %+v, want error %q", s, want)
 		}
@@ -209,7 +209,7 @@ func TestSecondaryPhase(t *testing.T) {
 			if s.NAT != qualify.Symmetric || s.Mapped != mapped {
 				t.Errorf("status %+v", s)
 			}
-			for _, part := range []string{"symmetric NAT", mapped.String(), other.String(), "--port", "RFC 4380 §5.2.10"} {
+			for _, part := range []string{"symmetric NAT", mapped.String(), other.String(), "have the client use that port", "RFC 4380 §5.2.10"} {
 				if !strings.Contains(s.LastError, part) {
 					t.Errorf("LastError %q lacks %q", s.LastError, part)
 				}

@@ -13,8 +13,8 @@ import (
 
 const maxClientID = 255 // its length has one byte (RFC 4380 §5.1.1)
 
-// SetSecret changes what client and server share, and asks the server at once: qualification begins anew, and one who is
-// qualified keeps the address while the server is asked. The errors are those of New.
+// SetSecret changes the client identifier and the shared secret, and asks the server at once. A qualified client keeps its
+// address meanwhile; otherwise qualification begins anew. The errors are those of New.
 func (m *Machine) SetSecret(now time.Time, clientID, secret []byte, out *teredo.Outbox) error {
 	if err := checkSecret(clientID, secret); err != nil {
 		return err
@@ -33,20 +33,20 @@ func (m *Machine) SetSecret(now time.Time, clientID, secret []byte, out *teredo.
 func checkSecret(clientID, secret []byte) error {
 	switch {
 	case len(clientID) > maxClientID:
-		return fmt.Errorf("the client identifier has %d bytes; %d is the most", len(clientID), maxClientID)
+		return fmt.Errorf("the client identifier has %d bytes; the maximum is %d", len(clientID), maxClientID)
 	case len(secret) == 0 && len(clientID) > 0:
 		return fmt.Errorf("client %q has no secret", clientID)
 	case len(clientID) == 0 && len(secret) > 0:
-		return errors.New("there is a secret, but no client identifier that tells the server whose it is")
+		return errors.New("there is a secret, but no client identifier")
 	}
 	return nil
 }
 
-// secure tells whether the client must do secure qualification.
+// secure reports whether the client must do secure qualification.
 func (m *Machine) secure() bool { return len(m.cfg.Secret) > 0 }
 
-// appendSolicitation appends authentication and router solicitation of the exchange. Without a secret the authentication
-// is there for its nonce: it has no identifier and no value (RFC 4380 §5.2.2, C-SEC-01).
+// appendSolicitation appends the authentication encapsulation and the router solicitation of the exchange. Without a secret the
+// authentication carries only the nonce: its identifier and value are empty (RFC 4380 §5.2.2).
 func (m *Machine) appendSolicitation(b []byte) []byte {
 	x := &m.exchange
 	solicitation := teredo.AppendRouterSolicitation(nil, x.linkLocal())
@@ -58,8 +58,8 @@ func (m *Machine) appendSolicitation(b []byte) []byte {
 	return append(teredo.AppendAuth(b, auth), solicitation...)
 }
 
-// authenticate checks the authentication of an advertisement whose nonce is right. With a secret it must show that the
-// sender has it too (C-SEC-03, C-SEC-05). The value is checked over what was received, the confirmation byte included.
+// authenticate checks the authentication of an advertisement whose nonce is right. With a secret, it must show that the sender
+// has the secret, too. The value covers what was received, the confirmation byte included (RFC 4380 §5.2.2).
 func (m *Machine) authenticate(p *teredo.Packet) error {
 	auth := &p.Auth
 	switch {

@@ -20,10 +20,10 @@ func TestNewRefusesSecrets(t *testing.T) {
 	}{
 		{"neither", "", "", ""},
 		{"both", "laptop", "s3cret", ""},
-		{"no identifier", "", "s3cret", "there is a secret, but no client identifier that tells the server whose it is"},
+		{"no identifier", "", "s3cret", "there is a secret, but no client identifier"},
 		{"no secret", "laptop", "", `client "laptop" has no secret`},
 		{"longest identifier", strings.Repeat("x", 255), "s3cret", ""},
-		{"W-AUTH-01: identifier too long", strings.Repeat("x", 256), "s3cret", "the client identifier has 256 bytes; 255 is the most"},
+		{"W-AUTH-01: identifier too long", strings.Repeat("x", 256), "s3cret", "the client identifier has 256 bytes; the maximum is 255"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -159,7 +159,7 @@ func TestSecureStatus(t *testing.T) {
 				"router advertisement from 192.0.2.1:3544 refused: its nonce is not the one sent"},
 		{"server without secrets", func(a *advert) { a.auth.ClientID, a.secret = nil, "" },
 			"server 192.0.2.1:3544 does not answer with a valid router advertisement (3 attempts): " +
-				"router advertisement from 192.0.2.1:3544 refused: the server does not do secure qualification; remove --secret-file if that is right"},
+				"router advertisement from 192.0.2.1:3544 refused: the server does not do secure qualification; if that is right, configure no secret"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

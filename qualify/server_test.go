@@ -57,7 +57,7 @@ func (c *conversation) exchange() {
 			c.drops[v.Reason]++
 			continue
 		}
-		answer := teredo.Datagram{Remote: port3544([]netip.Addr{server1, server2}[v.Via]), Payload: v.Payload}
+		answer := teredo.Datagram{Remote: port3544([]netip.Addr{server1, server2}[v.Local]), Payload: v.Payload}
 		c.heard = append(c.heard, answer)
 		c.receive(answer)
 	}
@@ -120,7 +120,7 @@ func TestInsecureConversations(t *testing.T) {
 		{"client without a secret", func(c *conversation) *server.Secrets { return c.table("teredo-secret") }, func(*qualify.Config) {},
 			"does not answer (3 attempts)", true},
 		{"server without secrets", func(*conversation) *server.Secrets { return nil }, secure,
-			"router advertisement from 192.0.2.1:3544 refused: the server does not do secure qualification; remove --secret-file if that is right", false},
+			"router advertisement from 192.0.2.1:3544 refused: the server does not do secure qualification; if that is right, configure no secret", false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -83,7 +83,7 @@ func TestSilentServer(t *testing.T) {
 		last = w.single(w.tick())
 	}
 	s := w.expect(qualify.Qualified)
-	if s.Address != address || s.SilentSince != silent || !strings.Contains(s.LastError, "stopped answering") || !strings.Contains(s.LastError, "new ones wait") {
+	if s.Address != address || s.SilentSince != silent || !strings.Contains(s.LastError, "stopped answering") || !strings.Contains(s.LastError, "new paths wait") {
 		t.Errorf("status %+v", s)
 	}
 	w.answer(last, mapped)

@@ -60,7 +60,7 @@ func TestSequentialInStatus(t *testing.T) {
 	at := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(mapped.Addr(), port) }
 	for name, test := range map[string]struct {
 		first, second netip.AddrPort
-		want          qualify.Verdict
+		want          qualify.Tristate
 		change        []func(*qualify.Config)
 	}{
 		"next":                       {at(5000), at(5001), qualify.Yes, nil},
@@ -93,7 +93,7 @@ func TestSequentialStays(t *testing.T) {
 	w := newWorld(t, symmetricNAT)
 	for _, test := range []struct {
 		first, second uint16
-		want          qualify.Verdict
+		want          qualify.Tristate
 	}{{5000, 5001, qualify.Yes}, {5000, 7000, qualify.Yes}, {8000, 9000, qualify.No}} {
 		first := netip.AddrPortFrom(mapped.Addr(), test.first)
 		w.answer(w.single(w.answer(w.start(), first)), netip.AddrPortFrom(mapped.Addr(), test.second))

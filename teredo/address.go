@@ -11,12 +11,12 @@ const (
 	FlagRandomMask = 0x3CFF // bits that a client fills with random values
 )
 
-// Address is what a Teredo IPv6 address says (RFC 4380 §4):
+// Address has the fields of a Teredo IPv6 address (RFC 4380 §4):
 //
 //	2001:0000 | server IPv4 (4) | flags (2) | mapped port ^ FFFF (2) | mapped IPv4 ^ FFFFFFFF (4)
 type Address struct {
 	Server netip.Addr
-	Flags  uint16 // all 16 bits; a receiver ignores all but FlagCone (W-ADDR-04)
+	Flags  uint16 // all 16 bits; receivers must ignore all but FlagCone (RFC 5991 §3.1)
 	Mapped netip.AddrPort
 }
 
@@ -29,7 +29,7 @@ func ParseAddress(a netip.Addr) (Address, bool) {
 	return Address{Server: ServerOf(a), Flags: binary.BigEndian.Uint16(b[8:]), Mapped: Mapped(a)}, true
 }
 
-// Addr puts the Teredo address together. Fields that are not set count as zeros.
+// Addr returns the Teredo address with these fields. Fields that are not set count as zeros.
 func (a Address) Addr() netip.Addr {
 	b := [16]byte{0x20, 0x01}
 	server := ipv4(a.Server)
@@ -81,7 +81,7 @@ func ServerLinkLocal(server netip.Addr) netip.Addr {
 	return linkLocal(FlagCone, netip.AddrPortFrom(server, Port))
 }
 
-// linkLocal leaves the random flag bits of RFC 5991 zero: they belong to global Teredo addresses (W-LL-03).
+// linkLocal leaves the random flag bits zero: RFC 5991 §3.1 defines them for global Teredo addresses.
 func linkLocal(flags uint16, mapped netip.AddrPort) netip.Addr {
 	b := [16]byte{0xfe, 0x80}
 	putIdentifier((*[8]byte)(b[8:]), flags, mapped)
@@ -94,8 +94,8 @@ func putIdentifier(b *[8]byte, flags uint16, mapped netip.AddrPort) {
 	putObfuscated((*[6]byte)(b[2:]), mapped)
 }
 
-// putObfuscated writes the port and then the IPv4 address with all bits inverted, so that NATs which
-// rewrite addresses in payloads do not find them (RFC 4380 §3.2.3).
+// putObfuscated writes the port and then the IPv4 address with all bits inverted, because some NATs rewrite addresses that
+// they find in payloads (RFC 4380 §3.2.3).
 func putObfuscated(b *[6]byte, a netip.AddrPort) {
 	ip := ipv4(a.Addr())
 	binary.BigEndian.PutUint16(b[0:], ^a.Port())
@@ -107,9 +107,9 @@ func parseObfuscated(b *[6]byte) netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{^b[2], ^b[3], ^b[4], ^b[5]}), ^binary.BigEndian.Uint16(b[0:]))
 }
 
-// teredoBytes returns the 16 bytes of a Teredo address, nil for any other address. Every packet comes through
-// here, several times. Inlined, AsSlice allocates nothing and is several times faster than As16, whose copy of
-// the array waits for the stores that made it.
+// teredoBytes returns the 16 bytes of a Teredo address, nil for any other address. It is called several times for
+// every packet. Inlined, AsSlice allocates nothing and is several times faster than As16, whose copy of the array
+// has to wait for the stores that made it.
 func teredoBytes(a netip.Addr) []byte {
 	if b := a.AsSlice(); len(b) == 16 && binary.BigEndian.Uint32(b) == 0x20010000 {
 		return b

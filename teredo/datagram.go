@@ -2,27 +2,27 @@ package teredo
 
 import "net/netip"
 
-// outboxBufferLen is the size that an Outbox buffer starts with: a bubble or a solicitation with its
-// encapsulations and trailers fits. Buffers that had to grow stay grown.
+// outboxBufferLen is the first size of an Outbox buffer: a bubble or a solicitation with its encapsulations and
+// trailers fits. Buffers that had to grow keep their size.
 const outboxBufferLen = 128
 
 // Datagram is a UDP payload and where to send it.
 type Datagram struct {
 	Remote  netip.AddrPort
-	Via     uint8 // the local port it leaves from: 0 is the service port, others are the caller's to number
+	Via     uint8 // the local port it leaves from: 0 is the service port, others are for the caller to number
 	Payload []byte
 }
 
-// Outbox collects the datagrams that a rule machine wants sent. The zero value is empty and ready. Buffers are
-// used again after Reset, so that nothing is allocated in the steady state. It is not safe for concurrent use.
+// Outbox collects datagrams to send. The zero value is empty and ready for use. Buffers are used again after
+// Reset, so that nothing is allocated in the steady state. It is not safe for concurrent use.
 //
-//	out.Send(server, teredo.AppendBubble(out.Next(), src, dst, 255))
+//	out.Send(server, teredo.AppendBubble(out.Next(), src, dst, teredo.DefaultHopLimit))
 type Outbox struct {
 	datagrams []Datagram
 	buffers   [][]byte // buffers[:len(datagrams)] hold their payloads
 }
 
-// Next returns an empty buffer to which a payload is to be appended. It stays the next one until Send.
+// Next returns an empty buffer, to which the next payload must be appended. It returns the same buffer until Send.
 func (o *Outbox) Next() []byte {
 	n := len(o.datagrams)
 	if n == len(o.buffers) {
@@ -40,8 +40,8 @@ func (o *Outbox) SendVia(via uint8, remote netip.AddrPort, payload []byte) {
 	o.datagrams = append(o.datagrams, Datagram{Remote: remote, Via: via, Payload: payload})
 }
 
-// Datagrams returns what was sent since the last Reset, in order. It is valid until Reset.
+// Datagrams returns the datagrams since the last Reset, in order. The slice is valid until Reset.
 func (o *Outbox) Datagrams() []Datagram { return o.datagrams }
 
-// Reset empties the Outbox and makes its buffers free for new datagrams.
+// Reset empties the Outbox. Its buffers are used for new datagrams.
 func (o *Outbox) Reset() { o.datagrams = o.datagrams[:0] }

@@ -53,7 +53,7 @@ func AppendEchoReply(b []byte, src netip.Addr, request []byte) []byte {
 
 func appendEcho(b []byte, src, dst netip.Addr, e Echo) []byte {
 	start := len(b)
-	b = appendIPv6(b, src, dst, echoLen+len(e.Data), nextICMPv6, hopLimit)
+	b = appendIPv6(b, src, dst, echoLen+len(e.Data), nextICMPv6, DefaultHopLimit)
 	b = append(b, e.Type, 0, 0, 0)
 	b = binary.BigEndian.AppendUint16(b, e.ID)
 	b = binary.BigEndian.AppendUint16(b, e.Seq)

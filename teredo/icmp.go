@@ -12,7 +12,7 @@ const (
 	ICMPv6EchoReply           = 129
 	ICMPv6RouterSolicitation  = 133
 	ICMPv6RouterAdvertisement = 134
-	ICMPv6Redirect            = 137
+	icmpv6Redirect            = 137
 )
 
 // checksumAt is where the ICMPv6 checksum is, from the start of the IPv6 header.
@@ -21,7 +21,7 @@ const checksumAt = HeaderLen + 2
 // IsICMPv6Type reports whether the IPv6 packet has an ICMPv6 message of the type right after its header.
 // It looks at nothing else: the message may still be malformed.
 func IsICMPv6Type(ipv6 []byte, typ uint8) bool {
-	return len(ipv6) >= HeaderLen+4 && ipv6[6] == nextICMPv6 && ipv6[HeaderLen] == typ
+	return len(ipv6) >= HeaderLen+4 && NextHeader(ipv6) == nextICMPv6 && ipv6[HeaderLen] == typ
 }
 
 // checkICMPv6 checks that the packet is one whole IPv6 packet that carries, right after its header, an
@@ -37,7 +37,7 @@ func checkICMPv6(ipv6 []byte, minLen int) error {
 		return ErrICMPv6Short
 	case ipv6[HeaderLen+1] != 0:
 		return ErrICMPv6Code
-	case sumICMPv6(ipv6) != 0xffff:
+	case UpperLayerSum(ipv6) != 0xffff:
 		return ErrICMPv6Checksum
 	}
 	return nil
@@ -45,15 +45,15 @@ func checkICMPv6(ipv6 []byte, minLen int) error {
 
 // putChecksum writes the checksum of the ICMPv6 message in the packet. The field must be zero before.
 func putChecksum(ipv6 []byte) {
-	binary.BigEndian.PutUint16(ipv6[checksumAt:], ^sumICMPv6(ipv6))
+	binary.BigEndian.PutUint16(ipv6[checksumAt:], ^UpperLayerSum(ipv6))
 }
 
-// sumICMPv6 returns the ones-complement sum over the pseudo-header of RFC 8200 §8.1 and the ICMPv6 message.
-// With the checksum in place it is all ones.
-func sumICMPv6(ipv6 []byte) uint16 {
-	addressesAndMessage := ipv6[8:]
-	pseudo := uint64(len(ipv6)-HeaderLen) + nextICMPv6
-	return onesComplementSum(addressesAndMessage, pseudo)
+// UpperLayerSum returns the ones-complement sum that the checksum of TCP, UDP or ICMPv6 complements, over the pseudo-header of
+// RFC 8200 §8.1 and all that follows the IPv6 header. The packet must have no extension headers. The sum is 0xffff when the
+// packet has its checksum, and that checksum is right.
+func UpperLayerSum(ipv6 []byte) uint16 {
+	addressesAndPayload := ipv6[sourceAt:]
+	return onesComplementSum(addressesAndPayload, uint64(len(ipv6)-HeaderLen)+uint64(NextHeader(ipv6)))
 }
 
 // onesComplementSum adds b, as 16-bit words in network order, to sum. An odd last byte counts as if a zero

@@ -5,8 +5,21 @@ import (
 	"net/netip"
 )
 
-// HeaderLen is the size of the IPv6 header.
+// HeaderLen is the size of the IPv6 header. What follows it may be an extension header.
 const HeaderLen = 40
+
+// DefaultHopLimit is the hop limit of the packets that this package makes. Neighbor Discovery demands this value
+// (RFC 4861 §4.1 and §4.2), and no RFC demands another for bubbles and echo messages.
+const DefaultHopLimit = 255
+
+// Offsets of the fields of the IPv6 header (RFC 8200 §3).
+const (
+	payloadLenAt  = 4
+	nextHeaderAt  = 6
+	hopLimitAt    = 7
+	sourceAt      = 8
+	destinationAt = 24
+)
 
 // Next Header values that Teredo deals with.
 const (
@@ -19,9 +32,6 @@ const (
 	nextDestination = 60
 )
 
-// hopLimit is sent where nothing else is asked for; Neighbor Discovery demands it (RFC 4861 §4.1).
-const hopLimit = 255
-
 // CheckIPv6 checks that b is one whole IPv6 packet: version 6, and exactly 40 + Payload Length bytes.
 // It returns ErrIPv6Header, ErrIPv6Version or ErrIPv6Length.
 func CheckIPv6(b []byte) error {
@@ -30,23 +40,49 @@ func CheckIPv6(b []byte) error {
 		return ErrIPv6Header
 	case b[0]>>4 != 6:
 		return ErrIPv6Version
-	case len(b) != packetLen(b):
+	case len(b) != PacketLen(b):
 		return ErrIPv6Length
 	}
 	return nil
 }
 
-// Source returns the source address of an IPv6 packet of at least HeaderLen bytes.
-func Source(ipv6 []byte) netip.Addr { return netip.AddrFrom16([16]byte(ipv6[8:24])) }
+// The functions below read and write fields of the header of an IPv6 packet (RFC 8200 §3). They check nothing, and panic
+// when the slice is shorter than HeaderLen or the field.
 
-// Destination returns the destination address of an IPv6 packet of at least HeaderLen bytes.
-func Destination(ipv6 []byte) netip.Addr { return netip.AddrFrom16([16]byte(ipv6[24:40])) }
+// ClassAndLabel returns the traffic class (8 bits) followed by the flow label (20 bits).
+func ClassAndLabel(ipv6 []byte) uint32 { return binary.BigEndian.Uint32(ipv6) & (1<<28 - 1) }
 
-// NextHeader returns the Next Header field of an IPv6 packet of at least HeaderLen bytes.
-func NextHeader(ipv6 []byte) byte { return ipv6[6] }
+// PacketLen returns the size of the whole packet in bytes, as the header tells it: 40 + Payload Length.
+func PacketLen(ipv6 []byte) int { return HeaderLen + int(binary.BigEndian.Uint16(ipv6[payloadLenAt:])) }
 
-// packetLen returns the size that the header gives to its packet.
-func packetLen(ipv6 []byte) int { return HeaderLen + int(binary.BigEndian.Uint16(ipv6[4:])) }
+// PutPayloadLen sets the Payload Length: the size in bytes of all that follows the header.
+func PutPayloadLen(ipv6 []byte, size int) {
+	binary.BigEndian.PutUint16(ipv6[payloadLenAt:], uint16(size))
+}
+
+// NextHeader returns the Next Header field: the protocol, or the kind of the first extension header.
+func NextHeader(ipv6 []byte) uint8 { return ipv6[nextHeaderAt] }
+
+// HopLimit returns the hop limit.
+func HopLimit(ipv6 []byte) uint8 { return ipv6[hopLimitAt] }
+
+// PutHopLimit sets the hop limit.
+func PutHopLimit(ipv6 []byte, hops uint8) { ipv6[hopLimitAt] = hops }
+
+// Source returns the source address.
+func Source(ipv6 []byte) netip.Addr { return netip.AddrFrom16([16]byte(SourceBytes(ipv6))) }
+
+// Destination returns the destination address.
+func Destination(ipv6 []byte) netip.Addr { return netip.AddrFrom16([16]byte(DestinationBytes(ipv6))) }
+
+// SourceBytes returns the 16 bytes of the source address, which alias the packet.
+func SourceBytes(ipv6 []byte) []byte { return ipv6[sourceAt:destinationAt] }
+
+// DestinationBytes returns the 16 bytes of the destination address, which alias the packet.
+func DestinationBytes(ipv6 []byte) []byte { return ipv6[destinationAt:HeaderLen] }
+
+// AddressBytes returns the 32 bytes of both addresses, the source first. They alias the packet.
+func AddressBytes(ipv6 []byte) []byte { return ipv6[sourceAt:HeaderLen] }
 
 // appendIPv6 appends an IPv6 header with traffic class and flow label zero.
 func appendIPv6(b []byte, src, dst netip.Addr, payloadLen int, next, hops uint8) []byte {

@@ -17,7 +17,7 @@ type Packet struct {
 
 // Parse takes the UDP payload b apart. A malformed payload gives one of ErrNotTeredo, ErrAuthTruncated,
 // ErrAuthOrder, ErrOriginTruncated, ErrOriginRepeated and ErrIPv6Truncated; p is then of no use.
-// Trailing bytes are legal and end up in Trailers (W-ENC-03): the caller decides how many it takes.
+// Bytes after the IPv6 packet are legal (RFC 6081 §4) and end up in Trailers; the caller decides how many it accepts.
 func (p *Packet) Parse(b []byte) error {
 	*p = Packet{}
 	for len(b) >= 2 && b[0] == 0 {
@@ -63,7 +63,7 @@ func (p *Packet) parseIPv6(b []byte) error {
 	if len(b) < HeaderLen {
 		return ErrIPv6Truncated
 	}
-	size := packetLen(b)
+	size := PacketLen(b)
 	if size > len(b) {
 		return ErrIPv6Truncated
 	}

@@ -23,14 +23,15 @@ const (
 // options (RFC 4380 §5.2.1). The source is a ClientLinkLocal address.
 func AppendRouterSolicitation(b []byte, src netip.Addr) []byte {
 	start := len(b)
-	b = appendIPv6(b, src, AllRouters(), solicitationLen, nextICMPv6, hopLimit)
+	b = appendIPv6(b, src, AllRouters(), solicitationLen, nextICMPv6, DefaultHopLimit)
 	b = append(b, ICMPv6RouterSolicitation, 0, 0, 0, 0, 0, 0, 0)
 	putChecksum(b[start:])
 	return b
 }
 
 // ParseRouterSolicitation returns the source address of a valid router solicitation (RFC 4861 §6.1.1): from a
-// link-local address, to ff02::2. Options are checked for their length and ignored (W-RS-02).
+// link-local address, to ff02::2. The lengths of options are checked, and their
+// contents ignored: a tunnel has no link-layer addresses (RFC 4861 §4.1).
 // The errors are those of CheckIPv6 and of ICMPv6 messages.
 func ParseRouterSolicitation(ipv6 []byte) (src netip.Addr, err error) {
 	if err := checkRouterMessage(ipv6, ICMPv6RouterSolicitation, solicitationLen); err != nil {
@@ -47,7 +48,7 @@ func ParseRouterSolicitation(ipv6 []byte) (src netip.Addr, err error) {
 	return Source(ipv6), nil
 }
 
-// RouterAdvertisement is what a client needs of a router advertisement.
+// RouterAdvertisement has the fields of a router advertisement that a client needs.
 type RouterAdvertisement struct {
 	Source, Destination netip.Addr
 	Prefix              netip.Prefix // of length 64: 2001:0000 and the server's IPv4 address
@@ -59,7 +60,7 @@ type RouterAdvertisement struct {
 // and MTU 1280 (RFC 4380 §5.3.2). The server is no default router by RFC 4861, so its router lifetime is 0.
 func AppendRouterAdvertisement(b []byte, server, dst netip.Addr) []byte {
 	start := len(b)
-	b = appendIPv6(b, ServerLinkLocal(server), dst, advertisementLen+optionPrefixLen+optionMTULen, nextICMPv6, hopLimit)
+	b = appendIPv6(b, ServerLinkLocal(server), dst, advertisementLen+optionPrefixLen+optionMTULen, nextICMPv6, DefaultHopLimit)
 	b = append(b, ICMPv6RouterAdvertisement, 0, 0, 0)
 	b = append(b, 0, 0, 0, 0)             // hop limit, flags M and O, router lifetime: unspecified
 	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0) // reachable time, retransmission timer: unspecified
@@ -77,11 +78,11 @@ func AppendRouterAdvertisement(b []byte, server, dst netip.Addr) []byte {
 	return b
 }
 
-// AdvertisementTemplate makes the router advertisements of one server, as AppendRouterAdvertisement does, from one that is
-// ready but for its destination.
+// AdvertisementTemplate makes the router advertisements of one server, as AppendRouterAdvertisement does, but faster: it copies a
+// prepared packet and changes its destination and checksum.
 type AdvertisementTemplate struct {
 	packet []byte // to the unspecified address
-	sum    uint16 // of all that its checksum covers
+	sum    uint16 // ones-complement sum of what its checksum covers
 }
 
 // NewAdvertisementTemplate returns the template of the server with this IPv4 address.
@@ -95,15 +96,16 @@ func (t *AdvertisementTemplate) Append(b []byte, dst netip.Addr) []byte {
 	start := len(b)
 	b = append(b, t.packet...)
 	to := dst.As16()
-	copy(b[start+24:], to[:])
+	copy(DestinationBytes(b[start:]), to[:])
 	binary.BigEndian.PutUint16(b[start+checksumAt:], ^onesComplementSum(to[:], uint64(t.sum)))
 	return b
 }
 
 // ParseRouterAdvertisement reads a router advertisement that is valid by RFC 4861 §6.1.2 and has exactly one
 // prefix, a /64 of the Teredo service prefix (RFC 4380 §5.2.1). Flags, lifetimes, other options and the bits after the
-// prefix, which many servers set, are ignored (RFC 4861 §4.6.2, W-RA-03). That it answers a solicitation of ours is the caller's to check: Destination, and the server in Prefix.
-// The error names the broken rule: those of CheckIPv6, of ICMPv6 messages and of prefixes.
+// prefix, which many servers set, are ignored (RFC 4861 §4.6.2). The caller must check
+// that it answers a solicitation: Destination, and the server in Prefix.
+// The errors are those of CheckIPv6, of ICMPv6 messages and of prefixes.
 func ParseRouterAdvertisement(ipv6 []byte) (RouterAdvertisement, error) {
 	if err := checkRouterMessage(ipv6, ICMPv6RouterAdvertisement, advertisementLen); err != nil {
 		return RouterAdvertisement{}, err
@@ -150,7 +152,7 @@ func (ra *RouterAdvertisement) takePrefix(option []byte) error {
 	switch {
 	case option[2] != prefixBits:
 		return ErrPrefixLength
-	case !IsTeredo(addr): // RFC 4380 §6 sketched a tunnel mode with other prefixes, which nobody specified (C-QUAL-17)
+	case !IsTeredo(addr): // RFC 4380 §6 sketches a tunnel mode with other prefixes, which was never specified
 		return ErrPrefixRange
 	}
 	ra.Prefix = netip.PrefixFrom(addr, prefixBits).Masked()
@@ -165,7 +167,7 @@ func checkRouterMessage(ipv6 []byte, typ uint8, minLen int) error {
 	switch {
 	case ipv6[HeaderLen] != typ:
 		return ErrICMPv6Type
-	case ipv6[7] != hopLimit:
+	case HopLimit(ipv6) != DefaultHopLimit:
 		return ErrHopLimit
 	case !Source(ipv6).IsLinkLocalUnicast():
 		return ErrNotLinkLocal

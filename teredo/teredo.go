@@ -1,11 +1,12 @@
-// Package teredo is the wire of Teredo: addresses, encapsulations, bubbles, router solicitations and
-// advertisements, echo messages and trailers.
+// Package teredo is the wire format of Teredo: addresses, encapsulations, bubbles, router solicitations and
+// advertisements, echo messages and trailers. It also has the test of the addresses that packets may be sent to.
 //
 // It follows RFC 4380 as updated by RFC 5991 (flags) and RFC 6081 (trailers). It does no I/O, reads no
 // clock, and allocates nothing when parsing: what it returns aliases the input. Append functions add to
-// the buffer they are given and allocate only when that has no room left.
+// the buffer that they are given and allocate only when its capacity is used up.
 //
 // IPv4 addresses are 4-byte netip.Addr values throughout, never IPv4-mapped IPv6 ones. All sizes are in bytes.
+// IDs such as A-01 in comments are explained in docs/conformance.md.
 package teredo
 
 import "net/netip"

@@ -12,7 +12,7 @@ const (
 	TrailerNeighborDiscovery = 0x04
 	TrailerRandomPort        = 0x05
 
-	// trailerRandomPortIANA is the type that RFC 6081 §9 registers, in contradiction to §4.5.
+	// trailerRandomPortIANA is the type that RFC 6081 §9 registers, in contradiction to §4.5. Received, both count.
 	trailerRandomPortIANA = 0x02
 )
 
@@ -34,7 +34,7 @@ type Trailer struct {
 }
 
 // NextTrailer splits the first trailer off b. It returns false at the end of b and at a malformed trailer,
-// where processing stops: what came before still counts (X-TRL-03).
+// where processing stops. The trailers before it still count (RFC 6081 §5.1.2).
 func NextTrailer(b []byte) (t Trailer, rest []byte, ok bool) {
 	if len(b) < 2 || len(b) < 2+int(b[1]) {
 		return Trailer{}, nil, false
@@ -43,7 +43,8 @@ func NextTrailer(b []byte) (t Trailer, rest []byte, ok bool) {
 	return Trailer{Type: b[0], Value: b[2:end:end]}, b[end:], true
 }
 
-// Discard reports whether the whole packet is to be dropped: the type is unknown, with the top bits 01 (X-TRL-02).
+// Discard reports whether the whole packet is to be dropped: its type is unknown and
+// begins with the bits 01 (RFC 6081 §5.1.2).
 func (t Trailer) Discard() bool { return t.Type>>6 == 1 }
 
 // Nonce returns the value of a nonce trailer (RFC 6081 §4.2).
@@ -73,7 +74,7 @@ func (t Trailer) NeighborDiscovery() (kind uint8, ok bool) {
 
 // AlternateAddresses appends the entries of an alternate address trailer to dst (RFC 6081 §4.3): one to four
 // unicast IPv4 addresses, which may be private, each with a port. It returns dst unchanged and false when the
-// trailer is of another type or breaks a rule of its form; the bubble with it is then to be dropped (X-HP-06).
+// trailer has another type or is malformed; drop the bubble with a malformed one (RFC 6081 §5.6.4.2).
 func (t Trailer) AlternateAddresses(dst []netip.AddrPort) ([]netip.AddrPort, bool) {
 	n := (len(t.Value) - 2) / alternateLen
 	if t.Type != TrailerAlternateAddress || len(t.Value) != 2+n*alternateLen || n < 1 || n > maxAlternates {
@@ -90,7 +91,7 @@ func (t Trailer) AlternateAddresses(dst []netip.AddrPort) ([]netip.AddrPort, boo
 	return addrs, true
 }
 
-// unicast reports whether the IPv4 address can be that of another host.
+// unicast reports whether the IPv4 address can be the address of another host.
 func unicast(ip netip.Addr) bool {
 	first := ip.As4()[0]
 	return first != 0 && !ip.IsLoopback() && first < 224 // multicast, reserved and broadcast are above

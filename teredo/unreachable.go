@@ -14,7 +14,7 @@ const (
 // AppendUnreachable appends an IPv6 packet with a Destination Unreachable message (RFC 4443 §3.1) from src to the
 // source of the invoking packet, of which it quotes as much as fits in 1280 bytes. It returns b unchanged when
 // RFC 4443 §2.4(e) forbids an error about the invoking packet, or when that is not an IPv6 packet.
-// Limiting the rate (§2.4(f)) is the caller's part.
+// The caller must limit the rate (§2.4(f)).
 func AppendUnreachable(b []byte, src netip.Addr, code uint8, invoking []byte) []byte {
 	if !mayReport(invoking) {
 		return b
@@ -22,7 +22,7 @@ func AppendUnreachable(b []byte, src netip.Addr, code uint8, invoking []byte) []
 	const unreachableLen = 8
 	quote := invoking[:min(len(invoking), MTU-HeaderLen-unreachableLen)]
 	start := len(b)
-	b = appendIPv6(b, src, Source(invoking), unreachableLen+len(quote), nextICMPv6, hopLimit)
+	b = appendIPv6(b, src, Source(invoking), unreachableLen+len(quote), nextICMPv6, DefaultHopLimit)
 	b = append(b, ICMPv6Unreachable, code, 0, 0, 0, 0, 0, 0)
 	b = append(b, quote...)
 	putChecksum(b[start:])
@@ -42,5 +42,5 @@ func mayReport(ipv6 []byte) bool {
 		return true
 	}
 	// Types below 128 are errors. A message whose type cannot be seen may be one.
-	return len(payload) > 0 && payload[0] >= 128 && payload[0] != ICMPv6Redirect
+	return len(payload) > 0 && payload[0] >= 128 && payload[0] != icmpv6Redirect
 }

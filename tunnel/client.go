@@ -3,26 +3,28 @@ package tunnel
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"log/slog"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"github.com/teredo-suite/teredo/internal/drop"
 	"github.com/teredo-suite/teredo/internal/peer"
-	"github.com/teredo-suite/teredo/internal/tun"
 	"github.com/teredo-suite/teredo/qualify"
 	"github.com/teredo-suite/teredo/teredo"
 )
 
 const (
-	configureRetry = 5 * time.Second
-	clientPeers    = 4096 // entries in a client's list of recent peers
+	clientPeers = 4096            // entries in a client's list of recent peers
+	listenRetry = 2 * time.Second // between looks whether the host has the local address of the service port
 )
 
-// ClientConfig says what a client works with. Run closes Device, Conn and what Kernel opens.
+// ClientConfig says what a client works with. Run closes Device, and what Listen and Kernel open.
 type ClientConfig struct {
-	Device tun.Device
-	Conn   Conn
+	Device Device
+	// Listen opens the service port. It is called again as long as the error is EADDRNOTAVAIL, for the address may still come.
+	Listen func() (Conn, error)
 	Kernel func() (Kernel, error) // opens what carries packets of confirmed flows by itself; it, or what it opens, is nil: nothing does
 	Log    *slog.Logger
 
@@ -36,12 +38,12 @@ type ClientConfig struct {
 	Last teredo.Address
 	// Network is the network as it is at the start. Tell changes with NetworkChanged.
 	Network Network
-	// Local is the local IPv4 address and port that packets to the server leave from, invalid when not known.
+	// Local is the local IPv4 address and port that packets to the server leave from, invalid when not known. It must not wait.
 	Local func(server netip.Addr) netip.AddrPort
-	// Configure replaces the old Teredo address of the interface by the new one; either may be zero.
+	// Configure replaces the old Teredo address of the interface by the new one; either may be zero. Restore gives the interface
+	// back what others have taken from it since then, and says what. One goroutine calls both.
 	Configure func(old, new netip.Addr) error
-	// Restore gives the interface back what others have taken from it since Configure, and says what. RestoreInterface calls it.
-	Restore func(address netip.Addr) (lost []string, err error)
+	Restore   func(address netip.Addr) (lost []string, err error)
 	// Discovery opens the socket for local discovery bubbles on the interface that has the local address. Nil: no local
 	// discovery.
 	Discovery func(local netip.Addr) (Conn, error)
@@ -54,18 +56,18 @@ type ClientConfig struct {
 	Interval      time.Duration
 	SecondaryPort func() (Conn, error)
 	// Extensions are the parts of RFC 6081 to use. Two of them need RandomPort, which opens another UDP port.
-	Extensions peer.Extensions
+	Extensions Extensions
 	RandomPort func() (Conn, error)
-	// PortMap has the gateway toward the server map a UDP port to the local one until ctx ends, then has that undone, and
-	// returns. It tells the first result, and each other one: the zero AddrPort for none. Nil: no gateway is asked.
-	PortMap func(ctx context.Context, server netip.Addr, local netip.AddrPort, changed func(external netip.AddrPort, protocol string))
-	// Changed is told about each change of the state, in a few words. It may be nil.
-	Changed func(state string)
+	// PortMap has the gateway map a port until ctx ends, then has that undone, and returns. Nil: no gateway is asked.
+	PortMap func(ctx context.Context, r PortMapRequest)
+	// Changed is told about each change of the state, in a few words, and from when on the client goes on by itself: all is open,
+	// or it waits for its local address. It may be nil.
+	Changed func(state string, ready bool)
 }
 
 // Client gives a host behind an IPv4 NAT its IPv6 connectivity (RFC 4380 §5.2).
 type Client struct {
-	*pump
+	*tunnel
 	cfg     ClientConfig
 	started time.Time
 	peers   *peer.Client
@@ -78,49 +80,101 @@ type Client struct {
 	second      qualify.SecondAddress // what the second address has told
 	network     Network
 	local       netip.AddrPort // local address and port toward the server
-	configured  netip.Addr     // the address that the interface has
-	last        teredo.Address // that it had last, in this run or an earlier one
-	retry       time.Time      // when to try Configure again; zero: no need
-	discoveryAt netip.Addr     // local address at which local discovery is on
+	last        teredo.Address // that the interface had last, in this run or an earlier one
+	ready       bool           // the client goes on by itself
+	listenError error          // why the service port is not open yet
 	lookupError error
-	configError error
 
+	address       ownAddress
 	determination determination
 	hairpin       *qualify.HairpinTest
 	portMap       portMap
+	discovery     discovery
+	deadlines     []func() (time.Time, bool)
 
 	// For seek.
-	failed         chan struct{} // the server in use does not serve
-	networkChanged chan struct{}
+	failed         slot[struct{}] // the server in use does not serve
+	networkChanged slot[struct{}]
 
-	discover  chan netip.Addr // for listenLocally
-	secondary chan Conn       // for listenSecondary
-	ways      chan way        // for keepPorts
+	news slot[news] // for tellManager
+}
+
+// news are what the service manager is told.
+type news struct {
+	state string
+	ready bool
 }
 
 // NewClient makes a client that Run starts.
 func NewClient(cfg ClientConfig) *Client {
 	now := time.Now()
-	drops := new(drop.Counters)
-	c := &Client{
-		pump: newPump(cfg.Device, cfg.Conn, cfg.Kernel, drops), cfg: cfg, started: now,
-		network: cfg.Network, last: cfg.Last, failed: make(chan struct{}, 1), networkChanged: make(chan struct{}, 1),
-		hairpin:  qualify.NewHairpinTest(cfg.Rand),
-		discover: make(chan netip.Addr, 1), secondary: make(chan Conn, 1), ways: make(chan way, 1),
-	}
-	c.ports.open = cfg.RandomPort
-	c.peers = peer.NewClient(now, peer.Config{
-		Capacity: clientPeers, Filter: c.filter(), Drops: drops, Rand: cfg.Rand,
-		Extensions: cfg.Extensions, Ports: peer.Ports{Open: c.openPort, Close: c.retirePort},
+	drops, sockets := new(drop.Counters), newSockets(cfg.RandomPort)
+	peers := peer.NewClient(now, peer.Config{
+		Capacity: clientPeers, Filter: cfg.filter(cfg.Network), Drops: drops, Rand: cfg.Rand,
+		Extensions: cfg.Extensions, Ports: sockets.random(),
 	})
-	c.peers.SetSubnets(cfg.Network.Subnets)
-	c.table, c.kernel.peers = c.peers.Table(), c.peers
+	peers.SetSubnets(cfg.Network.Subnets)
+	c := &Client{
+		tunnel: newTunnel(cfg.Device, sockets, peers, cfg.Kernel, drops), cfg: cfg, started: now, peers: peers,
+		network: cfg.Network, last: cfg.Last, hairpin: qualify.NewHairpinTest(cfg.Rand),
+		address:       ownAddress{latest: newSlot[netip.Addr](), requests: make(chan func(netip.Addr))},
+		determination: determination{latest: newSlot[Conn]()},
+		portMap:       portMap{latest: newSlot[way]()},
+		discovery:     discovery{latest: newSlot[netip.Addr]()},
+		failed:        newSlot[struct{}](), networkChanged: newSlot[struct{}](), news: newSlot[news](),
+	}
+	c.deadlines = []func() (time.Time, bool){
+		peers.Deadline, c.qualifierDeadline, c.determination.deadline, c.hairpin.Deadline, c.address.deadline,
+	}
 	return c
 }
 
 // Run qualifies, and carries packets until ctx ends. The interface, closed at the end, takes its addresses and routes along.
 func (c *Client) Run(ctx context.Context) error {
-	return c.run(ctx, c, c.seek, c.listenLocally, c.listenSecondary, c.endDetermination, c.keepPorts)
+	defer c.closeSecondary()
+	return c.run(ctx, c, func() { c.setReady(ctx) },
+		job{"service port", c.listen}, job{"servers", c.seek}, job{"address", c.keepAddress},
+		job{"local discovery", c.listenLocally}, job{"secondary port", c.listenSecondary},
+		job{"port mapping", c.keepPortMapped}, job{"service manager", c.tellManager},
+	)
+}
+
+// listen opens the service port, and carries packets from there.
+func (c *Client) listen(ctx context.Context) error {
+	for {
+		conn, err := c.cfg.Listen()
+		if err == nil {
+			if c.call(ctx, func(time.Time) { c.listenError = nil; c.sockets.serve(conn) }) != nil {
+				return conn.Close()
+			}
+			return c.receive(conn, 0, batch)
+		}
+		if !errors.Is(err, syscall.EADDRNOTAVAIL) {
+			return err
+		}
+		if c.call(ctx, func(now time.Time) { c.waitForAddress(now, err) }) != nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(listenRetry):
+		}
+	}
+}
+
+func (c *Client) waitForAddress(now time.Time, err error) {
+	if c.listenError == nil {
+		c.cfg.Log.Warn("cannot open the UDP port yet, trying again", "error", err)
+	}
+	c.listenError, c.ready = err, true
+	c.announce(now)
+}
+
+// setReady notes that all is open.
+func (c *Client) setReady(ctx context.Context) {
+	// It fails only when the client ends.
+	_ = c.call(ctx, func(now time.Time) { c.ready = true; c.announce(now) })
 }
 
 func (c *Client) outbound(now time.Time, packet []byte) { c.peers.Outbound(now, packet, &c.out) }
@@ -134,20 +188,35 @@ func (c *Client) inbound(now time.Time, from netip.AddrPort, via uint8, p *tered
 	}
 	if via == 0 && from == netip.AddrPortFrom(c.servers.Primary, teredo.Port) {
 		c.qualifier.Heard(now)
-		c.askedBy(now, p)
+		c.kernel.askedBy(p)
 	}
 	if via == 0 && c.hairpin.Inbound(p) {
 		return
 	}
-	if via != 0 || !teredo.IsICMPv6Type(p.IPv6, teredo.ICMPv6RouterAdvertisement) {
-		c.peers.InboundVia(now, from, via, p, &c.out)
+	if teredo.IsICMPv6Type(p.IPv6, teredo.ICMPv6RouterAdvertisement) {
+		c.advertised(now, from, via, p)
 		return
 	}
-	if err := c.qualifier.Inbound(now, from, p, &c.out.UDP); err != nil {
-		c.drops.Count(drop.Advertisement)
-		c.cfg.Log.Debug("router advertisement refused", "from", from, "error", err)
+	c.peers.InboundVia(now, from, via, p, &c.out)
+}
+
+// advertised gives a router advertisement to the procedure that sends solicitations from the same socket: qualification and
+// maintenance at the service port, the determination of the refresh interval at the secondary port (RFC 4380 §5.2.7), and the
+// prediction of the next port of a sequential NAT at a random port (RFC 6081 §5.5).
+func (c *Client) advertised(now time.Time, from netip.AddrPort, via uint8, p *teredo.Packet) {
+	var err error
+	switch via {
+	case 0:
+		err = c.qualifier.Inbound(now, from, p, &c.out.UDP)
+	case secondaryPort:
+		err = c.determination.machine.Inbound(now, from, p, &c.determination.out)
+	default:
+		c.peers.InboundVia(now, from, via, p, &c.out)
 	}
-	c.follow(now)
+	if err != nil {
+		c.drops.Count(drop.Advertisement)
+		c.cfg.Log.Debug("router advertisement refused", "from", from, "via", via, "error", err)
+	}
 }
 
 func (c *Client) tick(now time.Time) {
@@ -156,40 +225,29 @@ func (c *Client) tick(now time.Time) {
 		m.Tick(now, &c.out.UDP)
 	}
 	c.tickDetermination(now)
-	c.follow(now)
 }
 
 func (c *Client) deadline() (at time.Time, ok bool) {
-	at, ok = c.peers.Deadline()
-	earlier := func(t time.Time) {
-		if !ok || t.Before(at) {
+	for _, deadline := range c.deadlines {
+		if t, set := deadline(); set && (!ok || t.Before(at)) {
 			at, ok = t, true
 		}
-	}
-	if m := c.qualifier; m != nil {
-		if t, set := m.Deadline(); set {
-			earlier(t)
-		}
-	}
-	if t, set := c.determination.deadline(); set {
-		earlier(t)
-	}
-	if t, set := c.hairpin.Deadline(); set {
-		earlier(t)
-	}
-	if !c.retry.IsZero() {
-		earlier(c.retry)
 	}
 	return at, ok
 }
 
-// follow brings interface and peers in line with what the qualification machine says.
-func (c *Client) follow(now time.Time) {
-	s := c.qualification(now)
-	c.noteSolicitation()
-	if s.Address != c.configured && !now.Before(c.retry) {
-		c.configure(now, s.Address)
+func (c *Client) qualifierDeadline() (time.Time, bool) {
+	if c.qualifier == nil {
+		return time.Time{}, false
 	}
+	return c.qualifier.Deadline()
+}
+
+// reconcile brings the interface, the peers and all that depends on them in line with what the qualification machine says.
+func (c *Client) reconcile(now time.Time) {
+	c.noteSolicitation()
+	c.setAddress(now, c.qualification().Address)
+	s := c.facts()
 	c.setDiscovery(now, s.State)
 	c.determine(now, s)
 	if c.cfg.Extensions.Hairpinning {
@@ -197,7 +255,7 @@ func (c *Client) follow(now time.Time) {
 	}
 	c.followOutside(s)
 	c.peers.SetNAT(c.knownNAT(s))
-	c.tell(s)
+	c.logServer(s)
 	if s.State == c.state {
 		return
 	}
@@ -207,15 +265,13 @@ func (c *Client) follow(now time.Time) {
 	case qualify.Qualified:
 		c.cfg.Log.Info("qualified", "address", s.Address, "mapped", s.Mapped, "server", c.servers.Primary)
 	case qualify.Offline:
-		c.cfg.Log.Warn("offline", "error", s.LastError, "next", s.Attempt)
-		select {
-		case c.failed <- struct{}{}:
-		default:
-		}
+		words := c.words(now)
+		c.cfg.Log.Warn("offline", "error", words.LastError, "next", words.Attempt)
+		c.failed.put(struct{}{})
 	default:
 		c.cfg.Log.Debug("state", "was", was, "is", s.State)
 	}
-	c.announce(s)
+	c.announce(now)
 }
 
 // noteSolicitation tells the workers which nonce the answer of the server has, before the solicitation leaves.
@@ -227,12 +283,13 @@ func (c *Client) noteSolicitation() {
 	c.nonce.Store(binary.BigEndian.Uint64(nonce[:]))
 }
 
-// tell logs that the server has ceased to answer while the client goes on, that it answers again, and what came of its second address.
-func (c *Client) tell(s qualify.Status) {
+// logServer logs that the server has ceased to answer while the client goes on, that it answers again, and what came of its second
+// address.
+func (c *Client) logServer(s qualify.Status) {
 	silent := !s.SilentSince.IsZero()
 	switch {
 	case silent && !c.silent && s.State == qualify.Qualified:
-		c.cfg.Log.Warn("the server does not answer; paths that work stay, new ones wait", "server", c.servers.Primary)
+		c.cfg.Log.Warn("the server does not answer; paths that work stay, new paths wait", "server", c.servers.Primary)
 	case !silent && c.silent && s.State == qualify.Qualified && c.state == qualify.Qualified:
 		c.cfg.Log.Info("the server answers again", "server", c.servers.Primary)
 	}
@@ -242,40 +299,36 @@ func (c *Client) tell(s qualify.Status) {
 			"address", c.servers.Secondary)
 	}
 	if s.Second == qualify.Answers && s.Second != c.second {
-		c.cfg.Log.Info("the server's second address has told the kind of the NAT", "nat", s.NAT)
+		c.cfg.Log.Info("the server's second address has revealed the kind of the NAT", "nat", s.NAT)
 	}
 	c.second = s.Second
 }
 
-// announce tells the service manager, in a few words.
-func (c *Client) announce(s qualify.Status) {
-	if c.cfg.Changed == nil {
-		return
+// announce has the service manager told of the state, in a few words.
+func (c *Client) announce(now time.Time) {
+	s := c.words(now)
+	state := s.State.String()
+	switch {
+	case s.State == qualify.Qualified:
+		state = "qualified as " + s.Address.String()
+	case s.State == qualify.Offline:
+		state = "offline: " + s.LastError
+	case s.Attempt != "":
+		state += ", waiting for " + s.Attempt
 	}
-	switch s.State {
-	case qualify.Qualified:
-		c.cfg.Changed("qualified as " + s.Address.String())
-	case qualify.Offline:
-		c.cfg.Changed("offline: " + s.LastError)
-	default:
-		c.cfg.Changed(s.State.String())
-	}
+	c.news.put(news{state, c.ready})
 }
 
-// configure gives the interface the address, and only then lets packets use it.
-func (c *Client) configure(now time.Time, address netip.Addr) {
-	c.takeAllBack(now)
-	c.peers.SetAddress(netip.Addr{})
-	c.configError = c.cfg.Configure(c.configured, address)
-	c.retry = time.Time{}
-	if c.configError != nil {
-		c.cfg.Log.Error("cannot configure the interface, trying again", "error", c.configError)
-		c.retry = now.Add(configureRetry)
-		return
+// tellManager tells the service manager, which nobody else waits for.
+func (c *Client) tellManager(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case n := <-c.news:
+			if c.cfg.Changed != nil {
+				c.cfg.Changed(n.state, n.ready)
+			}
+		}
 	}
-	c.configured = address
-	if a, ok := teredo.ParseAddress(address); ok {
-		c.last = a
-	}
-	c.peers.SetAddress(address)
 }

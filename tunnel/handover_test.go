@@ -183,7 +183,7 @@ func TestIntroductions(t *testing.T) {
 	}, introduced)
 }
 
-// What the kernel carries shows in the counters and the list of peers at once, and counts once.
+// What the kernel carries shows in the counters and the list of peers within a round, and counts once.
 func TestKernelUsageCounts(t *testing.T) {
 	offloaded(t, func(t *testing.T, o *offload) {
 		o.send()
@@ -202,8 +202,8 @@ func TestKernelUsageCounts(t *testing.T) {
 			}
 		}
 		for range 3 {
-			check(1000, 3000, 5)
 			time.Sleep(round)
+			check(1000, 3000, 5)
 		}
 		o.kernel.Carry(o.flow, 1, 2)
 		o.kernel.Fail(1)
@@ -235,6 +235,7 @@ func TestFlowsWithoutBursts(t *testing.T) {
 			if leave {
 				want = 1
 			}
+			time.Sleep(round)
 			if s := o.client.Status().Offloads; s.FlowsWithoutBursts != want || s.KernelFlows != 1 {
 				t.Errorf("%+v, want %d flows without bursts", s, want)
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -129,10 +130,14 @@ func (a *attacker) bytes(n int) []byte {
 func TestOverload(t *testing.T) {
 	scenario(t, func(t *testing.T, w *world) {
 		const each, strangersRoom, serverRoom = 2000, 64, 128
+		var hold atomic.Bool
 		a := w.Client(w.server, func(cfg *tunnel.ClientConfig) {
-			cfg.Restore = func(netip.Addr) ([]string, error) { // the control goroutine calls it
-				time.Sleep(5 * time.Second)
-				return nil, nil
+			local := cfg.Local
+			cfg.Local = func(server netip.Addr) netip.AddrPort { // the control goroutine calls it
+				if hold.Load() {
+					time.Sleep(5 * time.Second)
+				}
+				return local(server)
 			}
 		})
 		a.AwaitAddr(time.Minute)
@@ -140,9 +145,9 @@ func TestOverload(t *testing.T) {
 		flows := []*natsim.Stream{a.Stream(live.Addr(), pace, 200), live.Stream(a.Addr(), pace, 200)}
 		time.Sleep(time.Second)
 		heldUp := make(chan error)
+		hold.Store(true)
 		go func() {
-			_, err := a.Tunnel.RestoreInterface(t.Context())
-			heldUp <- err
+			heldUp <- a.Tunnel.NetworkChanged(t.Context(), tunnel.Network{})
 		}()
 		time.Sleep(time.Second)
 		server := netip.AddrPortFrom(w.server.Primary, teredo.Port)

@@ -6,21 +6,24 @@ import (
 	"time"
 
 	"github.com/teredo-suite/teredo/internal/drop"
-	"github.com/teredo-suite/teredo/internal/udp"
 	"github.com/teredo-suite/teredo/qualify"
 	"github.com/teredo-suite/teredo/teredo"
 )
 
+// secondaryPort is the number of the secondary port's socket, which sockets do not have.
+const secondaryPort = 255
+
 // determination is the refresh interval determination under way, with its secondary port (RFC 4380 §5.2.7). It belongs to
 // the control goroutine.
 type determination struct {
+	latest   slot[Conn]             // for listenSecondary
 	mapped   netip.AddrPort         // mapping of the service port that it is about; zero while not qualified
 	machine  *qualify.Determination // nil: it could not begin
 	conn     Conn                   // the secondary port; nil when it has ended
 	interval time.Duration          // as set last; 0: the configured one
 	problem  string                 // why it could not begin
 	out      teredo.Outbox
-	messages []udp.Message
+	messages []Message
 }
 
 // running reports whether the secondary port is open.
@@ -65,11 +68,7 @@ func (c *Client) beginDetermination(now time.Time) {
 		return
 	}
 	d.machine, d.conn = machine, conn
-	select {
-	case <-c.secondary: // superseded, and closed
-	default:
-	}
-	c.secondary <- conn
+	d.latest.put(conn)
 	machine.Start(now, &d.out)
 	c.carryOutDetermination()
 }
@@ -92,7 +91,7 @@ func (c *Client) tickDetermination(now time.Time) {
 	if !ok || now.Before(at) {
 		return
 	}
-	d.machine.Tick(now, c.qualification(now).Address, &c.out.UDP, &d.out)
+	d.machine.Tick(now, c.facts().Address, &c.out.UDP, &d.out)
 	c.carryOutDetermination()
 }
 
@@ -109,9 +108,10 @@ func (c *Client) inboundSecondary(now time.Time, conn Conn, from netip.AddrPort,
 	if d.conn != conn {
 		return
 	}
-	if err := d.machine.Inbound(now, from, p, &d.out); err != nil {
-		c.drops.Count(drop.Advertisement)
-		c.cfg.Log.Debug("router advertisement to the secondary port refused", "from", from, "error", err)
+	if teredo.IsICMPv6Type(p.IPv6, teredo.ICMPv6RouterAdvertisement) {
+		c.advertised(now, from, secondaryPort, p)
+	} else { // a bubble; it refuses advertisements only
+		_ = d.machine.Inbound(now, from, p, &d.out)
 	}
 	c.carryOutDetermination()
 }
@@ -121,7 +121,7 @@ func (c *Client) carryOutDetermination() {
 	d := &c.determination
 	d.messages = d.messages[:0]
 	for _, m := range d.out.Datagrams() {
-		d.messages = append(d.messages, udp.Message{Buf: m.Payload, N: len(m.Payload), Remote: m.Remote})
+		d.messages = append(d.messages, Message{Buf: m.Payload, N: len(m.Payload), Remote: m.Remote})
 	}
 	if len(d.messages) > 0 {
 		if n, _ := d.conn.WriteBatch(d.messages); n < len(d.messages) {
@@ -147,45 +147,11 @@ func (c *Client) closeSecondary() {
 	}
 }
 
-// endDetermination closes the secondary port when nobody else can any more.
-func (c *Client) endDetermination(context.Context) error {
-	<-c.stopped
-	c.closeSecondary()
-	return nil
-}
-
 // listenSecondary reads one secondary port after the other.
 func (c *Client) listenSecondary(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case conn := <-c.secondary:
-			c.readSecondary(ctx, conn)
-		}
-	}
-}
-
-// readSecondary gives what comes to the secondary port to the rules until conn is closed. It waits for each datagram to be
-// handled, so a flood of them is dropped by the kernel.
-func (c *Client) readSecondary(ctx context.Context, conn Conn) {
-	messages := make([]udp.Message, 8)
-	for {
-		n, err := conn.ReadBatch(messages)
-		if err != nil {
-			return
-		}
-		for _, m := range messages[:n] {
-			var packet teredo.Packet
-			if err := packet.Parse(m.Buf[:m.N]); err != nil {
-				c.drops.Count(drop.Malformed)
-				continue
-			}
-			if c.call(ctx, func(now time.Time) { c.inboundSecondary(now, conn, m.Remote, &packet) }) != nil {
-				return
-			}
-		}
-	}
+	return c.determination.latest.each(ctx, func(ctx context.Context, conn Conn) {
+		c.read(ctx, conn, func(now time.Time, m *Message, p *teredo.Packet) { c.inboundSecondary(now, conn, m.Remote, p) })
+	})
 }
 
 // refreshInterval is the refresh interval in use.

@@ -3,137 +3,260 @@ package tunnel
 import (
 	"context"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/teredo-suite/teredo/internal/drop"
-	"github.com/teredo-suite/teredo/internal/kernelpath"
 	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/teredo"
 )
 
 const (
-	mostKernelFlows = 8192
+	// MostKernelFlows is how many flows the kernel carries at most.
+	MostKernelFlows = 8192
 	kernelRound     = time.Second           // how often the rules are told what the kernel has carried, and a flow is added anew
 	kernelIdle      = 30 * time.Second      // a flow that was not used for so long goes back to the workers
 	offerGap        = 10 * time.Millisecond // between the flows that a worker offers
 	introductions   = 3                     // most bubbles that show the other end that a flow is open,
 	introductionGap = 2 * time.Second       // and the time between them (RFC 4380 §5.2.6)
+	mostOrders      = 256                   // that wait for the kernel
+	mostUsages      = 128                   // that the control goroutine is told of in one event
 )
 
-// Kernel carries the packets of flows by itself. *kernelpath.Path does; tests have another.
+// Kernel carries the packets of flows by itself. One goroutine calls it, and may have to wait.
 type Kernel interface {
-	Add(f kernelpath.Flow, remote netip.AddrPort, heard time.Time) (introduce bool, err error)
-	Remove(f kernelpath.Flow) error
-	Usage(f kernelpath.Flow) (kernelpath.Usage, error)
-	Failed() (uint64, error)
+	// Add has the kernel carry a flow to an endpoint that was heard of last at a time. introduce asks for a bubble through Send.
+	Add(f Flow, remote netip.AddrPort, heard time.Time) (introduce bool, err error)
+	Remove(f Flow) error
+	Usage(f Flow) (Usage, error)
+	Failed() (uint64, error) // packets that the kernel has dropped
 	Send(packet []byte) error
 	Close() error
 }
 
-// kernelFlows are the flows that the kernel carries. Workers offer what they carry themselves. The control goroutine hands a
-// flow over when the rules agree, and keeps the list of peers up to date with what the kernel has carried.
+// kernelFlows owns the flows that the kernel carries. Its goroutine is the only one that calls the kernel. The control goroutine
+// orders what the rules allow, and is told what the kernel has carried.
+//
+// An order may be lost, as the next packet of the flow or the next round repeats it. Taking all flows back is never lost: it
+// begins an era, and orders of an earlier one count no more.
 type kernelFlows struct {
 	open    func() (Kernel, error) // nil: there is nothing to open
-	path    Kernel                 // nil: the workers carry everything
-	opened  atomic.Bool            // path is not nil: for workers
-	peers   paths
-	all     map[kernelpath.Flow]*kernelFlow
-	refused map[kernelpath.Flow]bool // by the kernel, since the last round
-	failed  uint64                   // as counted so far
+	opened  atomic.Bool            // flows may be offered
+	orders  chan order
+	recall  slot[struct{}] // a new era has begun
+	era     atomic.Uint64
+	cleared atomic.Uint64 // the latest era that has begun without flows
+
+	count, bursts atomic.Int64 // flows that the kernel carries, and those of them whose bursts it leaves to the workers
+
+	mu  sync.Mutex // held to change all, and by other goroutines to read it
+	all map[Flow]*kernelFlow
+
+	// Of the goroutine.
+	path    Kernel
+	drops   *drop.Counters
+	tell    func([]usage) bool // tells the control goroutine; false: the tunnel ends
+	refused map[Flow]bool      // by the kernel, since the last round
+	failed  uint64             // as counted so far
+	usages  []usage            // that tell is to be called with
 }
 
-// paths are what *peer.Client and *peer.Relay know about peers.
-type paths interface {
-	Confirmed(now time.Time, local, peer netip.Addr) (to netip.AddrPort, heard time.Time, ok bool)
-	Carried(now time.Time, peer netip.Addr, to netip.AddrPort, heard time.Time, sent, received peer.Traffic) bool
+// order is for the kernel to carry a flow to an endpoint, or not to when that is the zero AddrPort. An order without a flow has all
+// flows to the endpoint taken back.
+type order struct {
+	era    uint64
+	flow   Flow
+	remote netip.AddrPort
+	heard  time.Time // of the endpoint
 }
 
-// withoutBursts is how many flows the kernel carries except for bursts of TCP.
-func (k *kernelFlows) withoutBursts() (n int) {
-	for _, flow := range k.all {
-		if flow.usage.NoBursts {
-			n++
-		}
-	}
-	return n
+// usage is what the kernel has carried of a flow since the last usage.
+type usage struct {
+	flow           Flow
+	remote         netip.AddrPort
+	heard          time.Time
+	sent, received peer.Traffic
+	refused        bool // the answer of the rules: the flow has lost its path
 }
 
 type kernelFlow struct {
 	remote     netip.AddrPort
 	added      time.Time
 	used       time.Time // about when the kernel carried something last
-	usage      kernelpath.Usage
+	usage      Usage
 	bubbles    int // that introduced it
 	introduced time.Time
 }
 
-// openKernel opens the kernel's path. That takes longer than everything else at the start, so the workers carry packets meanwhile.
-func (p *pump) openKernel(ctx context.Context) error {
-	path, err := p.kernel.open()
-	if path == nil || err != nil {
-		return err
+func newKernelFlows(open func() (Kernel, error), drops *drop.Counters) *kernelFlows {
+	return &kernelFlows{
+		open: open, drops: drops, orders: make(chan order, mostOrders), recall: newSlot[struct{}](),
+		all: make(map[Flow]*kernelFlow), refused: make(map[Flow]bool),
 	}
-	if p.call(ctx, func(time.Time) { p.kernel.path = path; p.kernel.opened.Store(true) }) != nil {
-		return path.Close() // it has stopped
-	}
-	return nil
 }
 
 // offers are what one worker offers.
 type offers struct{ next peer.Stamp }
 
 // offer offers the flow of a packet that a worker has carried.
-func (p *pump) offer(o *offers, kind questionKind, packet []byte, now peer.Stamp) {
-	if !p.kernel.opened.Load() || now < o.next {
+func (t *tunnel) offer(o *offers, kind questionKind, packet []byte, now peer.Stamp) {
+	if !t.kernel.opened.Load() || now < o.next {
 		return
 	}
 	o.next = now + peer.Stamp(offerGap)
-	p.tell(kind, packet[:teredo.HeaderLen])
+	t.tell(kind, packet[:teredo.HeaderLen])
 }
 
-// handOver gives a flow to the kernel if the rules agree.
-func (p *pump) handOver(now time.Time, f kernelpath.Flow) {
-	to, heard, ok := p.kernel.peers.Confirmed(now, f.Local, f.Peer)
-	flow := p.kernel.all[f]
+// handOver orders the kernel to carry a flow if the rules agree.
+func (t *tunnel) handOver(now time.Time, f Flow) {
+	to, heard, _ := t.peers.Confirmed(now, f.Local, f.Peer)
+	t.kernel.order(order{flow: f, remote: to, heard: heard})
+}
+
+// tellUsage tells the rules what the kernel has carried.
+func (t *tunnel) tellUsage(ctx context.Context, usages []usage) bool {
+	return t.call(ctx, func(now time.Time) { t.account(now, usages) }) == nil
+}
+
+func (t *tunnel) account(now time.Time, usages []usage) {
+	for i := range usages {
+		u := &usages[i]
+		t.sent.Add(u.sent.Packets)
+		t.sentBytes.Add(u.sent.Bytes)
+		t.received.Add(u.received.Packets)
+		t.receivedBytes.Add(u.received.Bytes)
+		t.sentBy.countKernel(u.flow.Peer, u.sent)
+		t.receivedBy.countKernel(u.flow.Peer, u.received)
+		u.refused = !t.peers.Carried(now, u.flow.Peer, u.remote, u.heard, u.sent, u.received)
+	}
+}
+
+// order gives an order to the goroutine, unless too many wait.
+func (k *kernelFlows) order(o order) {
+	o.era = k.era.Load()
+	select {
+	case k.orders <- o:
+	default:
+	}
+}
+
+// takeAllBack has the workers carry all flows again, until they offer them anew.
+func (k *kernelFlows) takeAllBack() {
+	if k.opened.Load() {
+		k.era.Add(1)
+		k.recall.put(struct{}{})
+	}
+}
+
+// idle reports whether all flows have come back that takeAllBack was called for.
+func (k *kernelFlows) idle() bool { return k.era.Load() == k.cleared.Load() }
+
+// askedBy takes the flows back that lead to a relay which asks for a bubble through the server: it may have restarted, and its
+// kernel does not know them then. Over virtual links it would get packets whose checksum is not filled in (CHECKSUM_PARTIAL)
+// until a flow has been silent for long.
+func (k *kernelFlows) askedBy(bubble *teredo.Packet) {
+	if k.opened.Load() && teredo.IsBubble(bubble.IPv6) && bubble.Origin.IsValid() {
+		k.order(order{remote: bubble.Origin})
+	}
+}
+
+// run opens the kernel's path when the service port is open, and then carries out what is ordered until ctx ends. Opening takes
+// longer than everything else at the start, so the workers carry packets meanwhile.
+func (k *kernelFlows) run(ctx context.Context, serving <-chan struct{}, ready func(), tell func(context.Context, []usage) bool) (err error) {
+	select {
+	case <-serving:
+	case <-ctx.Done():
+		return nil
+	}
+	if k.open != nil {
+		if k.path, err = k.open(); err != nil {
+			return err
+		}
+	}
+	ready()
+	if k.path == nil {
+		return nil
+	}
+	defer k.path.Close()
+	k.tell = func(usages []usage) bool { return tell(ctx, usages) }
+	k.opened.Store(true)
+	rounds := time.NewTicker(kernelRound)
+	defer rounds.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-k.recall:
+			k.clear(time.Now())
+		case o := <-k.orders:
+			k.carryOut(time.Now(), o)
+		case <-rounds.C:
+			k.round(time.Now())
+		}
+		k.count.Store(int64(len(k.all)))
+	}
+}
+
+// carryOut carries out an order.
+func (k *kernelFlows) carryOut(now time.Time, o order) {
+	switch {
+	case o.era != k.era.Load():
+	case o.flow == Flow{}:
+		for f, flow := range k.all {
+			if flow.remote == o.remote {
+				k.takeBack(now, f, flow)
+			}
+		}
+	default:
+		k.add(now, o.flow, o.remote, o.heard)
+	}
+	k.flush()
+}
+
+// add has the kernel carry a flow, or brings one up to date that it carries already.
+func (k *kernelFlows) add(now time.Time, f Flow, to netip.AddrPort, heard time.Time) {
+	flow := k.all[f]
 	if flow != nil && flow.remote != to {
-		p.takeBack(now, f)
+		k.takeBack(now, f, flow)
 		flow = nil
 	}
 	switch {
-	case !ok || p.kernel.refused[f] || flow == nil && !p.roomInKernel(now):
+	case !to.IsValid() || k.refused[f] || flow == nil && !k.hasRoom(now):
 		return
 	case flow == nil:
 		flow = &kernelFlow{remote: to, used: now}
 	case now.Sub(flow.added) < kernelRound:
 		return
 	}
-	introduce, err := p.kernel.path.Add(f, to, heard)
+	introduce, err := k.path.Add(f, to, heard)
 	if err != nil {
-		p.kernel.refused[f] = true // there is no uplink that the kernel can use
+		k.refused[f] = true // there is no uplink that the kernel can use
 		return
 	}
 	flow.added = now
-	p.kernel.all[f] = flow
+	k.mu.Lock()
+	k.all[f] = flow
+	k.mu.Unlock()
 	if introduce && flow.bubbles < introductions && now.Sub(flow.introduced) >= introductionGap {
 		flow.bubbles++
 		flow.introduced = now
 		// If it is lost, the workers carry on.
-		_ = p.kernel.path.Send(teredo.AppendBubble(nil, f.Local, f.Peer, peer.BubbleHopLimit))
+		_ = k.path.Send(teredo.AppendBubble(nil, f.Local, f.Peer, peer.BubbleHopLimit))
 	}
 }
 
-// roomInKernel reports whether the kernel can have one more flow. If it has as many as it may, one of a sample that has not
-// been used for two rounds goes back.
-func (p *pump) roomInKernel(now time.Time) bool {
+// hasRoom reports whether the kernel can have one more flow. If it has as many as it may, one of a sample that has not been used
+// for two rounds goes back.
+func (k *kernelFlows) hasRoom(now time.Time) bool {
 	const sample = 16
-	if len(p.kernel.all) < mostKernelFlows {
+	if len(k.all) < MostKernelFlows {
 		return true
 	}
 	seen := 0
-	for f, flow := range p.kernel.all { // begins anywhere
+	for f, flow := range k.all { // begins anywhere
 		if now.Sub(flow.used) >= 2*kernelRound {
-			p.takeBack(now, f)
+			k.takeBack(now, f, flow)
 			return true
 		}
 		if seen++; seen == sample {
@@ -143,77 +266,99 @@ func (p *pump) roomInKernel(now time.Time) bool {
 	return false
 }
 
-// account tells the rules what the kernel has carried, and takes flows back that are idle or have no path any more.
-func (p *pump) account(now time.Time) {
-	if p.kernel.path == nil {
-		return
-	}
-	clear(p.kernel.refused)
-	for f, flow := range p.kernel.all {
-		if !p.settle(now, f, flow) || now.Sub(flow.used) >= kernelIdle {
-			p.release(f)
+// round tells the rules what the kernel has carried, and takes flows back that are idle or whose path the rules have given up.
+// It ends early when all flows are to come back.
+func (k *kernelFlows) round(now time.Time) {
+	clear(k.refused)
+	bursts := 0
+	for f, flow := range k.all {
+		if !k.settle(now, f, flow) || len(k.recall) > 0 {
+			return
+		}
+		if now.Sub(flow.used) >= kernelIdle {
+			k.release(f)
+		} else if flow.usage.NoBursts {
+			bursts++
 		}
 	}
-	if failed, err := p.kernel.path.Failed(); err == nil {
-		p.drops.Add(drop.KernelPath, failed-p.kernel.failed)
-		p.kernel.failed = failed
+	k.flush()
+	k.bursts.Store(int64(bursts))
+	if failed, err := k.path.Failed(); err == nil {
+		k.drops.Add(drop.KernelPath, failed-k.failed)
+		k.failed = failed
 	}
 }
 
-// settle tells the rules what the kernel has carried of a flow. It reports whether the flow is there and has its path still.
-func (p *pump) settle(now time.Time, f kernelpath.Flow, flow *kernelFlow) bool {
-	usage, err := p.kernel.path.Usage(f)
-	if err != nil {
-		return false
+// clear takes all flows back. What the kernel has carried of them until now counts.
+func (k *kernelFlows) clear(now time.Time) {
+	era := k.era.Load()
+	clear(k.refused)
+	for f, flow := range k.all {
+		if !k.settle(now, f, flow) {
+			return
+		}
+		k.release(f)
 	}
-	sent := peer.Traffic{Packets: usage.Sent - flow.usage.Sent, Bytes: usage.SentBytes - flow.usage.SentBytes}
-	received := peer.Traffic{Packets: usage.Received - flow.usage.Received, Bytes: usage.ReceivedBytes - flow.usage.ReceivedBytes}
-	flow.usage = usage
-	p.sent.Add(sent.Packets)
-	p.sentBytes.Add(sent.Bytes)
-	p.received.Add(received.Packets)
-	p.receivedBytes.Add(received.Bytes)
-	p.sentBy.countKernel(f.Peer, sent)
-	p.receivedBy.countKernel(f.Peer, received)
-	if sent.Packets+received.Packets > 0 {
-		flow.used = now
-	}
-	if usage.Open {
-		flow.bubbles = 0 // should it close, it can open again
-	}
-	return p.kernel.peers.Carried(now, f.Peer, flow.remote, usage.Heard, sent, received)
+	k.flush()
+	k.bursts.Store(0)
+	k.cleared.Store(era)
+	k.tell(nil) // the control goroutine waits for it
 }
 
 // takeBack has the workers carry a flow again. What the kernel has carried until now counts.
-func (p *pump) takeBack(now time.Time, f kernelpath.Flow) {
-	p.settle(now, f, p.kernel.all[f])
-	p.release(f)
+func (k *kernelFlows) takeBack(now time.Time, f Flow, flow *kernelFlow) {
+	k.settle(now, f, flow)
+	k.release(f)
+}
+
+// settle notes what the kernel has carried of a flow, for the rules, and releases a flow that the kernel does not know any more.
+// Once enough is noted it tells the rules. It reports false when the tunnel ends.
+func (k *kernelFlows) settle(now time.Time, f Flow, flow *kernelFlow) bool {
+	u, err := k.path.Usage(f)
+	if err != nil {
+		k.release(f)
+		return true
+	}
+	was := flow.usage
+	flow.usage = u
+	next := usage{
+		flow: f, remote: flow.remote, heard: u.Heard,
+		sent:     peer.Traffic{Packets: u.Sent - was.Sent, Bytes: u.SentBytes - was.SentBytes},
+		received: peer.Traffic{Packets: u.Received - was.Received, Bytes: u.ReceivedBytes - was.ReceivedBytes},
+	}
+	if next.sent.Packets+next.received.Packets > 0 {
+		flow.used = now
+	}
+	if u.Open {
+		flow.bubbles = 0 // should it close, it can open again
+	}
+	k.usages = append(k.usages, next)
+	return len(k.usages) < mostUsages || k.flush()
+}
+
+// flush tells the rules what is noted, and releases the flows that they refuse. It reports false when the tunnel ends.
+func (k *kernelFlows) flush() bool {
+	if len(k.usages) == 0 {
+		return true
+	}
+	goOn := k.tell(k.usages)
+	for _, u := range k.usages {
+		if flow := k.all[u.flow]; u.refused && flow != nil && flow.remote == u.remote { // else it has moved meanwhile
+			k.release(u.flow)
+		}
+	}
+	k.usages = k.usages[:0]
+	return goOn
 }
 
 // release has the workers carry a flow again that is settled.
-func (p *pump) release(f kernelpath.Flow) {
-	// It fails only when the flow is not there.
-	_ = p.kernel.path.Remove(f)
-	delete(p.kernel.all, f)
-}
-
-// askedBy takes the flows back that lead to a relay which asks for a bubble through the server: it has restarted, perhaps, and its
-// kernel does not know them. Over virtual links, what ours leaves unfinished would reach it so until a flow is silent for long.
-func (p *pump) askedBy(now time.Time, bubble *teredo.Packet) {
-	if !teredo.IsBubble(bubble.IPv6) || !bubble.Origin.IsValid() {
+func (k *kernelFlows) release(f Flow) {
+	if _, there := k.all[f]; !there {
 		return
 	}
-	for f, flow := range p.kernel.all {
-		if flow.remote == bubble.Origin {
-			p.takeBack(now, f)
-		}
-	}
-}
-
-// takeAllBack has the workers carry all flows, until they offer them again.
-func (p *pump) takeAllBack(now time.Time) {
-	clear(p.kernel.refused)
-	for f := range p.kernel.all {
-		p.takeBack(now, f)
-	}
+	// It fails only when the flow is not there.
+	_ = k.path.Remove(f)
+	k.mu.Lock()
+	delete(k.all, f)
+	k.mu.Unlock()
 }

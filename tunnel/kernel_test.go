@@ -174,6 +174,8 @@ type fakePaths struct {
 	carried [2]peer.Traffic // sent and received
 }
 
+func (*fakePaths) Table() *peer.Table { return peer.NewClient(time.Now(), peer.Config{}).Table() }
+
 func (p *fakePaths) Confirmed(now time.Time, _, _ netip.Addr) (netip.AddrPort, time.Time, bool) {
 	return p.to, now, true
 }
@@ -189,15 +191,29 @@ func (p *fakePaths) Carried(_ time.Time, _ netip.Addr, to netip.AddrPort, _ time
 	return true
 }
 
-// kernelPump is a pump with a fake kernel, whose paths are all confirmed.
-func kernelPump() (*pump, *FakeKernel, *fakePaths) {
-	k := NewFakeKernel()
-	p := newPump(nil, newFakePort(4096), nil, new(drop.Counters))
-	p.kernel.path = k
-	p.kernel.opened.Store(true)
-	paths := &fakePaths{to: netip.MustParseAddrPort("198.18.0.7:4000")}
-	p.kernel.peers = paths
-	return p, k, paths
+// kernelRig is a tunnel with a fake kernel, whose paths are all confirmed. The test takes the place of the goroutines.
+type kernelRig struct {
+	*tunnel
+	fake  *FakeKernel
+	paths *fakePaths
+}
+
+func newKernelRig() *kernelRig {
+	r := &kernelRig{fake: NewFakeKernel(), paths: &fakePaths{to: netip.MustParseAddrPort("198.18.0.7:4000")}}
+	r.tunnel = newTunnel(nil, newSockets(nil), r.paths, nil, new(drop.Counters))
+	r.kernel.path = r.fake
+	r.kernel.opened.Store(true)
+	r.kernel.tell = func(usages []usage) bool {
+		r.account(time.Time{}, usages)
+		return true
+	}
+	return r
+}
+
+// offered has a flow handed over.
+func (r *kernelRig) offered(now time.Time, f Flow) {
+	r.handOver(now, f)
+	r.kernel.carryOut(now, <-r.kernel.orders)
 }
 
 // numbered is one of many flows.
@@ -209,7 +225,7 @@ func numbered(n int) kernelpath.Flow {
 
 // Each worker offers one flow in 10 ms, by nothing but the header of a packet.
 func TestOffersThrottled(t *testing.T) {
-	p, _, _ := kernelPump()
+	p := newKernelRig()
 	f := numbered(1)
 	packet := teredo.AppendEchoRequest(nil, f.Local, f.Peer, 1, 1, make([]byte, 1000))
 	var uplink, receive offers
@@ -237,7 +253,7 @@ func TestOffersThrottled(t *testing.T) {
 
 // Nothing is offered when there is no kernel to carry it. An offer that finds the control goroutine busy is no loss.
 func TestOffersInVain(t *testing.T) {
-	p, _, _ := kernelPump()
+	p := newKernelRig()
 	packet := teredo.AppendBubble(nil, numbered(1).Local, numbered(1).Peer, 64)
 	q := &p.queues[fromStack]
 	for range cap(q.free) {
@@ -251,7 +267,7 @@ func TestOffersInVain(t *testing.T) {
 	if n := p.drops.Get(drop.Overload); n != 1 {
 		t.Errorf("%d packets dropped for overload", n)
 	}
-	without := newPump(nil, newFakePort(4096), nil, new(drop.Counters))
+	without := newTunnel(nil, newSockets(nil), new(fakePaths), nil, new(drop.Counters))
 	without.offer(new(offers), offerInbound, packet, 0)
 	if len(without.queues[fromStack].waiting) != 0 {
 		t.Error("offered, though there is no kernel")
@@ -260,35 +276,37 @@ func TestOffersInVain(t *testing.T) {
 
 // The kernel gets so many flows and no more, until one comes back. Those that it has stay up to date meanwhile.
 func TestMostKernelFlows(t *testing.T) {
-	p, k, _ := kernelPump()
+	p := newKernelRig()
+	k := p.fake
 	start := time.Now()
-	for n := range mostKernelFlows + 10 {
-		p.handOver(start, numbered(n))
+	for n := range MostKernelFlows + 10 {
+		p.offered(start, numbered(n))
 	}
-	if n := len(k.Calls("add")); n != mostKernelFlows || k.Flows() != mostKernelFlows || len(p.kernel.all) != mostKernelFlows {
+	if n := len(k.Calls("add")); n != MostKernelFlows || k.Flows() != MostKernelFlows || len(p.kernel.all) != MostKernelFlows {
 		t.Fatalf("%d added, %d there", n, k.Flows())
 	}
-	p.handOver(start.Add(time.Second), numbered(0))
-	p.handOver(start.Add(time.Second), numbered(mostKernelFlows))
+	p.offered(start.Add(time.Second), numbered(0))
+	p.offered(start.Add(time.Second), numbered(MostKernelFlows))
 	if calls := k.Calls("add"); len(calls) != 1 || calls[0].Flow != numbered(0) {
 		t.Errorf("added again: %v", calls)
 	}
-	p.handOver(start.Add(2*time.Second), numbered(mostKernelFlows)) // takes the place of one that was not used
+	p.offered(start.Add(2*time.Second), numbered(MostKernelFlows)) // takes the place of one that was not used
 	added, removed := k.Calls("add"), k.Calls("remove")
-	if len(added) != 1 || added[0].Flow != numbered(mostKernelFlows) || len(removed) != 1 || k.Flows() != mostKernelFlows {
+	if len(added) != 1 || added[0].Flow != numbered(MostKernelFlows) || len(removed) != 1 || k.Flows() != MostKernelFlows {
 		t.Fatalf("added %v, removed %v", added, removed)
 	}
-	p.takeBack(start, numbered(mostKernelFlows))
-	p.handOver(start.Add(2*time.Second), removed[0].Flow)
+	p.kernel.takeBack(start, numbered(MostKernelFlows), p.kernel.all[numbered(MostKernelFlows)])
+	p.kernel.flush()
+	p.offered(start.Add(2*time.Second), removed[0].Flow)
 	k.Calls("add")
 	k.Calls("remove")
 	k.Carry(numbered(0), 1, 0)
-	p.account(start.Add(32 * time.Second))
-	if n := len(k.Calls("remove")); n != mostKernelFlows-1 || k.Flows() != 1 {
+	p.kernel.round(start.Add(32 * time.Second))
+	if n := len(k.Calls("remove")); n != MostKernelFlows-1 || k.Flows() != 1 {
 		t.Errorf("%d came back, %d left", n, k.Flows())
 	}
-	p.handOver(start.Add(32*time.Second), numbered(mostKernelFlows))
-	if calls := k.Calls("add"); len(calls) != 1 || calls[0].Flow != numbered(mostKernelFlows) || k.Flows() != 2 {
+	p.offered(start.Add(32*time.Second), numbered(MostKernelFlows))
+	if calls := k.Calls("add"); len(calls) != 1 || calls[0].Flow != numbered(MostKernelFlows) || k.Flows() != 2 {
 		t.Errorf("added then: %v", calls)
 	}
 }
@@ -296,16 +314,17 @@ func TestMostKernelFlows(t *testing.T) {
 // A flow whose peer has another endpoint is added at once with that one. What the kernel has carried until then is counted once,
 // and the other end is introduced to it anew.
 func TestKernelFlowMoves(t *testing.T) {
-	p, k, paths := kernelPump()
+	p := newKernelRig()
+	k, paths := p.fake, p.paths
 	k.Introduce = true
 	start, f := time.Now(), numbered(1)
-	p.handOver(start, f)
+	p.offered(start, f)
 	k.Carry(f, 100, 200)
-	p.account(start.Add(time.Second))
+	p.kernel.round(start.Add(time.Second))
 	paths.to = netip.MustParseAddrPort("198.18.0.8:4000")
-	p.handOver(start.Add(time.Second+1), f)
+	p.offered(start.Add(time.Second+1), f)
 	k.Carry(f, 1, 2)
-	p.account(start.Add(2 * time.Second))
+	p.kernel.round(start.Add(2 * time.Second))
 	if sent, received := p.sent.Load(), p.received.Load(); sent != 101 || received != 202 || paths.carried != [2]peer.Traffic{{Packets: 101, Bytes: 10100}, {Packets: 202, Bytes: 20200}} {
 		t.Errorf("%d sent, %d received, the rules know of %v", sent, received, paths.carried)
 	}
@@ -319,20 +338,21 @@ func TestKernelFlowMoves(t *testing.T) {
 
 // What the kernel has carried since the last look counts when a flow goes back, for whatever reason.
 func TestTakeBackCounts(t *testing.T) {
-	for name, back := range map[string]func(p *pump, now time.Time, paths *fakePaths){
-		"the peer has moved": func(p *pump, now time.Time, paths *fakePaths) {
+	for name, back := range map[string]func(p *kernelRig, now time.Time, paths *fakePaths){
+		"the peer has moved": func(p *kernelRig, now time.Time, paths *fakePaths) {
 			paths.to = netip.MustParseAddrPort("198.18.0.8:4000")
-			p.handOver(now, numbered(1))
+			p.offered(now, numbered(1))
 		},
-		"the network has changed": func(p *pump, now time.Time, _ *fakePaths) { p.takeAllBack(now) },
+		"the network has changed": func(p *kernelRig, now time.Time, _ *fakePaths) { p.kernel.clear(now) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, k, paths := kernelPump()
+			p := newKernelRig()
+			k, paths := p.fake, p.paths
 			start := time.Now()
-			p.handOver(start, numbered(1))
+			p.offered(start, numbered(1))
 			k.Carry(numbered(1), 100, 200)
 			back(p, start.Add(time.Millisecond), paths)
-			p.account(start.Add(time.Second))
+			p.kernel.round(start.Add(time.Second))
 			if sent, received := p.sent.Load(), p.received.Load(); sent != 100 || received != 200 {
 				t.Errorf("%d sent, %d received", sent, received)
 			}
@@ -342,13 +362,14 @@ func TestTakeBackCounts(t *testing.T) {
 
 // A kernel that cannot add a flow with its new endpoint keeps it no longer than until the next look at it.
 func TestKernelFlowMovesInVain(t *testing.T) {
-	p, k, paths := kernelPump()
+	p := newKernelRig()
+	k, paths := p.fake, p.paths
 	start, f := time.Now(), numbered(1)
-	p.handOver(start, f)
+	p.offered(start, f)
 	paths.to = netip.MustParseAddrPort("198.18.0.8:4000")
 	k.Refuse(fmt.Errorf("no uplink to %v", paths.to))
-	p.handOver(start.Add(time.Millisecond), f)
-	p.account(start.Add(time.Second))
+	p.offered(start.Add(time.Millisecond), f)
+	p.kernel.round(start.Add(time.Second))
 	if k.Flows() != 0 || len(p.kernel.all) != 0 {
 		t.Errorf("the kernel has %d flows", k.Flows())
 	}
@@ -356,15 +377,16 @@ func TestKernelFlowMovesInVain(t *testing.T) {
 
 // A flow that the kernel has no more is the workers' again.
 func TestKernelForgets(t *testing.T) {
-	p, k, _ := kernelPump()
+	p := newKernelRig()
+	k := p.fake
 	start, f := time.Now(), numbered(1)
-	p.handOver(start, f)
+	p.offered(start, f)
 	k.Forget(f)
-	p.account(start.Add(time.Second))
+	p.kernel.round(start.Add(time.Second))
 	if len(p.kernel.all) != 0 {
 		t.Error("it is still on the books")
 	}
-	p.handOver(start.Add(time.Second), f)
+	p.offered(start.Add(time.Second), f)
 	if k.Flows() != 1 {
 		t.Error("it does not get it again")
 	}

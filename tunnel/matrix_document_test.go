@@ -101,11 +101,11 @@ func (c *cell) check(t *testing.T, figure string) {
 
 const matrixText = `# NAT matrix
 
-Which NATs connect two clients, and how. This is figure 1 of RFC 6081 as measured, with clients and servers as they ship, in the
-simulated internet of the tests. The client in the row sends a first packet to the one in the column, which answers it. Two
-hosts, or a host and a server, are 20 ms from each other, a round trip is 40 ms.
+This page shows which kinds of NAT let two clients connect, and how. It is figure 1 of RFC 6081 as measured, with the clients and servers that
+ship, in the simulated internet of the tests. The client in the row sends the first packet to the client in the column, which answers
+it. Any two hosts are 20 ms apart, so a round trip takes 40 ms. ` + "`" + `teredo-client probe` + "`" + ` tells which kind of NAT you have.
 
-A test measures all of this anew and fails when it differs from this file:
+A test measures all of this again, and fails if the result differs from this file:
 
     go test ./tunnel -run TestMatrix            # compare
     go test ./tunnel -run TestMatrix -update    # write the file
@@ -124,31 +124,36 @@ The NATs are, in the terms of RFC 4787:
 | port-symmetric | address and port-dependent | address and port-dependent | random |
 | address-symmetric | address and port-dependent, each with another address | address and port-dependent | random |
 
-Other tests begin where this one ends. TestMatrixLoss loses each single packet of each exchange outside of the NATs, and
-TestMatrixReordering has links reorder and duplicate: the same pairs connect, at most two repetitions (4 s) later. TestMatrixOneNAT has both clients
-behind one NAT, with and without hairpinning, and TestMatrixNestedNATs behind two NATs behind a third: by the hairpinning extension they
-meet at their local addresses or at those that UPnP has told.
+Further tests vary the conditions:
+
+- TestMatrixLoss drops each single packet of each exchange in turn, outside of the NATs. TestMatrixReordering makes links reorder and
+  duplicate packets. The same pairs connect, at most two repetitions (4 s) later.
+- TestMatrixOneNAT puts both clients behind one NAT, with and without hairpinning. TestMatrixNestedNATs puts them behind two NATs that are
+  behind a third. With the hairpinning extension the clients meet at their local addresses, or at those that UPnP reports.
 
 ## What it takes
 
-"Yes" needs no extension. The others need at least those named, on both sides: SNS is symmetric NAT support, UPnP the UPnP-enabled
-symmetric NAT extension, PP the port-preserving and SS the sequential one. "No" is a pair that does not connect. A star marks
-pairs for which the figure says "No", but which connect: behind a port-restricted NAT with UPnP everybody is let in, and packets
-leave from the port that everybody knows. One server for both clients was used. Pairs marked ¹ do not connect when each client has
-a server of its own, for then a bubble of the client behind the address-symmetric NAT comes to the other server from another IPv4
-address than the client has in its IPv6 address, and the server must not pass it on (RFC 4380 §5.3.1).
+- **Yes**: the pair connects without extensions.
+- **SNS**, **UPnP**, **PP**, **SS**: both clients need at least these extensions of RFC 6081. SNS is symmetric NAT support, UPnP the UPnP-enabled
+  symmetric NAT extension, PP the port-preserving and SS the sequential-port symmetric NAT extension.
+- **No**: the pair does not connect.
+- A star marks pairs that connect although the figure says "No". A port-restricted NAT with UPnP lets everyone in, and packets leave from the
+  port that everyone knows.
+- ¹ marks pairs that connect only if both clients use the same server, as they did here. With two servers, a bubble of the client behind the
+  address-symmetric NAT reaches the other server from an IPv4 address that differs from the one in the client's IPv6 address. The server
+  must not forward such a bubble (RFC 4380 §5.3.1).
 
 %s
 ## How long it takes
 
-Milliseconds from the first packet to its arrival, with all extensions on. After "no" is how many seconds it took until the
-sender was told by ICMPv6 that the destination is unreachable. The answer always took 20 ms. Pairs that take 2 s more follow the
-examples in RFC 6081 §6.1 and §6.3: the client that began learns only by its second indirect bubble that it gets through.
+The table shows the milliseconds from the first packet to its arrival, with all extensions on. The answer always took 20 ms. After "no" it
+shows the seconds until ICMPv6 told the sender that the destination is unreachable. Pairs that take about 2 s longer follow the
+examples in RFC 6081 §6.1 and §6.3: the client that began learns only from its second indirect bubble that the path works.
 
 %s
 ## Random ports
 
-Which side's data has left from a random port (RFC 6081 §5.4 and §5.5): that of the row, that of the column, or both.
+The table shows whose data left from a random port (RFC 6081 §5.4 and §5.5): that of the row's client, of the column's, or of both.
 
 %s`
 

@@ -149,6 +149,7 @@ func TestYieldsToNative(t *testing.T) {
 			}
 		}
 		change(tunnel.Network{Native: "eth0"})
+		w.Settle()
 		if c.Addr().IsValid() {
 			t.Errorf("the client keeps %v", c.Addr())
 		}

@@ -2,7 +2,6 @@ package tunnel
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -26,28 +25,19 @@ type Network struct {
 func (c *Client) NetworkChanged(ctx context.Context, n Network) error {
 	return c.call(ctx, func(now time.Time) {
 		c.changed(now, n)
-		select {
-		case c.networkChanged <- struct{}{}:
-		default:
-		}
+		c.networkChanged.put(struct{}{})
 	})
-}
-
-// RestoreInterface gives the interface back what others have taken from it, and says what that was.
-func (c *Client) RestoreInterface(ctx context.Context) (lost []string, err error) {
-	stopped := c.call(ctx, func(time.Time) { lost, err = c.cfg.Restore(c.configured) })
-	return lost, errors.Join(stopped, err)
 }
 
 func (c *Client) changed(now time.Time, n Network) {
 	was := c.network.Native
 	c.network = n
-	c.takeAllBack(now) // their uplink may be another one now
-	c.peers.SetFilter(c.filter())
+	c.kernel.takeAllBack() // their uplink may be another one now
+	c.peers.SetFilter(c.cfg.filter(n))
 	c.peers.SetSubnets(n.Subnets)
 	switch {
 	case n.Native != "":
-		c.yield(now)
+		c.yield()
 		return
 	case was != "":
 		c.cfg.Log.Info("native IPv6 is gone, qualifying again", "interface", was)
@@ -58,7 +48,6 @@ func (c *Client) changed(now time.Time, n Network) {
 	local := c.cfg.Local(c.servers.Primary)
 	if local == c.local {
 		c.qualifier.Check(now, &c.out.UDP)
-		c.follow(now)
 		return
 	}
 	c.cfg.Log.Info("the local address has changed, qualifying again", "was", c.local, "is", local)
@@ -67,19 +56,18 @@ func (c *Client) changed(now time.Time, n Network) {
 }
 
 // yield gives up the Teredo address, as long as the host has IPv6 by other means (SUN-01).
-func (c *Client) yield(now time.Time) {
+func (c *Client) yield() {
 	if c.qualifier == nil {
 		return
 	}
 	c.cfg.Log.Info("yielding to native IPv6", "interface", c.network.Native)
 	c.qualifier = nil
 	c.mapPort(way{})
-	c.follow(now)
 }
 
 // filter is the configured one with the directed-broadcast addresses of now (SEC-V4-01).
-func (c *Client) filter() teredo.Filter {
-	return teredo.Filter{Permit: c.cfg.Permit, Broadcasts: slices.Clone(c.network.Broadcasts)}
+func (cfg *ClientConfig) filter(n Network) teredo.Filter {
+	return teredo.Filter{Permit: cfg.Permit, Broadcasts: slices.Clone(n.Broadcasts)}
 }
 
 // knownNAT is what the path rules need to know about our NAT.
@@ -94,17 +82,53 @@ func (c *Client) knownNAT(s qualify.Status) peer.NAT {
 	}
 }
 
-// qualification is the state of the qualification machine, or what stands in for it while there is none.
-func (c *Client) qualification(now time.Time) qualify.Status {
+// qualification is what the qualification machine says, without its words, or what stands in for it while there is none.
+func (c *Client) qualification() qualify.Status {
 	switch {
 	case c.network.Native != "":
-		return qualify.Status{State: qualify.Offline, Attempt: "native IPv6 to go away: until then Teredo is not needed"}
+		return qualify.Status{State: qualify.Offline}
 	case c.qualifier == nil:
-		return qualify.Status{Attempt: "the IPv4 addresses of the server"}
+		return qualify.Status{}
 	}
-	s := c.qualifier.Status(now)
-	if s.State != qualify.Qualified && s.LastError == "" && !c.local.IsValid() {
-		s.LastError = fmt.Sprintf("no IPv4 route to the server %s: is the network up?", c.servers.Primary)
+	return c.qualifier.Facts()
+}
+
+// serves reports whether the server in use has given the client an address.
+func (c *Client) serves() bool { return c.qualification().State == qualify.Qualified }
+
+// facts are those of qualification, but the client is not qualified before its interface has the address, unless that fails.
+func (c *Client) facts() qualify.Status {
+	s := c.qualification()
+	if c.configuring(s) {
+		s.State, s.Address = qualify.Starting, netip.Addr{}
+	}
+	return s
+}
+
+func (c *Client) configuring(s qualify.Status) bool {
+	return s.Address != c.address.configured && s.Address.IsValid() && c.address.err == nil
+}
+
+// words are the facts with an explanation of them.
+func (c *Client) words(now time.Time) qualify.Status {
+	s := c.facts()
+	switch {
+	case c.network.Native != "":
+		s.Attempt = "native IPv6 to go away: until then Teredo is not needed"
+	case c.listenError != nil:
+		s.LastError, s.Attempt = c.listenError.Error(), "the local address"
+	case c.sockets.conn(0) == nil:
+		s.Attempt = "the UDP port"
+	case c.qualifier == nil:
+		s.Attempt = "the IPv4 addresses of the server"
+	case c.configuring(c.qualification()):
+		s.Attempt = "the interface to get its address"
+	default:
+		said := c.qualifier.Status(now)
+		s.LastError, s.Attempt = said.LastError, said.Attempt
+		if s.State != qualify.Qualified && s.LastError == "" && !c.local.IsValid() {
+			s.LastError = fmt.Sprintf("no IPv4 route to the server %s: is the network up?", c.servers.Primary)
+		}
 	}
 	return s
 }

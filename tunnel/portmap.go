@@ -3,7 +3,6 @@ package tunnel
 import (
 	"context"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/teredo-suite/teredo/qualify"
@@ -11,6 +10,7 @@ import (
 
 // portMap is a port of the gateway that is asked for, and what has come of it. It belongs to the control goroutine.
 type portMap struct {
+	latest   slot[way] // for keepPortMapped
 	way      way
 	asking   bool           // the gateway has not answered yet
 	external netip.AddrPort // zero: there is no mapping
@@ -37,13 +37,12 @@ func (p *portMap) String() string {
 func (c *Client) begin(now time.Time) {
 	c.mapPort(way{c.servers.Primary, c.local})
 	c.qualifier.Start(now, &c.out.UDP)
-	c.follow(now)
 }
 
 // mapPort has the gateway on a way map the service port, instead of the gateway that was asked for another local address. There
 // is no NAT before a global address, and so nobody to ask.
 func (c *Client) mapPort(w way) {
-	if filter := c.filter(); !w.local.IsValid() || filter.Global(w.local.Addr()) {
+	if filter := c.cfg.filter(c.network); !w.local.IsValid() || filter.Global(w.local.Addr()) {
 		w = way{}
 	}
 	if c.cfg.PortMap == nil || w.local == c.portMap.way.local {
@@ -57,11 +56,7 @@ func (c *Client) mapPort(w way) {
 func (c *Client) askGateway(w way) {
 	p := &c.portMap
 	p.way, p.asking, p.external, p.protocol = w, w != way{}, netip.AddrPort{}, ""
-	select {
-	case <-c.ways: // superseded
-	default:
-	}
-	c.ways <- w
+	p.latest.put(w)
 }
 
 // mapped takes what a gateway has answered, or that its mapping has changed. The server is asked how the NAT translates the
@@ -75,7 +70,6 @@ func (c *Client) mapped(now time.Time, w way, external netip.AddrPort, protocol 
 	p.asking, p.external, p.protocol = false, external, protocol
 	if c.qualifier != nil && changed {
 		c.qualifier.Check(now, &c.out.UDP)
-		c.follow(now)
 	}
 }
 
@@ -102,32 +96,16 @@ func (p *portMap) upnpMapped(seen netip.AddrPort) netip.AddrPort {
 	return p.external
 }
 
-// keepPorts keeps the port of one way after the other mapped. Before the next it waits until the last is not mapped any more:
+// keepPortMapped keeps the port of one way after the other mapped. Before the next it waits until the last is not mapped any more:
 // gateways refuse one port to two addresses.
-func (c *Client) keepPorts(ctx context.Context) error {
-	var keeper sync.WaitGroup
-	stop := func() {}
-	defer keeper.Wait()
-	defer func() { stop() }()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case w := <-c.ways:
-			stop()
-			keeper.Wait()
-			stop = func() {}
-			if w == (way{}) {
-				continue
-			}
-			keep, cancel := context.WithCancel(ctx)
-			stop = cancel
-			keeper.Go(func() {
-				c.cfg.PortMap(keep, w.server, w.local, func(external netip.AddrPort, protocol string) {
-					// Fails only when the client has stopped.
-					_ = c.call(keep, func(now time.Time) { c.mapped(now, w, external, protocol) })
-				})
-			})
+func (c *Client) keepPortMapped(ctx context.Context) error {
+	return c.portMap.latest.each(ctx, func(ctx context.Context, w way) {
+		if w == (way{}) {
+			return
 		}
-	}
+		c.cfg.PortMap(ctx, PortMapRequest{Server: w.server, Local: w.local, Changed: func(external netip.AddrPort, protocol string) {
+			// Fails only when the client has stopped.
+			_ = c.call(ctx, func(now time.Time) { c.mapped(now, w, external, protocol) })
+		}})
+	})
 }

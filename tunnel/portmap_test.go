@@ -35,22 +35,22 @@ func (g *gateway) note(format string, args ...any) {
 }
 
 // mapPort is the PortMap of a client.
-func (g *gateway) mapPort(ctx context.Context, server netip.Addr, local netip.AddrPort, changed func(netip.AddrPort, string)) {
-	g.note("map for %v", local.Addr())
+func (g *gateway) mapPort(ctx context.Context, r tunnel.PortMapRequest) {
+	g.note("map for %v", r.Local.Addr())
 	if g.answer >= 0 {
 		select {
 		case <-time.After(g.answer):
 			g.mu.Lock()
-			g.tell = changed
+			g.tell = r.Changed
 			external := g.external
 			g.mu.Unlock()
-			changed(external, "upnp")
+			r.Changed(external, "upnp")
 		case <-ctx.Done():
 		}
 	}
 	<-ctx.Done()
 	time.Sleep(g.release)
-	g.note("unmapped for %v", local.Addr())
+	g.note("unmapped for %v", r.Local.Addr())
 }
 
 // change has the gateway map another external port.

@@ -105,7 +105,7 @@ func TestSymmetricNAT(t *testing.T) {
 				c := w.NAT(cfg).Client(w.server)
 				time.Sleep(time.Second)
 				s := c.Status()
-				if s.State != "offline" || s.NAT != "symmetric" || s.Address.IsValid() || !strings.Contains(s.LastError, "--port") ||
+				if s.State != "offline" || s.NAT != "symmetric" || s.Address.IsValid() || !strings.Contains(s.LastError, "have the client use that port") ||
 					!strings.HasPrefix(s.WaitingFor, "next attempt in") {
 					t.Errorf("status %+v", s)
 				}

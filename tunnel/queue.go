@@ -14,7 +14,7 @@ import (
 // MTU with the longest encapsulations and trailers has 1855 bytes. Larger ones pass on known paths only.
 const mostAsked = 2048
 
-// lane is one of the queues to the control goroutine. Whoever floods one leaves the others as they are.
+// lane is one of the queues to the control goroutine. A flood in one lane leaves room in the others.
 type lane uint8
 
 const (
@@ -34,8 +34,8 @@ func (l lane) limits() (room, share int) {
 	return limits.room, limits.share
 }
 
-// unknownRate is how many datagrams a second from unknown peers the control goroutine looks at, of those that the server has passed on
-// and of all others, which takes a few hundredths of a processor; unknownBurst may come at once.
+// unknownRate is how many datagrams a second from unknown peers the control goroutine looks at: so many that the server has passed
+// on, and as many others. That takes a few hundredths of a processor. unknownBurst is how many may come at once.
 const (
 	unknownRate  = 10_000
 	unknownBurst = 1000
@@ -45,7 +45,7 @@ const (
 type question struct {
 	kind   questionKind
 	from   netip.AddrPort // of an inbound one
-	via    uint8          // local port of an inbound one
+	via    uint8          // number of the socket that an inbound one came to
 	packet []byte         // owned by the question and reused
 }
 
@@ -85,32 +85,32 @@ func (q *queue) put(kind questionKind, from netip.AddrPort, via uint8, head, bod
 }
 
 // tell gives the control goroutine a copy of a packet or of its header. When too many wait already, that is no loss.
-func (p *pump) tell(kind questionKind, packet []byte) {
-	if p.queues[fromStack].put(kind, netip.AddrPort{}, 0, packet, nil) {
-		p.rouse()
+func (t *tunnel) tell(kind questionKind, packet []byte) {
+	if t.queues[fromStack].put(kind, netip.AddrPort{}, 0, packet, nil) {
+		t.wake.put(struct{}{})
 	}
 }
 
 // askOutbound gives the control goroutine a copy of a packet from the TUN device.
-func (p *pump) askOutbound(head, body []byte) {
-	p.ask(fromStack, outbound, netip.AddrPort{}, 0, head, body)
+func (t *tunnel) askOutbound(head, body []byte) {
+	t.ask(fromStack, outbound, netip.AddrPort{}, 0, head, body)
 }
 
 // askInbound gives the control goroutine a copy of a datagram, or drops it: one that means nothing to us, and one that comes when
 // too many of its lane wait already. Those from unknown peers are the first to go.
-func (p *pump) askInbound(from netip.AddrPort, via uint8, payload []byte, now peer.Stamp) {
+func (t *tunnel) askInbound(from netip.AddrPort, via uint8, payload []byte, now peer.Stamp) {
 	var packet teredo.Packet
 	if packet.Parse(payload) != nil {
-		p.drops.Count(drop.Malformed)
+		t.drops.Count(drop.Malformed)
 		return
 	}
-	if nonce := p.nonce.Load(); packet.HasAuth && nonce != 0 && nonce == binary.BigEndian.Uint64(packet.Auth.Nonce[:]) {
-		p.ask(answers, inbound, from, via, payload, nil)
+	if nonce := t.nonce.Load(); packet.HasAuth && nonce != 0 && nonce == binary.BigEndian.Uint64(packet.Auth.Nonce[:]) {
+		t.ask(answers, inbound, from, via, payload, nil)
 		return
 	}
-	rank, why := p.table.Rank(&packet, from, via)
+	rank, why := t.table.Rank(&packet, from, via)
 	if why != drop.None {
-		p.drops.Count(why)
+		t.drops.Count(why)
 		return
 	}
 	to := strangers
@@ -121,40 +121,32 @@ func (p *pump) askInbound(from netip.AddrPort, via uint8, payload []byte, now pe
 		to = fromServer
 	}
 	if rank == peer.Stranger || rank == peer.FromServer {
-		q := &p.queues[to]
+		q := &t.queues[to]
 		if rank == peer.Stranger && len(q.waiting) >= cap(q.waiting)/2 || !q.unknown.Allow(int64(now), budget.Rate{PerSecond: unknownRate, Burst: unknownBurst}, 1) {
-			p.drops.Count(drop.Overload)
+			t.drops.Count(drop.Overload)
 			return
 		}
 	}
-	p.ask(to, inbound, from, via, payload, nil)
+	t.ask(to, inbound, from, via, payload, nil)
 }
 
 // ask gives a copy of a packet, which is in two parts, to the control goroutine.
-func (p *pump) ask(l lane, kind questionKind, from netip.AddrPort, via uint8, head, body []byte) {
+func (t *tunnel) ask(l lane, kind questionKind, from netip.AddrPort, via uint8, head, body []byte) {
 	switch {
 	case len(head)+len(body) > mostAsked:
-		p.drops.Count(drop.TooBig)
-	case !p.queues[l].put(kind, from, via, head, body):
-		p.drops.Count(drop.Overload)
+		t.drops.Count(drop.TooBig)
+	case !t.queues[l].put(kind, from, via, head, body):
+		t.drops.Count(drop.Overload)
 	default:
-		p.rouse()
-	}
-}
-
-// rouse has the control goroutine look at the queues.
-func (p *pump) rouse() {
-	select {
-	case p.wake <- struct{}{}:
-	default: // it is about to
+		t.wake.put(struct{}{})
 	}
 }
 
 // takeTurns calls each with the questions that wait: the share of each lane, in their order. What is left waits for the next round.
-func (p *pump) takeTurns(each func(*question)) {
+func (t *tunnel) takeTurns(each func(*question)) {
 	left := false
 	for l := range lanes {
-		q := &p.queues[l]
+		q := &t.queues[l]
 		_, share := l.limits()
 		for range min(share, len(q.waiting)) {
 			x := <-q.waiting
@@ -164,6 +156,6 @@ func (p *pump) takeTurns(each func(*question)) {
 		left = left || len(q.waiting) > 0
 	}
 	if left {
-		p.rouse()
+		t.wake.put(struct{}{})
 	}
 }

@@ -11,29 +11,29 @@ import (
 	"github.com/teredo-suite/teredo/teredo"
 )
 
-// queueRig is a pump whose client has an address and looks for one peer.
+// queueRig is a tunnel whose client has an address and looks for one peer.
 type queueRig struct {
-	*pump
+	*tunnel
 	server, from      netip.AddrPort
 	own, sought, none netip.Addr // none is a peer that nobody knows
 }
 
 func newQueueRig() *queueRig {
-	r := &queueRig{pump: newPump(nil, newFakePort(4096), nil, new(drop.Counters))}
+	r := new(queueRig)
 	r.server, r.from = netip.MustParseAddrPort("198.18.0.1:3544"), netip.MustParseAddrPort("198.18.0.9:4000")
 	address := func(mapped string) netip.Addr {
 		return teredo.Address{Server: r.server.Addr(), Mapped: netip.MustParseAddrPort(mapped)}.Addr()
 	}
 	r.own, r.sought, r.none = address("198.18.0.7:4000"), address("198.18.0.8:4000"), address("198.18.0.9:4000")
-	now := time.Now()
+	now, drops := time.Now(), new(drop.Counters)
 	c := peer.NewClient(now, peer.Config{
-		Capacity: 16, Drops: r.drops,
+		Capacity: 16, Drops: drops,
 		Filter: teredo.Filter{Permit: []netip.Prefix{netip.MustParsePrefix("198.18.0.0/15")}},
 	})
+	r.tunnel = newTunnel(nil, newSockets(nil), c, nil, drops)
 	c.SetAddress(r.own)
 	c.Outbound(now, teredo.AppendEchoRequest(nil, r.own, r.sought, 1, 1, nil), &r.out)
 	r.out.Reset()
-	r.table = c.Table()
 	return r
 }
 

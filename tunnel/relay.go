@@ -7,7 +7,6 @@ import (
 
 	"github.com/teredo-suite/teredo/internal/drop"
 	"github.com/teredo-suite/teredo/internal/peer"
-	"github.com/teredo-suite/teredo/internal/tun"
 	"github.com/teredo-suite/teredo/teredo"
 )
 
@@ -16,13 +15,14 @@ const MostPeersShown = 10000
 
 // RelayConfig says what a relay works with. Run closes Device, Conn and what Kernel opens.
 type RelayConfig struct {
-	Device     tun.Device
+	Device     Device
 	Conn       Conn
 	Kernel     func() (Kernel, error) // as in ClientConfig
 	Capacity   int                    // most clients in the list of recent peers
 	PermitIPv4 []netip.Prefix         // special-use IPv4 ranges to take for global ones
 	Network    RelayNetwork           // as it is at the start; tell changes with NetworkChanged
 	Rand       func([]byte)           // fills with random bytes; one goroutine at a time calls it; nil: crypto/rand
+	Ready      func()                 // is called when all is open; it may be nil
 }
 
 // RelayNetwork is what a relay needs to know about the network that its host is in.
@@ -44,7 +44,7 @@ func (n RelayNetwork) serves() []netip.Prefix {
 
 // Relay carries packets between native IPv6 and Teredo clients (RFC 4380 §5.4).
 type Relay struct {
-	*pump
+	*tunnel
 	cfg     RelayConfig
 	started time.Time
 	peers   *peer.Relay
@@ -54,17 +54,16 @@ type Relay struct {
 // NewRelay makes a relay that Run starts.
 func NewRelay(cfg RelayConfig) *Relay {
 	now := time.Now()
-	drops := new(drop.Counters)
-	r := &Relay{
-		pump: newPump(cfg.Device, cfg.Conn, cfg.Kernel, drops), cfg: cfg, started: now, network: cfg.Network,
-		peers: peer.NewRelay(now, cfg.Network.Errors, peer.Config{
-			Capacity: cfg.Capacity, Filter: cfg.filter(cfg.Network), Drops: drops, Rand: cfg.Rand,
-		}),
+	drops, sockets := new(drop.Counters), newSockets(nil)
+	sockets.serve(cfg.Conn)
+	peers := peer.NewRelay(now, cfg.Network.Errors, peer.Config{
+		Capacity: cfg.Capacity, Filter: cfg.filter(cfg.Network), Drops: drops, Rand: cfg.Rand,
+	})
+	peers.Serve(cfg.Network.Serve, cfg.Network.Own)
+	peers.SetBehindNAT(cfg.Network.BehindNAT)
+	return &Relay{
+		tunnel: newTunnel(cfg.Device, sockets, peers, cfg.Kernel, drops), cfg: cfg, started: now, peers: peers, network: cfg.Network,
 	}
-	r.peers.Serve(cfg.Network.Serve, cfg.Network.Own)
-	r.peers.SetBehindNAT(cfg.Network.BehindNAT)
-	r.table, r.kernel.peers = r.peers.Table(), r.peers
-	return r
 }
 
 // filter is the configured one with the directed-broadcast addresses of now (SEC-V4-01).
@@ -76,7 +75,7 @@ func (cfg RelayConfig) filter(n RelayNetwork) teredo.Filter {
 func (r *Relay) NetworkChanged(ctx context.Context, n RelayNetwork) error {
 	return r.call(ctx, func(now time.Time) {
 		r.network = n
-		r.takeAllBack(now) // their uplink may be another one now
+		r.kernel.takeAllBack() // their uplink may be another one now
 		r.peers.SetFilter(r.cfg.filter(n))
 		r.peers.SetErrorSource(n.Errors)
 		r.peers.Serve(n.Serve, n.Own)
@@ -85,7 +84,13 @@ func (r *Relay) NetworkChanged(ctx context.Context, n RelayNetwork) error {
 }
 
 // Run carries packets until ctx ends.
-func (r *Relay) Run(ctx context.Context) error { return r.run(ctx, r) }
+func (r *Relay) Run(ctx context.Context) error {
+	ready := r.cfg.Ready
+	if ready == nil {
+		ready = func() {}
+	}
+	return r.run(ctx, r, ready, job{"service port", func(context.Context) error { return r.receive(r.cfg.Conn, 0, batch) }})
+}
 
 func (r *Relay) outbound(now time.Time, packet []byte) { r.peers.Outbound(now, packet, &r.out) }
 func (r *Relay) inbound(now time.Time, from netip.AddrPort, _ uint8, p *teredo.Packet) {
@@ -93,6 +98,7 @@ func (r *Relay) inbound(now time.Time, from netip.AddrPort, _ uint8, p *teredo.P
 }
 func (r *Relay) refresh(now time.Time, dst netip.Addr) { r.peers.Refresh(now, dst, &r.out) }
 func (r *Relay) tick(now time.Time)                    { r.peers.Tick(now, &r.out) }
+func (r *Relay) reconcile(time.Time)                   {}
 func (r *Relay) deadline() (time.Time, bool)           { return r.peers.Deadline() }
 
 // RelayStatus describes a running relay.
@@ -111,42 +117,29 @@ type RelayStatus struct {
 	Paths           Paths             `json:"paths,omitzero"` // of these, what went to and from peers
 	Drops           map[string]uint64 `json:"drops"`
 	Queues          map[string]int    `json:"queues,omitempty"` // packets that wait for the control goroutine, in queues that are not empty
-	peer.Counts
-	peer.Budgets
+	Counts
+	Budgets
 }
 
 // Status describes the relay now.
 func (r *Relay) Status(ctx context.Context) (s RelayStatus, err error) {
-	err = r.call(ctx, func(now time.Time) {
-		r.account(now)
-		s = r.status(now)
-	})
-	return s, err
-}
-
-// Accounted is like that of Client.
-func (r *Relay) Accounted(ctx context.Context) (s RelayStatus, err error) {
 	err = r.call(ctx, func(now time.Time) { s = r.status(now) })
 	return s, err
 }
 
 func (r *Relay) status(now time.Time) RelayStatus {
 	return RelayStatus{
-		State: "running", Local: r.conn.LocalAddr(), Serves: r.network.serves(),
+		State: "running", Local: r.cfg.Conn.LocalAddr(), Serves: r.network.serves(),
 		Offloads: r.offloads(), Peers: r.peers.Len(), Capacity: r.cfg.Capacity, UptimeSeconds: now.Sub(r.started).Seconds(),
 		SentPackets: r.sent.Load(), ReceivedPackets: r.received.Load(),
-		SentBytes: r.sentBytes.Load(), ReceivedBytes: r.receivedBytes.Load(), Drops: r.drops.Snapshot(), Queues: r.waiting(), Paths: r.traffic(), Counts: r.peers.Counts(), Budgets: r.peers.Budgets(),
+		SentBytes: r.sentBytes.Load(), ReceivedBytes: r.receivedBytes.Load(), Paths: r.traffic(),
+		Drops: r.drops.Snapshot(), Queues: r.waiting(), Counts: r.peers.Counts(), Budgets: r.peers.Budgets(),
 	}
 }
 
 // Peers describes the clients that the relay knows.
-func (r *Relay) Peers(ctx context.Context) (infos []peer.Info, err error) {
-	err = r.call(ctx, func(now time.Time) {
-		r.account(now)
-		infos = r.kernel.carriers(r.peers.Peers(now, MostPeersShown))
-	})
-	return infos, err
+func (r *Relay) Peers(ctx context.Context) (peers []Peer, err error) {
+	err = r.call(ctx, func(now time.Time) { peers = r.peers.Peers(now, MostPeersShown) })
+	r.kernel.carriers(peers)
+	return peers, err
 }
-
-// LocalAddr is the address and port that the relay uses toward clients.
-func (r *Relay) LocalAddr() netip.AddrPort { return r.conn.LocalAddr() }

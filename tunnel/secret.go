@@ -27,6 +27,5 @@ func (c *Client) setSecret(now time.Time, clientID, secret []byte) error {
 	if c.determination.running() { // begins anew with the new secret
 		c.determination.mapped = netip.AddrPort{}
 	}
-	c.follow(now)
 	return nil
 }

@@ -57,7 +57,7 @@ func (s *secureServer) serve(local int) {
 		}
 		v := s.Handle(local, in[0].Remote, in[0].Buf[:in[0].N], make([]byte, 0, server.MaxOutput))
 		if v.Action == server.Send {
-			s.conns[v.Via].WriteBatch([]udp.Message{{Buf: v.Payload, N: len(v.Payload), Remote: v.To}}) // may be lost
+			s.conns[v.Local].WriteBatch([]udp.Message{{Buf: v.Payload, N: len(v.Payload), Remote: v.To}}) // may be lost
 		}
 	}
 }

@@ -27,13 +27,18 @@ type Lookup func(ctx context.Context, current Servers) (Servers, time.Duration, 
 // their time, those of the next one when a server cannot be found or does not serve. When all of them have failed it
 // waits, each time longer, unless the network changes.
 func (c *Client) seek(ctx context.Context) error {
+	select {
+	case <-c.sockets.serving:
+	case <-ctx.Done():
+		return nil
+	}
 	var inUse Servers
 	backoff := seekBackoffMin
 	for n := 0; ; {
 		found, ttl, err := c.cfg.Servers[n](ctx, inUse)
 		served := false
 		if c.call(ctx, func(now time.Time) {
-			served = c.state == qualify.Qualified
+			served = c.serves()
 			c.found(now, found, err)
 		}) != nil {
 			return nil
@@ -108,13 +113,13 @@ func (c *Client) pause(ctx context.Context, wait time.Duration, heedFailure bool
 func (c *Client) found(now time.Time, s Servers, err error) {
 	if err != nil {
 		if c.lookupError == nil || c.lookupError.Error() != err.Error() {
-			c.cfg.Log.Warn("cannot find the server yet, trying again", "error", err)
+			c.cfg.Log.Warn("cannot look up the server yet, trying again", "error", err)
 		}
 		c.lookupError = err
 		return
 	}
 	c.lookupError = nil
-	if c.network.Native != "" || c.qualifier != nil && (s == c.servers || c.state == qualify.Qualified) {
+	if c.network.Native != "" || c.qualifier != nil && (s == c.servers || c.serves()) {
 		return
 	}
 	m, err := qualify.New(c.qualifyConfig(s))
@@ -132,7 +137,7 @@ func (c *Client) found(now time.Time, s Servers, err error) {
 // qualifyConfig says how to qualify with a server.
 func (c *Client) qualifyConfig(s Servers) qualify.Config {
 	return qualify.Config{
-		Server: s.Primary, Server2: s.Secondary, Filter: c.filter(), SymmetricNAT: c.cfg.Extensions.SymmetricNAT, Rand: c.cfg.Rand,
+		Server: s.Primary, Server2: s.Secondary, Filter: c.cfg.filter(c.network), SymmetricNAT: c.cfg.Extensions.SymmetricNAT, Rand: c.cfg.Rand,
 		Interval: c.cfg.Interval, ClientID: c.cfg.ClientID, Secret: c.cfg.Secret, ConePhase: c.cfg.ConePhase,
 		Local: func() netip.AddrPort { return c.local }, Reached: c.peers.Reached, Last: c.last,
 	}

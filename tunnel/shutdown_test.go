@@ -111,7 +111,7 @@ func TestDeviceRemoved(t *testing.T) {
 			if err := p.remove(); err != nil {
 				t.Fatal(err)
 			}
-			if err := p.wait(); err == nil || !strings.Contains(err.Error(), "removed by somebody else") {
+			if err := p.wait(); err == nil || !strings.Contains(err.Error(), "removed by another program") {
 				t.Errorf("ended with: %v", err)
 			}
 		}

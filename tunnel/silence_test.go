@@ -2,7 +2,6 @@ package tunnel_test
 
 import (
 	"context"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -113,9 +112,9 @@ func TestSlowGateway(t *testing.T) {
 	slow := func(nat *natsim.NAT) func(*tunnel.ClientConfig) {
 		return func(cfg *tunnel.ClientConfig) {
 			cfg.Extensions = allExtensions()
-			cfg.PortMap = func(ctx context.Context, server netip.Addr, local netip.AddrPort, changed func(netip.AddrPort, string)) {
+			cfg.PortMap = func(ctx context.Context, r tunnel.PortMapRequest) {
 				time.Sleep(time.Second)
-				nat.PortMap(ctx, server, local, changed)
+				nat.PortMap(ctx, r)
 			}
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/qualify"
 )
 
@@ -44,8 +43,8 @@ type ClientStatus struct {
 	Paths           Paths             `json:"paths,omitzero"` // of these, what went to and from peers
 	Drops           map[string]uint64 `json:"drops"`
 	Queues          map[string]int    `json:"queues,omitempty"` // packets that wait for the control goroutine, in queues that are not empty
-	peer.Counts
-	peer.Budgets
+	Counts
+	Budgets
 }
 
 // Offloads are the offloads of the kernel that are in use now. The service port stands for all.
@@ -62,34 +61,28 @@ type Offloads struct {
 	FlowsWithoutBursts int `json:"kernel_flows_without_bursts,omitempty"`
 }
 
-func (p *pump) offloads() Offloads {
-	socket, device := p.conn.Offloads(), p.dev.Offloads()
+func (t *tunnel) offloads() Offloads {
+	var socket ConnOffloads
+	if conn := t.sockets.conn(0); conn != nil {
+		socket = conn.Offloads()
+	}
+	device := t.device.Offloads()
 	return Offloads{
 		UDPGSO: socket.GSO, UDPGRO: socket.GRO, TUNTCP: device.TCP, TUNUDP: device.UDP,
-		KernelPath: p.kernel.path != nil, KernelFlows: len(p.kernel.all), FlowsWithoutBursts: p.kernel.withoutBursts(),
+		KernelPath: t.kernel.opened.Load(), KernelFlows: int(t.kernel.count.Load()), FlowsWithoutBursts: int(t.kernel.bursts.Load()),
 	}
 }
 
 // Status describes the client now.
 func (c *Client) Status(ctx context.Context) (s ClientStatus, err error) {
-	err = c.call(ctx, func(now time.Time) {
-		c.account(now)
-		s = c.status(now)
-	})
-	return s, err
-}
-
-// Accounted is Status without asking the kernel for the traffic of each flow that it carries: what it tells of those is up to one
-// second old. It costs the control goroutine next to nothing.
-func (c *Client) Accounted(ctx context.Context) (s ClientStatus, err error) {
 	err = c.call(ctx, func(now time.Time) { s = c.status(now) })
 	return s, err
 }
 
 func (c *Client) status(now time.Time) ClientStatus {
-	q := c.qualification(now)
+	q := c.words(now)
 	s := ClientStatus{
-		State: q.State.String(), Address: q.Address, Local: c.conn.LocalAddr(), Mapped: q.Mapped, Server: c.servers.Primary,
+		State: q.State.String(), Address: q.Address, Mapped: q.Mapped, Server: c.servers.Primary,
 		Server2: secondAddress(q), NAT: q.NAT.String(), Sequential: q.Sequential.String(), Hairpinning: c.hairpin.Result(q.Address).String(),
 		PortMapping: c.portMap.String(), LastError: q.LastError, WaitingFor: q.Attempt,
 		LastRefused: q.Refused.String(), NativeIPv6: c.network.Native,
@@ -97,13 +90,16 @@ func (c *Client) status(now time.Time) ClientStatus {
 		RTTMillis: float64(q.RTT) / float64(time.Millisecond), HeardSeconds: -1,
 		Offloads: c.offloads(), Peers: c.peers.Len(), UptimeSeconds: now.Sub(c.started).Seconds(),
 		SentPackets: c.sent.Load(), ReceivedPackets: c.received.Load(),
-		SentBytes: c.sentBytes.Load(), ReceivedBytes: c.receivedBytes.Load(), Drops: c.drops.Snapshot(), Queues: c.waiting(), Paths: c.traffic(), Counts: c.peers.Counts(), Budgets: c.peers.Budgets(),
+		SentBytes: c.sentBytes.Load(), ReceivedBytes: c.receivedBytes.Load(), Paths: c.traffic(),
+		Drops: c.drops.Snapshot(), Queues: c.waiting(), Counts: c.peers.Counts(), Budgets: c.peers.Budgets(),
 	}
 	if !q.LastHeard.IsZero() {
 		s.HeardSeconds = now.Sub(q.LastHeard).Seconds()
 	}
-	if c.local.IsValid() {
+	if conn := c.sockets.conn(0); c.local.IsValid() {
 		s.Local = c.local
+	} else if conn != nil {
+		s.Local = conn.LocalAddr()
 	}
 	if !q.SilentSince.IsZero() {
 		s.SilentSeconds = now.Sub(q.SilentSince).Seconds()
@@ -115,11 +111,11 @@ func (c *Client) status(now time.Time) ClientStatus {
 		}
 		s.WaitingFor = waits
 	}
-	s.Mapping, s.Filtering = behaviour(q.NAT)
+	s.Mapping, s.Filtering = q.NAT.Behaviour()
 	s.PortPreserving = q.Mapped.IsValid() && q.Mapped.Port() == s.Local.Port()
 	switch {
-	case c.configError != nil:
-		s.LastError = c.configError.Error()
+	case c.address.err != nil:
+		s.LastError = c.address.err.Error()
 	case c.lookupError != nil && c.network.Native == "" && !s.Address.IsValid():
 		s.LastError = c.lookupError.Error()
 	}
@@ -139,28 +135,9 @@ func secondAddress(q qualify.Status) string {
 	return q.Secondary.Addr().String() + " (not asked yet, or its answer is waited for)"
 }
 
-// behaviour says in the terms of RFC 4787 (§4.1, §5) what the kind of the NAT means. A NAT whose kind is known is that of one
-// port and of the server's two addresses.
-func behaviour(n qualify.NAT) (mapping, filtering string) {
-	const unknown, independent = "unknown", "endpoint-independent"
-	switch n {
-	case qualify.None:
-		return "none", unknown // there may be a firewall
-	case qualify.Restricted:
-		return independent, unknown // it may be a cone NAT, too: nobody has asked
-	case qualify.Symmetric:
-		return "symmetric", unknown
-	case qualify.Cone:
-		return independent, independent
-	}
-	return unknown, unknown
-}
-
 // Peers describes the peers that the client knows.
-func (c *Client) Peers(ctx context.Context) (infos []peer.Info, err error) {
-	err = c.call(ctx, func(now time.Time) {
-		c.account(now)
-		infos = c.kernel.carriers(c.peers.Peers(now, MostPeersShown))
-	})
-	return infos, err
+func (c *Client) Peers(ctx context.Context) (peers []Peer, err error) {
+	err = c.call(ctx, func(now time.Time) { peers = c.peers.Peers(now, MostPeersShown) })
+	c.kernel.carriers(peers)
+	return peers, err
 }

@@ -27,6 +27,7 @@ func TestAllFlowsGoBack(t *testing.T) {
 				o.took(at(o.relay))
 				start := time.Now()
 				change(o)
+				o.Settle()
 				if took := o.gaveBack().At.Sub(start); took != 0 {
 					t.Errorf("after %v", took)
 				}
@@ -107,6 +108,7 @@ func TestRelayFlowsGoBack(t *testing.T) {
 		if err := relay.Tunnel.NetworkChanged(context.Background(), tunnel.RelayNetwork{}); err != nil {
 			t.Fatal(err)
 		}
+		in.Settle()
 		if n := kernel.Flows(); n != 0 {
 			t.Errorf("the kernel has %d flows still", n)
 		}

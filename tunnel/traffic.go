@@ -43,14 +43,14 @@ func (c *counters) add(t peer.Traffic) {
 // directed counts one direction: to and from other clients, to and from native hosts, and of both what the kernel has carried.
 type directed struct{ direct, relay, kernel counters }
 
-func (p *pump) traffic() Paths {
+func (t *tunnel) traffic() Paths {
 	of := func(sent, received *counters) Traffic {
 		return Traffic{
 			SentPackets: sent.packets.Load(), SentBytes: sent.bytes.Load(),
 			ReceivedPackets: received.packets.Load(), ReceivedBytes: received.bytes.Load(),
 		}
 	}
-	sent, received := &p.sentBy, &p.receivedBy
+	sent, received := &t.sentBy, &t.receivedBy
 	return Paths{of(&sent.direct, &received.direct), of(&sent.relay, &received.relay), of(&sent.kernel, &received.kernel)}
 }
 

@@ -23,6 +23,7 @@ func TestPaths(t *testing.T) {
 			t.Errorf("no client, and not the kernel: %+v", s.Paths)
 		}
 		o.kernel.Carry(o.flow, 1000, 3000)
+		time.Sleep(round)
 		after := o.client.Status()
 		want := tunnel.Traffic{SentPackets: 1000, SentBytes: 100_000, ReceivedPackets: 3000, ReceivedBytes: 300_000}
 		if after.Paths.Kernel != want || after.Paths.Relay.SentPackets-s.Paths.Relay.SentPackets != 1000 || after.Paths.Relay.ReceivedBytes-s.Paths.Relay.ReceivedBytes != 300_000 {

@@ -5,10 +5,10 @@ func (l lane) String() string {
 }
 
 // waiting is how many questions wait in each lane that is not empty.
-func (p *pump) waiting() map[string]int {
+func (t *tunnel) waiting() map[string]int {
 	n := make(map[string]int)
 	for l := range lanes {
-		if waits := len(p.queues[l].waiting); waits > 0 {
+		if waits := len(t.queues[l].waiting); waits > 0 {
 			n[l.String()] = waits
 		}
 	}

@@ -11,8 +11,8 @@ import (
 
 // Metrics know each queue by its name. The status tells of those in which something waits.
 func TestWaiting(t *testing.T) {
-	p := newPump(nil, nil, nil, nil)
-	if got := p.waiting(); len(got) != 0 {
+	q := newQueueRig()
+	if got := q.waiting(); len(got) != 0 {
 		t.Errorf("at first: %v", got)
 	}
 	want := make(map[string]int)
@@ -20,11 +20,11 @@ func TestWaiting(t *testing.T) {
 	for l := range lanes {
 		names = append(names, l.String())
 		for range int(l) + 1 {
-			p.queues[l].put(inbound, netip.AddrPort{}, 0, nil, nil)
+			q.queues[l].put(inbound, netip.AddrPort{}, 0, nil, nil)
 		}
 		want[l.String()] = int(l) + 1
 	}
-	if got := p.waiting(); !maps.Equal(got, want) {
+	if got := q.waiting(); !maps.Equal(got, want) {
 		t.Errorf("%v wait, want %v", got, want)
 	}
 	if !slices.Equal(names, metrics.Queues()) {

@@ -32,7 +32,7 @@ func (r *run) remember(log *slog.Logger) *memory {
 	}
 	if err := state.Load(m.path, &m.last); err != nil {
 		m.last = lastRun{}
-		log.Warn("the address of the last run is not known", "error", err)
+		log.Warn("cannot read the address of the last run, using a new one", "error", err)
 	}
 	return m
 }
@@ -58,7 +58,7 @@ func (m *memory) keep(ctx context.Context) error {
 		select {
 		case l := <-m.latest:
 			if err := state.Save(m.path, l); err != nil {
-				m.log.Warn("the next start will have another address", "error", err)
+				m.log.Warn("cannot save the address; the next start will use another one", "error", err)
 			}
 		case <-ctx.Done():
 			return nil

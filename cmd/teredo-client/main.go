@@ -15,11 +15,12 @@ func main() {
 		Description: "Teredo client: gives this host, on IPv4 behind a NAT, an IPv6 address and IPv6 connectivity " +
 			"through a Teredo server.",
 		Control: "/run/teredo-client/client.sock",
+		Hint:    hint,
 	}.Main(&struct {
 		Run       run                  `cmd:"" help:"Bring IPv6 up and keep it up until stopped."`
 		Status    cli.Status[status]   `cmd:"" help:"Show what the running client is doing."`
 		Peers     cli.Peers[peer.Info] `cmd:"" help:"Show the peers that the running client knows, and the paths to them."`
-		Probe     probeCommand         `cmd:"" help:"Find out which servers answer, what the NAT does, and whom a client would reach."`
+		Probe     probeCommand         `cmd:"" help:"Find out which servers answer, what the NAT does, and which peers a client could reach."`
 		Explain   explainCommand       `cmd:"" help:"Show what a Teredo address contains, and whether programs send to it."`
 		Bugreport bugreport            `cmd:"" help:"Write an archive that tells others what is wrong, without secrets."`
 		Version   cli.Version          `cmd:"" help:"Show the version."`
@@ -33,21 +34,21 @@ type status struct {
 }
 
 type run struct {
-	Server     []string `required:"" placeholder:"HOST" help:"Teredo server: a name or an IPv4 address. Repeat it to have more, which are tried in order."`
-	Server2    []string `name:"server2" placeholder:"HOST" help:"Second address of the server, which tells a symmetric NAT; repeat it in the order of --server. Without it the address after the first is tried."`
-	Bind       cli.IPv4 `placeholder:"ADDRESS" help:"Local IPv4 address to use. The default is whatever the route to the server has."`
-	Port       uint16   `placeholder:"PORT" help:"Local UDP port, for one that the NAT forwards to this host. The default is that of the last run, and a random one at first."`
-	NewAddress bool     `help:"Draw a new UDP port and a new address, and forget those of the last run."`
+	Server     []string `required:"" placeholder:"HOST" help:"Teredo server: a name or an IPv4 address. Repeat the flag to list several; the client tries them in order."`
+	Server2    []string `name:"server2" placeholder:"HOST" help:"Second address of the server, which reveals a symmetric NAT. Repeat the flag in the order of --server. The default is the address after the first."`
+	Bind       cli.IPv4 `placeholder:"ADDRESS" help:"Local IPv4 address. The default is the source address of the route to the server."`
+	Port       uint16   `placeholder:"PORT" help:"Local UDP port. Use it if the NAT forwards a port to this host. The default is the port of the last run; the first time, a random one."`
+	NewAddress bool     `help:"Use a new UDP port and a new address, and forget those of the last run."`
 	TUN        string   `name:"tun" default:"teredo" placeholder:"NAME" help:"Name of the interface to create (${default})."`
 
-	SecretFile      string          `placeholder:"FILE" help:"Prove to the server who this is: 'identifier secret' in this file, mode 600. SIGHUP has it read again."`
-	RefreshInterval refreshInterval `default:"30s" placeholder:"DURATION|auto" help:"Longest silence between client and server (${default}), from 5s to 5m. With 'auto' a second UDP port finds out how long the NAT stands, up to two minutes."`
-	ConePhase       bool            `help:"Ask first whether the NAT is a cone NAT. For old servers; it reveals the kind of the NAT in the address."`
+	SecretFile      string          `placeholder:"FILE" help:"File with 'identifier secret', mode 600, that authenticates this client to the server. SIGHUP makes the client read it again."`
+	RefreshInterval refreshInterval `default:"30s" placeholder:"DURATION|auto" help:"Longest time without a message to the server (${default}), from 5s to 5m. With 'auto' the client measures how long the NAT keeps a mapping, up to two minutes."`
+	ConePhase       bool            `help:"First ask whether the NAT is a cone NAT. For old servers only: the address then reveals the kind of the NAT."`
 
-	LocalDiscovery bool     `negatable:"" default:"true" help:"Find other clients of the same private IPv4 subnet by multicast, and reach them directly."`
-	PortMapping    bool     `negatable:"" default:"true" help:"Ask the gateway of the NAT for a UDP port, by UPnP, PCP or NAT-PMP, and give it back at the end."`
-	Always         bool     `help:"Stay up also while the host has native IPv6."`
-	Disable        []string `placeholder:"EXTENSION,…" enum:"symmetric-nat,upnp,port-preserving,sequential,hairpinning,load-reduction" help:"Do without these extensions of RFC 6081 (${enum}). Without symmetric-nat the three after it are off, too, and without port-preserving sequential is."`
+	LocalDiscovery bool     `negatable:"" default:"true" help:"Find other clients on the same private IPv4 subnet by multicast, and reach them directly."`
+	PortMapping    bool     `negatable:"" default:"true" help:"Ask the gateway to forward a UDP port, by UPnP, PCP or NAT-PMP, and remove the mapping at the end."`
+	Always         bool     `help:"Stay up even while the host has native IPv6."`
+	Disable        []string `placeholder:"EXTENSION,…" enum:"symmetric-nat,upnp,port-preserving,sequential,hairpinning,load-reduction" help:"Turn off these extensions of RFC 6081 (${enum}). symmetric-nat also turns off the three after it, and port-preserving also turns off sequential."`
 	cli.OffloadFlags
 	cli.NativeFlags
 	cli.PeersFlags
@@ -57,8 +58,8 @@ type run struct {
 // Help is the detailed help of the run command.
 func (run) Help() string {
 	return `The client needs root, or the capability CAP_NET_ADMIN. It creates an interface, qualifies with the server through
-the NAT, and gives the interface a Teredo address and a default IPv6 route that any native one beats. It takes all
-of it away when it stops. While the network or the server is down it keeps trying; '${name} status' tells why.
+the NAT, and gives the interface a Teredo address and a default IPv6 route. Any native default route takes precedence.
+The client removes all of it when it stops. While the network or the server is down it keeps trying; '${name} status' tells why.
 
 Examples:
 

@@ -36,14 +36,14 @@ const (
 )
 
 type probeCommand struct {
-	Server []string `arg:"" optional:"" sep:"none" placeholder:"SERVER" help:"Teredo server: a name or an IPv4 address, or two with a comma between them for one whose second address is not the next one. The default is the server of the running client."`
+	Server []string `arg:"" optional:"" sep:"none" placeholder:"SERVER" help:"Teredo server: a name or an IPv4 address. If its second address is not the next one, give both with a comma. The default is the server of the running client."`
 
-	Bind        cli.IPv4      `placeholder:"ADDRESS" help:"Local IPv4 address to use. The default is whatever the route to the server has."`
-	PermitIPv4  cli.Prefixes  `name:"permit-ipv4" placeholder:"CIDR,…" help:"Take these special-use IPv4 ranges for public ones, as the run command does."`
-	PortMapping bool          `negatable:"" default:"true" help:"Ask the gateway of the NAT for a UDP port, by UPnP, PCP or NAT-PMP, and give it back."`
-	Timeout     time.Duration `default:"15s" placeholder:"DURATION" help:"Do not wait longer for servers that do not answer (${default})."`
+	Bind        cli.IPv4      `placeholder:"ADDRESS" help:"Local IPv4 address. The default is the source address of the route to the server."`
+	PermitIPv4  cli.Prefixes  `name:"permit-ipv4" placeholder:"CIDR,…" help:"Treat these special-use IPv4 ranges as public, as the run command does."`
+	PortMapping bool          `negatable:"" default:"true" help:"Ask the gateway to forward a UDP port, by UPnP, PCP or NAT-PMP, and remove the mapping again."`
+	Timeout     time.Duration `default:"15s" placeholder:"DURATION" help:"Longest wait for servers that do not answer (${default})."`
 	JSON        bool          `help:"Print JSON instead of text."`
-	Control     string        `default:"${control}" placeholder:"PATH" help:"Control socket of the running client, which is asked for its server when none is given (${default})."`
+	Control     string        `default:"${control}" placeholder:"PATH" help:"Control socket of the running client. Without a server argument, the probe asks it for its server (${default})."`
 }
 
 // Help is the detailed help of the probe command.

@@ -29,7 +29,7 @@ func (c *client) reloadSecret(ctx context.Context) bool {
 	}
 	clientID, key, err := c.run.loadSecret(c.cfg.Log)
 	if err != nil {
-		c.cfg.Log.Error("cannot read the secret again; the one in use stays", "error", err)
+		c.cfg.Log.Error("cannot read the secret again; keeping the one in use", "error", err)
 		return true
 	}
 	select {

@@ -9,11 +9,8 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
-	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/internal/confine"
@@ -23,17 +20,15 @@ import (
 	"github.com/teredo-suite/teredo/internal/resolve"
 	"github.com/teredo-suite/teredo/internal/tun"
 	"github.com/teredo-suite/teredo/internal/udp"
+	"github.com/teredo-suite/teredo/internal/worker"
 	"github.com/teredo-suite/teredo/qualify"
 	"github.com/teredo-suite/teredo/teredo"
 	"github.com/teredo-suite/teredo/tunnel"
 )
 
-// bindRetry is how often the client looks whether the local address that it was told to use is there.
-const bindRetry = 2 * time.Second
-
 // Check finds what is wrong with the flags, as far as that shows without the network.
 func (r *run) Check() error {
-	if err := tunnel.CheckName(r.TUN); err != nil {
+	if err := cli.CheckName(r.TUN); err != nil {
 		return err
 	}
 	if len(r.Server) == 0 {
@@ -100,6 +95,7 @@ type client struct {
 	secure   bool // there is a secret in use; of reloadSecret
 	memory   *memory
 	confined cli.Confinement
+	conn     *udp.Conn // the service port, when it is open
 	running  *tunnel.Client
 	started  chan struct{} // closed when running is set
 }
@@ -144,22 +140,29 @@ func (c *client) serve(ctx context.Context) error {
 		return err
 	}
 	defer device.Close()
-	tasks, ctx := errgroup.WithContext(ctx)
-	changes, err := netcfg.Watch(ctx, c.run.TUN) // ends with any of the tasks
+	c.cfg.Device = device
+	workers, ctx := worker.NewGroup(ctx)
+	changes, err := netcfg.Watch(ctx, c.run.TUN) // ends with any of the workers
 	if err != nil {
 		return err
 	}
-	c.cfg.Device = device
-	cli.Ready("Qualifying with " + c.run.Server[0])
-	tasks.Go(func() error { return c.carry(ctx) })
-	tasks.Go(func() error { c.follow(ctx, changes); return nil })
-	tasks.Go(func() error { return c.memory.keep(ctx) })
-	return tasks.Wait()
+	if err := c.complete(); err != nil {
+		return err
+	}
+	c.running = tunnel.NewClient(c.cfg)
+	close(c.started)
+	c.state.Runs(c.status)
+	keeper := netcfg.NewKeeper(c.cfg.Log, c.running.RestoreInterface)
+	workers.Go("client", c.running.Run)
+	workers.Go("network", func(ctx context.Context) error { return c.follow(ctx, changes, keeper) })
+	workers.Go("interface", keeper.Run)
+	workers.Go("last run", c.memory.keep)
+	return workers.Wait()
 }
 
 // openDevice makes the interface.
 func (r *run) openDevice(log *slog.Logger) (tun.Device, error) {
-	device, err := tunnel.OpenDevice(r.TUN, r.TUNOffload)
+	device, err := r.OpenDevice(r.TUN)
 	if err != nil {
 		return nil, err
 	}
@@ -168,43 +171,40 @@ func (r *run) openDevice(log *slog.Logger) (tun.Device, error) {
 		return nil, err
 	}
 	if err := netcfg.LimitSegments(r.TUN, udp.MostSegments(teredo.MTU)); err != nil {
-		log.Debug("super-packets may leave in two bursts", "error", err)
+		log.Debug("super-packets may need two bursts", "error", err)
 	}
 	return device, nil
 }
 
-// carry waits until the service port can be opened, and runs the client.
-func (c *client) carry(ctx context.Context) error {
-	conn, err := c.listen(ctx)
-	if err != nil {
-		return err
+// status is what the running client tells, with what only the program knows.
+func (c *client) status(ctx context.Context) (status, error) {
+	s, err := c.running.Status(ctx)
+	if s.NativeIPv6 != "" {
+		s.WaitingFor += "; --always keeps Teredo up"
 	}
-	defer conn.Close()
-	c.cfg.Conn = conn
-	if err := c.complete(); err != nil {
-		return err
+	return status{s, c.confined.String()}, err
+}
+
+// changed tells the service manager.
+func changed(state string, ready bool) {
+	if ready {
+		cli.Ready(state)
+	} else {
+		cli.StatusLine(state)
 	}
-	c.running = tunnel.NewClient(c.cfg)
-	close(c.started)
-	tell := func(ask func(context.Context) (tunnel.ClientStatus, error)) func(context.Context) (status, error) {
-		return func(ctx context.Context) (status, error) {
-			s, err := ask(ctx)
-			return status{s, c.confined.String()}, err
-		}
-	}
-	c.state.RunsBrief(tell(c.running.Accounted))
-	c.state.Runs(tell(c.running.Status))
-	return c.running.Run(ctx)
 }
 
 // openKernel opens the kernel's path, for which the client needs more than for anything that comes after it. So then it confines
 // itself.
 func (c *client) openKernel() (tunnel.Kernel, error) {
-	kernel, err := tunnel.OpenKernel(c.run.TUN, c.cfg.Conn.LocalAddr(), c.run.KernelPath, c.cfg.Log)
+	path, err := c.run.OpenKernel(c.run.TUN, c.conn.LocalAddr(), tunnel.MostKernelFlows, c.cfg.Log)
 	if err == nil {
-		c.confined.To(c.needs(kernel != nil), &c.run.RunFlags, c.cfg.Log)
+		c.confined.To(c.needs(path != nil), &c.run.RunFlags, c.cfg.Log)
 	}
-	return kernel, err
+	if path == nil {
+		return nil, err
+	}
+	return path, nil
 }
 
 // needs is what a client needs that is set up: to configure its interface, to look up servers, and to ask the gateway (UPnP)
@@ -223,20 +223,19 @@ func (c *client) needs(kernel bool) confine.Policy {
 	return p
 }
 
-// complete completes the configuration of a client that has its port.
+// complete completes the configuration of a client that has its interface.
 func (c *client) complete() (err error) {
 	r, cfg := c.run, &c.cfg
-	cfg.Kernel = c.openKernel
 	c.state.WaitsFor("the addresses of this host")
 	if cfg.Network, err = r.network(); err != nil {
 		return err
 	}
-	cfg.Local = localToward(cfg.Conn)
+	cfg.Listen, cfg.Kernel, cfg.Local, cfg.Changed = c.listen, c.openKernel, c.local, changed
 	cfg.Servers, cfg.Permit = r.lookups(), slices.Concat[[]netip.Prefix](r.PermitIPv4, r.PermitIPv6)
-	cfg.Changed, cfg.Last = cli.StatusLine, c.memory.address()
+	cfg.Last = c.memory.address()
 	cfg.Configure = func(old, new netip.Addr) error {
 		if new.IsValid() {
-			c.memory.note(cfg.Conn.LocalAddr().Port(), new)
+			c.memory.note(c.conn.LocalAddr().Port(), new)
 		}
 		return r.configure(old, new)
 	}
@@ -255,19 +254,17 @@ func (c *client) complete() (err error) {
 	return nil
 }
 
-// localToward finds the local address and port that packets to a server leave from.
-func localToward(conn tunnel.Conn) func(server netip.Addr) netip.AddrPort {
-	return func(server netip.Addr) netip.AddrPort {
-		local := conn.LocalAddr()
-		if !local.Addr().IsUnspecified() {
-			return local
-		}
-		addr, err := netcfg.LocalIPv4(server)
-		if err != nil {
-			return netip.AddrPort{}
-		}
-		return netip.AddrPortFrom(addr, local.Port())
+// local finds the local address and port that packets to a server leave from.
+func (c *client) local(server netip.Addr) netip.AddrPort {
+	local := c.conn.LocalAddr()
+	if !local.Addr().IsUnspecified() {
+		return local
 	}
+	addr, err := netcfg.LocalIPv4(server)
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(addr, local.Port())
 }
 
 // openRandomPort opens a UDP port that the kernel chooses.
@@ -275,51 +272,25 @@ func (r *run) openRandomPort() (tunnel.Conn, error) {
 	return udp.Listen(netip.AddrPortFrom(r.bindAddr(), 0), udp.Options{})
 }
 
-// listen opens the service port: the configured one, or that of the run before if it is free. An address that no interface has
-// may still come, for instance by DHCP.
-func (c *client) listen(ctx context.Context) (*udp.Conn, error) {
-	r, warned := c.run, false
-	c.state.WaitsFor("its UDP port")
+// listen opens the service port: the configured one, or that of the run before if it is free.
+func (c *client) listen() (tunnel.Conn, error) {
+	r := c.run
 	open := func(port uint16) (*udp.Conn, error) {
 		return udp.Listen(netip.AddrPortFrom(r.bindAddr(), port), udp.Options{GSO: r.UDPGSO, GRO: r.UDPGRO})
 	}
-	for {
-		conn, err := open(cmp.Or(r.Port, c.memory.last.Port))
-		if errors.Is(err, syscall.EADDRINUSE) && r.Port == 0 {
-			conn, err = open(0)
-		}
-		reason := ""
-		if errors.Is(err, syscall.EADDRNOTAVAIL) {
-			reason = err.Error()
-		}
-		c.state.Change(func(s *status) { s.LastError = reason })
-		if reason == "" {
-			return conn, err
-		}
-		c.state.WaitsFor("the local address")
-		if !warned {
-			c.cfg.Log.Warn("cannot open the UDP port yet, trying again", "error", err)
-			warned = true
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(bindRetry):
-		}
+	conn, err := open(cmp.Or(r.Port, c.memory.last.Port))
+	if errors.Is(err, syscall.EADDRINUSE) && r.Port == 0 {
+		conn, err = open(0)
 	}
+	if err != nil {
+		return nil, err
+	}
+	c.conn = conn
+	return conn, nil
 }
 
-// follow tells the client about changes of the network, and restores the interface.
-func (c *client) follow(ctx context.Context, changes <-chan netcfg.Change) {
-	select {
-	case <-c.started: // what changes until then waits in the channel
-	case <-ctx.Done():
-		return
-	}
-	var keeping sync.WaitGroup
-	defer keeping.Wait()
-	keeper := netcfg.NewKeeper(c.cfg.Log, c.running.RestoreInterface)
-	keeping.Go(func() { keeper.Run(ctx) })
+// follow tells the client about changes of the network, and the keeper about those of the interface.
+func (c *client) follow(ctx context.Context, changes <-chan netcfg.Change, keeper *netcfg.Keeper) error {
 	for change := range changes {
 		if change.Own {
 			keeper.Disturbed()
@@ -334,6 +305,7 @@ func (c *client) follow(ctx context.Context, changes <-chan netcfg.Change) {
 		}
 		_ = c.running.NetworkChanged(ctx, network) // fails only when the client has stopped
 	}
+	return nil
 }
 
 // network is what the client needs to know about the network as it is now.

@@ -32,7 +32,7 @@ const leastLimit = 32 << 20
 func (r *run) bound(log *slog.Logger) (capacity int) {
 	available, err := memory.Available()
 	if err != nil {
-		log.Warn("the relay remembers few clients unless --capacity says otherwise", "error", err)
+		log.Warn("cannot find out the available memory; the relay remembers few clients unless --capacity says otherwise", "error", err)
 	} else if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(max(int64(available/2), leastLimit))
 	}

@@ -30,16 +30,16 @@ func (r *run) forwarding(log *slog.Logger) (restore func(), err error) {
 	}
 	switch {
 	case on && m.found:
-		log.Info("a killed relay has left IPv6 forwarding on: it goes off when this one stops")
+		log.Info("a killed relay has left IPv6 forwarding on; this relay turns it off when it stops")
 		return func() { m.turnOff(log) }, nil
 	case on || r.HostOnly:
 		return func() {}, nil
 	case !r.Forwarding:
-		log.Warn("IPv6 forwarding is off, so no other host is served: use --forwarding, set net.ipv6.conf.all.forwarding=1, or say --host-only")
+		log.Warn("IPv6 forwarding is off, so no other host is served: use --forwarding, set net.ipv6.conf.all.forwarding=1, or use --host-only")
 		return func() {}, nil
 	}
 	if err := m.leave(); err != nil {
-		log.Warn("IPv6 forwarding would stay on if this relay were killed", "error", err)
+		log.Warn("cannot save that IPv6 forwarding was off; it stays on if this relay is killed", "error", err)
 	}
 	if err := netcfg.SetForwarding(true); err != nil {
 		return nil, errors.Join(err, m.remove())

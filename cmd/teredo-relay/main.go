@@ -17,6 +17,7 @@ func main() {
 		Name:        "teredo-relay",
 		Description: "Teredo relay: carries packets between native IPv6 and Teredo clients, whose addresses are in 2001::/32.",
 		Control:     "/run/teredo-relay/relay.sock",
+		Hint:        hint,
 	}.Main(&struct {
 		Run       run                  `cmd:"" help:"Relay until stopped."`
 		Status    cli.Status[status]   `cmd:"" help:"Show what the running relay is doing."`
@@ -27,13 +28,13 @@ func main() {
 }
 
 type run struct {
-	Bind       cli.IPv4         `placeholder:"ADDRESS" help:"IPv4 address of this host to use. The default is whatever the route to a client has."`
+	Bind       cli.IPv4         `placeholder:"ADDRESS" help:"IPv4 address of this host. The default is the source address of the route to each client."`
 	Port       uint16           `default:"3545" placeholder:"PORT" help:"UDP port to use (${default}). Not 3544, which is for servers."`
 	TUN        string           `name:"tun" default:"teredo" placeholder:"NAME" help:"Name of the interface to create (${default})."`
-	HostOnly   bool             `help:"Serve this host alone, whichever IPv6 addresses it has. Without it, packets of clients are not delivered to this host, unless --serve covers its address."`
-	Serve      cli.IPv6Prefixes `placeholder:"CIDR,…" help:"Serve only these ranges of native IPv6 addresses, special-use ones (unique local, 6to4, NAT64) and those of this host included. The default is every global address but those of this host."`
-	Capacity   int              `placeholder:"N" help:"Remember so many clients at most; the least recently used go first. The default is what a quarter of the memory holds, from 4096 to 1048576."`
-	Forwarding bool             `help:"Turn IPv6 forwarding of this host on while the relay runs."`
+	HostOnly   bool             `help:"Serve only this host, at all of its IPv6 addresses. Without this flag, packets of clients are delivered to this host only if --serve covers its address."`
+	Serve      cli.IPv6Prefixes `placeholder:"CIDR,…" help:"Serve only these ranges of native IPv6 addresses. They may include special-use ones (unique local, 6to4, NAT64) and those of this host. The default is every global address except those of this host."`
+	Capacity   int              `placeholder:"N" help:"Most clients that the relay remembers; it forgets the least recently used first. The default is what a quarter of the memory holds, from 4096 to 1048576."`
+	Forwarding bool             `help:"Turn on IPv6 forwarding of this host while the relay runs."`
 	cli.SunsetFlags
 	cli.OffloadFlags
 	cli.PeersFlags
@@ -51,8 +52,8 @@ type status struct {
 // Help is the detailed help of the run command.
 func (run) Help() string {
 	return `The relay needs root, or the capability CAP_NET_ADMIN, a public IPv4 address and native IPv6. It creates an interface
-and routes 2001::/32 to it. Announce that prefix to the IPv6 hosts that the relay shall serve, and allow UDP to its port.
-It needs IPv6 forwarding to serve them. With --host-only it serves this host, and no other.
+and routes 2001::/32 to it. Announce that prefix to the IPv6 hosts that the relay is to serve, and allow UDP to its port.
+It needs IPv6 forwarding to serve them. With --host-only it serves only this host.
 
 Examples:
 
@@ -72,12 +73,12 @@ func (r *run) Check() error {
 	case r.HostOnly && r.Forwarding:
 		return errors.New("--host-only needs no --forwarding: leave one of them out")
 	case r.HostOnly && r.Serve != nil:
-		return errors.New("--host-only serves the addresses of this host, whichever they are: leave --serve out")
+		return errors.New("--host-only serves all addresses of this host: leave --serve out")
 	}
 	if r.Capacity != 0 {
 		if err := checkCapacity(r.Capacity); err != nil {
 			return err
 		}
 	}
-	return tunnel.CheckName(r.TUN)
+	return cli.CheckName(r.TUN)
 }

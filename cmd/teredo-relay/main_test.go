@@ -20,7 +20,7 @@ func TestCheck(t *testing.T) {
 		"capacity":                 {run{TUN: "teredo", Capacity: 1 << 16}, ""},
 		"too small a capacity":     {run{TUN: "teredo", Capacity: 100}, "a capacity of 100 clients is not possible: choose one from 4096 to 1048576, or leave it out"},
 		"too large a capacity":     {run{TUN: "teredo", Capacity: 1 << 30}, "a capacity of 1073741824 clients is not possible: choose one from 4096 to 1048576, or leave it out"},
-		"this host and a range":    {run{TUN: "teredo", HostOnly: true, Serve: all}, "--host-only serves the addresses of this host, whichever they are: leave --serve out"},
+		"this host and a range":    {run{TUN: "teredo", HostOnly: true, Serve: all}, "--host-only serves all addresses of this host: leave --serve out"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := ""

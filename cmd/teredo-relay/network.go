@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"reflect"
-	"sync"
 
 	"github.com/teredo-suite/teredo/internal/netcfg"
 	"github.com/teredo-suite/teredo/tunnel"
@@ -36,11 +35,8 @@ func (r *run) watch(ctx context.Context, log *slog.Logger, linkLocal netip.Addr)
 	return n, nil
 }
 
-// follow tells the relay of changes, and restores the interface, until ctx ends.
-func (n *network) follow(ctx context.Context, relay *tunnel.Relay) {
-	var keeping sync.WaitGroup
-	defer keeping.Wait()
-	keeping.Go(func() { n.keeper.Run(ctx) })
+// follow tells the relay of changes of the network, and the keeper of those of the interface, until ctx ends.
+func (n *network) follow(ctx context.Context, relay *tunnel.Relay) error {
 	for change := range n.changes {
 		if change.Own {
 			n.keeper.Disturbed()
@@ -60,9 +56,10 @@ func (n *network) follow(ctx context.Context, relay *tunnel.Relay) {
 		n.log.Info("the addresses of this host have changed")
 		n.warn()
 		if relay.NetworkChanged(ctx, found) != nil {
-			return // it has stopped
+			break // it has stopped
 		}
 	}
+	return nil
 }
 
 // warn says what the relay cannot do with these addresses.
@@ -71,7 +68,7 @@ func (n *network) warn() {
 	case n.run.HostOnly && len(n.known.Serve) == 0:
 		n.log.Warn("this host has no global IPv6 address to serve: waiting for one")
 	case !n.known.Errors.IsValid():
-		n.log.Warn("this host has no global IPv6 address: IPv6 hosts won't be told when a client is unreachable")
+		n.log.Warn("this host has no global IPv6 address: IPv6 hosts get no ICMPv6 error when a client is unreachable")
 	}
 }
 

@@ -8,13 +8,12 @@ import (
 	"net/netip"
 	"sync/atomic"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/internal/confine"
 	"github.com/teredo-suite/teredo/internal/netcfg"
 	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/internal/udp"
+	"github.com/teredo-suite/teredo/internal/worker"
 	"github.com/teredo-suite/teredo/teredo"
 	"github.com/teredo-suite/teredo/tunnel"
 )
@@ -67,7 +66,7 @@ func (r *relay) serve(ctx context.Context) error {
 	local := cfg.Conn.LocalAddr()
 	cfg.Kernel = func() (tunnel.Kernel, error) { return r.openKernel(local) }
 	r.state.WaitsFor("the addresses of this host")
-	tasks, ctx := errgroup.WithContext(ctx)
+	workers, ctx := worker.NewGroup(ctx)
 	network, err := r.watch(ctx, r.log, linkLocal)
 	if err != nil {
 		return err
@@ -79,36 +78,32 @@ func (r *relay) serve(ctx context.Context) error {
 		return err
 	}
 	defer restore()
+	cfg.Ready = func() { cli.Ready(fmt.Sprintf("Relaying at %v", local)) }
 	t := tunnel.NewRelay(cfg)
 	r.running.Store(t)
-	tell := func(ask func(context.Context) (tunnel.RelayStatus, error)) func(context.Context) (status, error) {
-		return func(ctx context.Context) (status, error) {
-			s, err := ask(ctx)
-			return status{RelayStatus: s, Sunset: r.Sunset, Confined: r.confined.String()}, err
-		}
-	}
-	r.state.RunsBrief(tell(t.Accounted))
-	r.state.Runs(tell(t.Status))
-	r.log.Info("relaying", "interface", r.TUN, "local", t.LocalAddr())
-	cli.Ready(fmt.Sprintf("Relaying at %v", t.LocalAddr()))
-
-	tasks.Go(func() error { return t.Run(ctx) })
-	tasks.Go(func() error {
-		network.follow(ctx, t)
-		return nil
+	r.state.Runs(func(ctx context.Context) (status, error) {
+		s, err := t.Status(ctx)
+		return status{RelayStatus: s, Sunset: r.Sunset, Confined: r.confined.String()}, err
 	})
-	return tasks.Wait()
+	r.log.Info("relaying", "interface", r.TUN, "local", local)
+	workers.Go("relay", t.Run)
+	workers.Go("network", func(ctx context.Context) error { return network.follow(ctx, t) })
+	workers.Go("interface", network.keeper.Run)
+	return workers.Wait()
 }
 
 // openKernel opens the kernel's path, for which the relay needs more than for anything that comes after it. So then it confines
 // itself. Its interface may have to be restored, and forwarding turned off again.
 func (r *relay) openKernel(local netip.AddrPort) (tunnel.Kernel, error) {
-	kernel, err := tunnel.OpenKernel(r.TUN, local, r.KernelPath, r.log)
+	path, err := r.OpenKernel(r.TUN, local, tunnel.MostKernelFlows, r.log)
 	if err == nil {
-		needs := confine.Policy{NetAdmin: true, BPF: kernel != nil, Settings: []string{netcfg.Settings}}
+		needs := confine.Policy{NetAdmin: true, BPF: path != nil, Settings: []string{netcfg.Settings}}
 		r.confined.To(needs, &r.RunFlags, r.log)
 	}
-	return kernel, err
+	if path == nil {
+		return nil, err
+	}
+	return path, nil
 }
 
 // open makes the UDP socket, the interface with its link-local address, and the route.
@@ -123,7 +118,7 @@ func (r *relay) open(linkLocal netip.Addr) (tunnel.RelayConfig, error) {
 		return tunnel.RelayConfig{}, err
 	}
 	r.state.WaitsFor("the interface " + r.TUN)
-	device, err := tunnel.OpenDevice(r.TUN, r.TUNOffload)
+	device, err := r.OpenDevice(r.TUN)
 	if err != nil {
 		conn.Close()
 		return tunnel.RelayConfig{}, err
@@ -135,7 +130,7 @@ func (r *relay) open(linkLocal netip.Addr) (tunnel.RelayConfig, error) {
 	}
 	if r.HostOnly {
 		if err := netcfg.LimitSegments(r.TUN, udp.MostSegments(teredo.MTU)); err != nil {
-			r.log.Debug("super-packets may leave in two bursts", "error", err)
+			r.log.Debug("super-packets may need two bursts", "error", err)
 		}
 	}
 	return tunnel.RelayConfig{Device: device, Conn: conn, Capacity: r.bound(r.log), PermitIPv4: r.PermitIPv4}, nil

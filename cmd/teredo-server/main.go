@@ -17,6 +17,7 @@ func main() {
 		Description: "Teredo server: tells IPv6 clients behind IPv4 NATs how the Internet sees them, " +
 			"and helps them to reach each other (UDP port 3544).",
 		Control: "/run/teredo-server/server.sock",
+		Hint:    hint,
 	}.Main(&struct {
 		Run       run                `cmd:"" help:"Serve until stopped."`
 		Status    cli.Status[status] `cmd:"" help:"Show what the running server is doing."`
@@ -26,14 +27,14 @@ func main() {
 }
 
 type run struct {
-	Bind       cli.IPv4 `required:"" placeholder:"ADDRESS" help:"IPv4 address of this host to serve at. Clients carry it in their addresses."`
+	Bind       cli.IPv4 `required:"" placeholder:"ADDRESS" help:"IPv4 address of this host. Clients' addresses contain it."`
 	Bind2      cli.IPv4 `name:"bind2" placeholder:"ADDRESS" help:"Second IPv4 address of this host. Clients need it to recognise a symmetric NAT."`
-	Public     cli.IPv4 `placeholder:"ADDRESS" help:"What the Internet sees in place of --bind, where this host is behind a 1:1 NAT."`
-	Public2    cli.IPv4 `name:"public2" placeholder:"ADDRESS" help:"What the Internet sees in place of --bind2."`
-	SecretFile string   `placeholder:"FILE" help:"Serve only clients that have a secret in this file: one 'identifier secret' a line, mode 600. SIGHUP has it read again."`
-	SourceRate uint     `default:"1000" placeholder:"N" help:"Send at most so many datagrams a second because of one IPv4 address, and five times as many at once (${default}; 0 is no limit). All clients behind one carrier's NAT share it."`
+	Public     cli.IPv4 `placeholder:"ADDRESS" help:"Address that the Internet sees instead of --bind, if this host is behind a 1:1 NAT."`
+	Public2    cli.IPv4 `name:"public2" placeholder:"ADDRESS" help:"Address that the Internet sees instead of --bind2."`
+	SecretFile string   `placeholder:"FILE" help:"Serve only clients whose secret is in this file: one 'identifier secret' per line, mode 600. SIGHUP makes the server read it again."`
+	SourceRate uint     `default:"1000" placeholder:"N" help:"Most datagrams a second that the server sends on account of one IPv4 address (${default}; 0 means no limit). A burst may have five times as many. All clients behind one carrier's NAT share the limit."`
 	cli.SunsetFlags
-	StrictSource bool `help:"Refuse bubbles from another UDP port than the one in their Teredo address. Clients of other servers behind symmetric NATs then cannot reach clients of this server."`
+	StrictSource bool `help:"Refuse bubbles whose UDP source port differs from the port in their Teredo address. Clients of other servers behind symmetric NATs then cannot reach clients of this server."`
 	cli.NativeFlags
 	cli.RunFlags
 }
@@ -49,9 +50,9 @@ type status struct {
 
 // Help is the detailed help of the run command.
 func (run) Help() string {
-	return `The server keeps no state about clients. It needs one public IPv4 address, better two.
-With IPv6 connectivity and the capability CAP_NET_RAW it also carries its clients' echo requests
-to native IPv6 hosts, by which a client finds the relay to a host.
+	return `The server keeps no state about clients. It needs one public IPv4 address; two are better.
+With IPv6 connectivity and the capability CAP_NET_RAW it also forwards its clients' echo requests
+to native IPv6 hosts. A client needs this to find the relay of such a host.
 
 Examples:
 

@@ -40,7 +40,7 @@ func (s *program) reloadSecrets(ctx context.Context) bool {
 	}
 	secrets, err := s.run.loadSecrets(s.log)
 	if err != nil {
-		s.log.Error("cannot read the secrets again; those in use stay", "error", err)
+		s.log.Error("cannot read the secrets again; keeping those in use", "error", err)
 		return true
 	}
 	select {

@@ -15,7 +15,7 @@ const (
 	lanDelay = time.Millisecond
 )
 
-// Link is what the wire between a network and one that is attached to it does to packets, in both directions.
+// Link describes what happens to packets between a network and what is attached to it, in both directions.
 type Link struct {
 	Delay       time.Duration
 	Jitter      time.Duration // up to this much is added to the delay of each packet, so that packets overtake each other
@@ -62,7 +62,7 @@ func (p *port) cross(packet Packet, then func(Packet)) {
 	}
 }
 
-// loses says why the link loses a packet, if it does. Of a fragmented one no fragment may be lost.
+// loses returns why the link loses a packet, if it does. A fragmented packet is lost with any of its fragments.
 func (l Link) loses(packet Packet, rand *rand.Rand) string {
 	if l.Down {
 		return "link down"
@@ -79,7 +79,7 @@ func (l Link) loses(packet Packet, rand *rand.Rand) string {
 	return ""
 }
 
-// fragments is into how many packets the link's MTU splits an IPv4 datagram (RFC 791 §3.2). IPv6 packets are never split;
+// fragments returns how many packets an IPv4 datagram becomes by the link's MTU (RFC 791 §3.2). IPv6 packets are never split;
 // they are small enough on any link (RFC 8200 §5).
 func (l Link) fragments(packet Packet) int {
 	const ipv4Header, udpHeader = 20, 8
@@ -117,13 +117,13 @@ func (in *Internet) rule(r *Rule) *Rule {
 	return r
 }
 
-// Dropped reports whether the rule has had its packet.
+// Dropped reports whether the rule has dropped its packet.
 func (r *Rule) Dropped() (dropped bool) {
 	r.in.do(func() { dropped = r.dropped })
 	return dropped
 }
 
-// Cancel ends the rule, whether it has had its packet or not.
+// Cancel ends the rule, whether it has dropped a packet or not.
 func (r *Rule) Cancel() {
 	r.in.do(func() { r.in.rules = slices.DeleteFunc(r.in.rules, func(o *Rule) bool { return o == r }) })
 }

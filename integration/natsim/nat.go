@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/teredo-suite/teredo/internal/mapport"
 )
 
 // Behavior is what a NAT's decision about an inside endpoint depends on beside that endpoint: which mapping it has
@@ -188,8 +190,8 @@ func (nat *NAT) Forward(port uint16, inside netip.AddrPort) {
 // PortMap is what UPnP-IGD or PCP do for a client: it reserves the outside port with the number of the local one, until ctx
 // ends. All that is sent there reaches the local endpoint. What that sends leaves from there too, unless the NAT has another
 // mapping for each destination: then only what goes to the first one does (RFC 6081 §3.2). A port that is taken is refused.
-func (nat *NAT) PortMap(ctx context.Context, _ netip.Addr, local netip.AddrPort, changed func(external netip.AddrPort, protocol string)) {
-	m := &mapping{key: mappingKey{inside: local}, port: local.Port(), static: true, granted: true}
+func (nat *NAT) PortMap(ctx context.Context, r mapport.Request) {
+	m := &mapping{key: mappingKey{inside: r.Local}, port: r.Local.Port(), static: true, granted: true}
 	taken := false
 	nat.in.do(func() {
 		if other := nat.byPort[m.port]; other != nil && nat.alive(other) {
@@ -199,10 +201,10 @@ func (nat *NAT) PortMap(ctx context.Context, _ netip.Addr, local netip.AddrPort,
 		nat.mappings[m.key], nat.byPort[m.port] = m, m
 	})
 	if taken {
-		changed(netip.AddrPort{}, "")
+		r.Changed(netip.AddrPort{}, "")
 		return
 	}
-	changed(netip.AddrPortFrom(nat.Addr(), m.port), "upnp")
+	r.Changed(netip.AddrPortFrom(nat.Addr(), m.port), "upnp")
 	<-ctx.Done()
 	nat.in.do(func() { nat.remove(m) })
 }

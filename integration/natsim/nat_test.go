@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/teredo-suite/teredo/integration/natsim"
+	"github.com/teredo-suite/teredo/internal/mapport"
 )
 
 // Mapping and filtering are independent of each other (RFC 4787 §4.1 and §5).
@@ -248,15 +249,15 @@ func TestPortMap(t *testing.T) {
 				ended := make(chan struct{})
 				go func() {
 					defer close(ended)
-					nat.PortMap(ctx, netip.Addr{}, inside.addr(), func(external netip.AddrPort, _ string) {
+					nat.PortMap(ctx, mapport.Request{Local: inside.addr(), Changed: func(external netip.AddrPort, _ string) {
 						if external != granted {
 							t.Errorf("granted %v, want %v", external, granted)
 						}
-					})
+					}})
 				}()
 				time.Sleep(time.Second)
 				refused := granted
-				nat.PortMap(ctx, netip.Addr{}, listen(in, nat.Host(), 5000).addr(), func(external netip.AddrPort, _ string) { refused = external })
+				nat.PortMap(ctx, mapport.Request{Local: listen(in, nat.Host(), 5000).addr(), Changed: func(external netip.AddrPort, _ string) { refused = external }})
 				if refused.IsValid() {
 					t.Errorf("granted %v to another client", refused)
 				}

@@ -6,7 +6,7 @@
 //		srv, relay := in.Server(), in.Relay()
 //		client := in.NAT(natsim.PortRestricted()).Client(srv)
 //		host := in.Native()
-//		client.AwaitAddress(time.Second)
+//		client.AwaitAddr(time.Second)
 //		client.Send(host.Addr(), "hello")
 //		got := host.Next(time.Second)
 //	})
@@ -31,7 +31,7 @@ import (
 	"github.com/teredo-suite/teredo/teredo"
 )
 
-// What a person may set to replay or to extend a run.
+// Environment variables that replay or extend a run.
 const (
 	seedVariable  = "NATSIM_SEED"  // the one seed to use, in place of those that the tests name
 	seedsVariable = "NATSIM_SEEDS" // how many seeds Seeds tries
@@ -111,7 +111,7 @@ func newInternet(t *testing.T, seed uint64) *Internet {
 func publicPrefix() netip.Prefix { return netip.MustParsePrefix("198.18.0.0/15") }
 func nativePrefix() netip.Prefix { return netip.MustParsePrefix("2001:db8::/32") }
 
-// Filter is the global unicast test that takes the public addresses of this internet for global, and no others.
+// Filter is the global unicast test in this internet: only its own public addresses are global.
 func Filter() teredo.Filter { return teredo.Filter{Permit: []netip.Prefix{publicPrefix()}} }
 
 // Now is the time since the scenario began.
@@ -125,7 +125,7 @@ func (in *Internet) logger(name string) *slog.Logger {
 	return slog.New(slog.NewTextHandler(in.t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo})).With("host", name)
 }
 
-// id numbers what sends: at the same instant a lower number goes first. It also names its own sequence of random numbers.
+// id numbers the senders: at the same instant a lower number goes first. Each sender has a sequence of random numbers of its own.
 func (in *Internet) id() int {
 	in.ids++
 	return in.ids

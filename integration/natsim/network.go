@@ -52,8 +52,7 @@ func (n *Network) delay() time.Duration {
 	return defaultDelay
 }
 
-// send takes a packet that a host, or somebody who lies about his address, sends on from a port. It returns the packet with
-// its number.
+// send sends a packet of a host, whose source address may be forged, from a port. It returns the packet with its number.
 func (in *Internet) send(from *port, p Packet) Packet {
 	in.last++
 	p.ID = in.last

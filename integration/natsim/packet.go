@@ -9,7 +9,7 @@ import (
 	"github.com/teredo-suite/teredo/teredo"
 )
 
-// Packet is one packet on its way: an IPv4 UDP datagram, or a native IPv6 packet. Nobody changes its payload.
+// Packet is one packet in transit: an IPv4 UDP datagram, or a native IPv6 packet. Its payload never changes.
 type Packet struct {
 	ID       uint64 // the same at every hop, also behind a NAT
 	Src, Dst netip.AddrPort
@@ -17,7 +17,7 @@ type Packet struct {
 	Payload  []byte // of UDP; the whole packet when it is a native one
 }
 
-// Native tells an IPv6 packet outside of any tunnel from a UDP datagram. Its ports are 0.
+// Native reports whether the packet is an IPv6 packet outside of any tunnel. Its ports are 0.
 func (p Packet) Native() bool { return p.Src.Addr().Is6() }
 
 // IPv6 returns the IPv6 packet that the packet is, or carries; nil when it carries none.
@@ -32,7 +32,7 @@ func (p Packet) IPv6() []byte {
 	return tunnelled.IPv6
 }
 
-// Kind says in a word or two what the packet is.
+// Kind describes the packet in a word or two.
 func (p Packet) Kind() string {
 	b := p.IPv6()
 	switch {
@@ -72,7 +72,7 @@ func (p Packet) String() string {
 func nativePacket(ipv6 []byte) Packet {
 	return Packet{
 		Src: netip.AddrPortFrom(teredo.Source(ipv6), 0), Dst: netip.AddrPortFrom(teredo.Destination(ipv6), 0),
-		TTL: ipv6[7], Payload: ipv6,
+		TTL: teredo.HopLimit(ipv6), Payload: ipv6,
 	}
 }
 
@@ -92,9 +92,9 @@ func dataPacket(src, dst netip.AddrPort, data []byte) []byte {
 	b = binary.BigEndian.AppendUint16(b, uint16(size))
 	b = append(b, 0, 0)
 	b = append(b, data...)
-	sum := ^udpSum(b)
+	sum := ^teredo.UpperLayerSum(b)
 	if sum == 0 {
-		sum = 0xffff // 0 says that there is none
+		sum = 0xffff // 0 means no checksum
 	}
 	binary.BigEndian.PutUint16(b[teredo.HeaderLen+6:], sum)
 	return b
@@ -102,25 +102,11 @@ func dataPacket(src, dst netip.AddrPort, data []byte) []byte {
 
 // parseData takes an IPv6 UDP packet apart.
 func parseData(b []byte) (src, dst netip.AddrPort, data []byte, ok bool) {
-	if teredo.CheckIPv6(b) != nil || teredo.NextHeader(b) != nextUDP || len(b) < teredo.HeaderLen+udpHeaderLen || udpSum(b) != 0xffff {
+	if teredo.CheckIPv6(b) != nil || teredo.NextHeader(b) != nextUDP || len(b) < teredo.HeaderLen+udpHeaderLen || teredo.UpperLayerSum(b) != 0xffff {
 		return src, dst, nil, false
 	}
 	u := b[teredo.HeaderLen:]
 	src = netip.AddrPortFrom(teredo.Source(b), binary.BigEndian.Uint16(u))
 	dst = netip.AddrPortFrom(teredo.Destination(b), binary.BigEndian.Uint16(u[2:]))
 	return src, dst, u[udpHeaderLen:], true
-}
-
-// udpSum is the ones-complement sum over pseudo-header, UDP header and data (RFC 8200 §8.1).
-func udpSum(b []byte) uint16 {
-	sum := uint32(len(b)-teredo.HeaderLen) + nextUDP
-	for i := 8; i < len(b); i += 2 {
-		word := uint32(b[i]) << 8
-		if i+1 < len(b) {
-			word |= uint32(b[i+1])
-		}
-		sum += word
-	}
-	sum = sum>>16 + sum&0xffff
-	return uint16(sum>>16 + sum&0xffff)
 }

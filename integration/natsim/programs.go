@@ -46,7 +46,7 @@ func (h *Host) runClient(port uint16, s *Server, options []func(*tunnel.ClientCo
 		random = in.random()
 	})
 	cfg := tunnel.ClientConfig{
-		Device: c.Device, Conn: c.Conn, Permit: Filter().Permit, Log: in.logger(c.Host.Name()), Rand: random,
+		Device: c.Device, Listen: func() (tunnel.Conn, error) { return c.Conn, nil }, Permit: Filter().Permit, Log: in.logger(c.Host.Name()), Rand: random,
 		Servers: []tunnel.Lookup{s.Lookup}, Network: c.network(),
 		Local:     func(netip.Addr) netip.AddrPort { return c.Host.endpoint(c.Conn) },
 		Configure: c.Stack.Configure,

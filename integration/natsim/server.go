@@ -27,7 +27,7 @@ type Server struct {
 	Secondary netip.Addr // zero: none
 }
 
-// ServerOption changes what a server has.
+// ServerOption changes a server.
 type ServerOption func(*Server)
 
 // OneAddress leaves a server without a secondary address.
@@ -39,11 +39,11 @@ func OneAddress(s *Server) {
 // NoNative leaves a server without native IPv6.
 func NoNative(s *Server) { s.noNative = true }
 
-// Wild has a server answer as those of Microsoft do.
+// Wild makes a server answer as those of Microsoft do.
 func Wild(s *Server) { s.wild = &wild.Server{Address: s.Primary} }
 
-// WildRelay has a server answer as that of trex.fi does, which is a relay, too, on its port 3544. Its native internet is one of
-// its own, in which every address answers.
+// WildRelay makes a server answer as that of trex.fi does, which is also a relay on port 3544. It has a native internet of its own,
+// in which every address answers.
 func WildRelay(s *Server) { s.wild = &wild.Server{Address: s.Primary, Relay: true} }
 
 // Server adds a server. Its secondary address is the one after the primary, unless options say otherwise.
@@ -69,12 +69,12 @@ func (in *Internet) Server(options ...ServerOption) (s *Server) {
 	return s
 }
 
-// Lookup finds the server's addresses for a client. They hold for ever.
+// Lookup finds the server's addresses for a client. They never expire.
 func (s *Server) Lookup(context.Context, tunnel.Servers) (tunnel.Servers, time.Duration, error) {
 	return tunnel.Servers{Primary: s.Primary, Secondary: s.Secondary}, 0, nil
 }
 
-// Stop has the server leave everything unanswered, as when its program is not running.
+// Stop lets the server answer nothing, as when its program is not running.
 func (s *Server) Stop() { s.in.do(func() { s.down = true }) }
 
 // Start ends what Stop began.
@@ -107,7 +107,7 @@ func (s *Server) receive(p Packet) {
 	v := s.handler.Handle(local, p.Src, p.Payload, make([]byte, 0, server.MaxOutput))
 	switch {
 	case v.Action == server.Send:
-		src := netip.AddrPortFrom(s.port.addrs[v.Via], teredo.Port)
+		src := netip.AddrPortFrom(s.port.addrs[v.Local], teredo.Port)
 		s.in.send(s.port, Packet{Src: src, Dst: v.To, TTL: defaultTTL, Payload: v.Payload})
 	case v.Action == server.Native && !s.noNative:
 		s.in.send(s.native, nativePacket(v.Payload))
@@ -127,7 +127,7 @@ func (s *Server) Relay(packet []byte) {
 	})
 }
 
-// send sends what a server in the wild answers.
+// send sends the answers of a Wild server.
 func (s *Server) send(out *teredo.Outbox) {
 	for _, d := range out.Datagrams() {
 		if int(d.Via) < len(s.port.addrs) {

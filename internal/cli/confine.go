@@ -28,7 +28,7 @@ func (c *Confinement) To(p confine.Policy, f *RunFlags, log *slog.Logger) {
 // The policy is what it needs beside its configuration file, its control socket, its state and its profiles.
 func (f *RunFlags) ConfineTo(p confine.Policy, log *slog.Logger) string {
 	if !f.Confine {
-		log.Warn("not confined: it keeps all that it may do", "flag", "no-confine")
+		log.Warn("not confined: the program keeps all of its privileges", "flag", "no-confine")
 		return "no (--no-confine)"
 	}
 	if f.Config != "" {

@@ -12,31 +12,31 @@ import (
 
 // RunFlags are the flags that every run command has. Embed it.
 type RunFlags struct {
-	PermitIPv4 Prefixes   `name:"permit-ipv4" placeholder:"CIDR,…" help:"Also talk to these special-use IPv4 ranges (private, shared, documentation), which are refused otherwise. For labs and private deployments."`
-	Config     ConfigFile `placeholder:"FILE" help:"Read flags from this TOML file: one 'flag = value' a line, without the dashes. The command line wins. SIGHUP has it read again."`
-	Control    string     `default:"${control}" placeholder:"PATH" help:"Answer status requests on this Unix socket (${default})."`
-	Confine    bool       `negatable:"" default:"true" help:"Once set up, give up capabilities, files and system calls that are not needed. --no-confine is for debuggers."`
-	PProf      Loopback   `name:"pprof" placeholder:"ADDRESS:PORT" help:"Serve CPU and heap profiles over HTTP at this loopback address, such as 127.0.0.1:6060, below /debug/pprof/."`
+	PermitIPv4 Prefixes   `name:"permit-ipv4" placeholder:"CIDR,…" help:"Also exchange packets with these special-use IPv4 ranges (private, shared, documentation), which are refused by default. For labs and private deployments."`
+	Config     ConfigFile `placeholder:"FILE" help:"TOML file with one 'flag = value' per line, without the dashes. The command line takes precedence. SIGHUP makes the program read it again."`
+	Control    string     `default:"${control}" placeholder:"PATH" help:"Unix socket on which the program answers status requests (${default})."`
+	Confine    bool       `negatable:"" default:"true" help:"After set-up, give up capabilities, files and system calls that are no longer needed. --no-confine is for debuggers."`
+	PProf      Loopback   `name:"pprof" placeholder:"ADDRESS:PORT" help:"Loopback address, such as 127.0.0.1:6060, at which HTTP serves CPU and heap profiles below /debug/pprof/."`
 	WebFlags
-	LogLevel  LogLevel  `default:"info" placeholder:"LEVEL" help:"Log this and what is graver: debug, info, warn or error (${default})."`
-	LogFormat LogFormat `default:"text" placeholder:"FORMAT" help:"Log as text for people or as json, one object a line (${default})."`
+	LogLevel  LogLevel  `default:"info" placeholder:"LEVEL" help:"Lowest level to log: debug, info, warn or error (${default})."`
+	LogFormat LogFormat `default:"text" placeholder:"FORMAT" help:"Format of the log: text for people, or json, one object per line (${default})."`
 }
 
 // NativeFlags say which native IPv6 hosts the run command of client and server has to do with. Embed it.
 type NativeFlags struct {
-	PermitIPv6 IPv6Prefixes `name:"permit-ipv6" placeholder:"CIDR,…" help:"Also carry packets of native hosts in these special-use IPv6 ranges (unique local, 6to4, NAT64), which are refused otherwise."`
+	PermitIPv6 IPv6Prefixes `name:"permit-ipv6" placeholder:"CIDR,…" help:"Also carry packets of native hosts in these special-use IPv6 ranges (unique local, 6to4, NAT64), which are refused by default."`
 }
 
 // PeersFlags is the flag of the programs that tell of their peers. Embed it.
 type PeersFlags struct {
-	ControlGroup string `placeholder:"GROUP" help:"Tell the members of this group, too, whom packets are exchanged with ('peers'). Without it only root and the user of the program are told."`
+	ControlGroup string `placeholder:"GROUP" help:"Group whose members may also use the command 'peers', which lists the hosts that packets are exchanged with. By default only root and the user of the program may."`
 }
 
 // Peers is the question that answer answers.
 func (f *PeersFlags) Peers(answer func(context.Context) (any, error)) (map[string]control.Question, error) {
 	circle, err := control.NewCircle(f.ControlGroup)
 	if err != nil {
-		return nil, Usage(err)
+		return nil, Usage(fmt.Errorf("%w, or name another with --control-group", err))
 	}
 	return map[string]control.Question{"peers": {Answer: answer, Circle: circle}}, nil
 }

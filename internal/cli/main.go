@@ -16,6 +16,8 @@ import (
 
 	"github.com/alecthomas/kong"
 	"golang.org/x/sys/unix"
+
+	"github.com/teredo-suite/teredo/internal/control"
 )
 
 // Exit codes of every program.
@@ -31,6 +33,9 @@ type Program struct {
 	Name        string // as typed: "teredo-server"
 	Description string // one or two sentences for --help
 	Control     string // default path of the control socket
+
+	// Hint says what to do about an error with the program's flags; empty: nothing. It may be nil.
+	Hint func(error) string
 }
 
 // Main runs the command that the command line names and exits the process.
@@ -55,9 +60,9 @@ func (p Program) Main(commands any) {
 	os.Exit(p.run(ctx, hangups, commands, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// makeRoom lets more goroutines run at once than there are processors, unless the user has said how many. Those that wait
-// in the kernel for packets count as running for a while. Without room for others the runtime would keep looking for a
-// place to take away, and a packet would wait until one is free.
+// makeRoom raises GOMAXPROCS, unless the environment sets it. A busy worker waits for packets inside a system call, and the Go
+// runtime counts it as running for a while. Without places beyond the number of processors, other goroutines would wait until the
+// runtime takes such a place away.
 func makeRoom() {
 	const waiting = 4 // workers of a program that wait at once
 	if os.Getenv("GOMAXPROCS") == "" {
@@ -83,7 +88,15 @@ func (p Program) run(ctx context.Context, hangups <-chan os.Signal, commands any
 		process.command = command
 		err = command.Run()
 	}
-	usage, misused := errors.AsType[*usageError](err)
+	if err != nil && p.Hint != nil {
+		if hint := p.Hint(err); hint != "" {
+			err = fmt.Errorf("%w; %s", err, hint)
+		}
+	}
+	if _, wrong := errors.AsType[*control.SocketError](err); wrong {
+		err = fmt.Errorf("%w; --control PATH chooses another socket", err)
+	}
+	_, misused := errors.AsType[*usageError](err)
 	switch {
 	case helped, err == nil, ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return exitStopped
@@ -94,7 +107,7 @@ func (p Program) run(ctx context.Context, hangups <-chan os.Signal, commands any
 		if command != nil && command.Selected() != nil {
 			where = command.Selected().FullPath()
 		}
-		fmt.Fprintf(stderr, "%s: %v\nSee %s --help.\n", p.Name, usage, where)
+		fmt.Fprintf(stderr, "%s: %v\nSee %s --help.\n", p.Name, err, where)
 		return exitUsage
 	default:
 		fmt.Fprintf(stderr, "%s: %v\n", p.Name, err)

@@ -215,8 +215,8 @@ func TestExitCodes(t *testing.T) {
 		"stopped by a signal":           {cancelled, "run --server a --end cancelled", 0, ""},
 		"cancelled, but not by signal":  {t.Context(), "run --server a --end cancelled", 1, "teredo-test: run: context canceled\n"},
 		"failed while it was stopped":   {cancelled, "run --server a --end failed", 1, "teredo-test: the cable is out\n"},
-		"status of what is not running": {t.Context(), "status", 1, "teredo-test: not running: nothing answers on control socket /nonexistent/test.sock; start it first, or name its socket with --control PATH\n"},
-		"peers of what is not running":  {t.Context(), "peers --control /nonexistent/y", 1, "teredo-test: not running: nothing answers on control socket /nonexistent/y; start it first, or name its socket with --control PATH\n"},
+		"status of what is not running": {t.Context(), "status", 1, "teredo-test: not running: nothing answers on control socket /nonexistent/test.sock: start it first; --control PATH chooses another socket\n"},
+		"peers of what is not running":  {t.Context(), "peers --control /nonexistent/y", 1, "teredo-test: not running: nothing answers on control socket /nonexistent/y: start it first; --control PATH chooses another socket\n"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -316,7 +316,7 @@ func TestSecondStart(t *testing.T) {
 	}
 	var errs strings.Builder
 	code := program().run(t.Context(), nil, new(starter), []string{"run", "--control", path}, io.Discard, &errs)
-	want := "teredo-test: already running (control socket " + path + "); stop it first or give this one its own --control PATH\n"
+	want := "teredo-test: already running (control socket " + path + "): stop it first; --control PATH chooses another socket\n"
 	if code != 1 || errs.String() != want {
 		t.Errorf("exit code %d, errors %q; want 1 and %q", code, errs.String(), want)
 	}

@@ -48,7 +48,7 @@ func (p *Process) follow(ctx context.Context, flags *RunFlags, log *slog.Logger,
 			something = true
 		}
 		if !something {
-			log.Info("SIGHUP: there is nothing to read again, as no flag names a file")
+			log.Info("SIGHUP: nothing to read again, because no flag names a file")
 		}
 	}
 }
@@ -57,7 +57,7 @@ func (p *Process) follow(ctx context.Context, flags *RunFlags, log *slog.Logger,
 func (p *Process) readAgain(flags *RunFlags, log *slog.Logger, takes []string) {
 	read, err := p.parse()
 	if err != nil {
-		log.Error("SIGHUP: the configuration is wrong now, and the values in use stay", "error", err)
+		log.Error("SIGHUP: the configuration has an error; the values in use stay", "error", err)
 		return
 	}
 	log.Info("SIGHUP: configuration read again", "file", flags.Config)
@@ -69,7 +69,7 @@ func (p *Process) readAgain(flags *RunFlags, log *slog.Logger, takes []string) {
 			flag.Target.Set(now[i].Target)
 			log.Info("the configuration has a new value", "flag", flag.Name)
 		default:
-			log.Warn("the configuration has a new value that cannot be taken while running: restart to apply", "flag", flag.Name)
+			log.Warn("the configuration has a new value that cannot take effect while running: restart to apply", "flag", flag.Name)
 		}
 	}
 	p.level.Set(slog.Level(flags.LogLevel))

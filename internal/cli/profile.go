@@ -27,15 +27,20 @@ func (l *Loopback) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// ServeProfiles serves the profiles that --pprof asks for until ctx ends. Without it, it does nothing.
-func (f *RunFlags) ServeProfiles(ctx context.Context) error {
+// listenProfiles opens the address of --pprof. Without the flag there is none, nil.
+func (f *RunFlags) listenProfiles() (net.Listener, error) {
 	if !f.PProf.IsValid() {
-		return nil
+		return nil, nil
 	}
 	listener, err := net.Listen("tcp", f.PProf.String())
 	if err != nil {
-		return fmt.Errorf("serve profiles: %w; choose another address with --pprof", err)
+		return nil, fmt.Errorf("serve profiles: %w; choose another address with --pprof", err)
 	}
+	return listener, nil
+}
+
+// serveProfiles serves profiles until ctx ends, and closes the listener.
+func serveProfiles(ctx context.Context, listener net.Listener) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)

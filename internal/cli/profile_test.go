@@ -38,14 +38,18 @@ func TestServeProfiles(t *testing.T) {
 	}
 	at := netip.MustParseAddrPort(listener.Addr().String())
 	flags := RunFlags{PProf: Loopback{at}}
-	if err := flags.ServeProfiles(t.Context()); err == nil || !strings.Contains(err.Error(), "--pprof") {
+	if _, err := flags.listenProfiles(); err == nil || !strings.Contains(err.Error(), "--pprof") {
 		t.Errorf("an address in use: error %v", err)
 	}
 	listener.Close()
 
+	listener, err = flags.listenProfiles()
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error)
-	go func() { ended <- flags.ServeProfiles(ctx) }()
+	go func() { ended <- serveProfiles(ctx, listener) }()
 	if !strings.Contains(get(t, at, "heap?debug=1"), "heap profile") {
 		t.Error("there is no heap profile")
 	}
@@ -53,8 +57,8 @@ func TestServeProfiles(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	if err := new(RunFlags).ServeProfiles(t.Context()); err != nil {
-		t.Errorf("without the flag: %v", err)
+	if listener, err := new(RunFlags).listenProfiles(); listener != nil || err != nil {
+		t.Errorf("without the flag: %v, %v", listener, err)
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 // Query has the flags of the commands that ask a running program.
 type Query struct {
 	JSON    bool   `help:"Print JSON instead of text."`
-	Control string `default:"${control}" placeholder:"PATH" help:"Ask the program that listens on this Unix socket (${default})."`
+	Control string `default:"${control}" placeholder:"PATH" help:"Control socket of the running program (${default})."`
 }
 
 // errOffline ends the status command with an exit code of its own. The status that was printed says why.

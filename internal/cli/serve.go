@@ -5,9 +5,8 @@ import (
 	"log/slog"
 	"maps"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/teredo-suite/teredo/internal/control"
+	"github.com/teredo-suite/teredo/internal/worker"
 )
 
 // Service is a program that runs until it is told to stop.
@@ -35,31 +34,45 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 	if err != nil {
 		return err
 	}
+	profiles, err := s.Flags.listenProfiles()
+	if err != nil {
+		socket.Close()
+		return err
+	}
 	site, err := s.Flags.listenWeb(s.Log)
 	if err != nil {
 		socket.Close()
+		if profiles != nil {
+			profiles.Close()
+		}
 		return err
 	}
 	answering, quiet := context.WithCancel(context.WithoutCancel(ctx))
 	defer quiet()
 	told := ctx
-	all, ctx := errgroup.WithContext(ctx)
+	all, ctx := worker.NewGroup(ctx)
 	defer context.AfterFunc(ctx, s.State.stops)()
-	all.Go(func() error { return control.Serve(answering, socket, questions) })
-	all.Go(func() error {
+	all.Go("control socket", func(context.Context) error { return control.Serve(answering, socket, questions) })
+	all.Go("service", func(ctx context.Context) error {
 		defer quiet()
-		tasks, ctx := errgroup.WithContext(ctx)
-		tasks.Go(func() error { return s.Run(ctx) })
-		tasks.Go(func() error { return s.Flags.ServeProfiles(ctx) })
-		tasks.Go(func() error { return serveWeb(ctx, site, p.name(), s.State, questions["peers"].Answer) })
-		tasks.Go(func() error {
+		workers, _ := worker.NewGroup(ctx)
+		workers.Go("service", s.Run)
+		if profiles != nil {
+			workers.Go("profiles", func(ctx context.Context) error { return serveProfiles(ctx, profiles) })
+		}
+		if site != nil {
+			workers.Go("web", func(ctx context.Context) error {
+				return serveWeb(ctx, site, p.name(), s.State, questions["peers"].Answer)
+			})
+		}
+		workers.Go("SIGHUP", func(ctx context.Context) error {
 			p.follow(ctx, s.Flags, s.Log, s.Reload)
 			if told.Err() != nil {
 				s.Log.Info("stopping", "reason", context.Cause(told))
 			}
 			return nil
 		})
-		return tasks.Wait()
+		return workers.Wait()
 	})
 	return all.Wait()
 }

@@ -169,8 +169,8 @@ func TestReload(t *testing.T) {
 		{"server = \"a\"\nsecret = \"one\"", "one", []string{`msg="SIGHUP: configuration read again" file=` + s.config}, []string{"new value"}},
 		{"server = \"a\"\nsecret = \"two\"", "two", []string{`level=INFO msg="the configuration has a new value" flag=secret`}, []string{"restart"}},
 		{"server = \"b\"\nsecret = \"two\"\npermit-ipv4 = \"10.0.0.0/8\"", "two", []string{
-			`level=WARN msg="the configuration has a new value that cannot be taken while running: restart to apply" flag=server`,
-			`level=WARN msg="the configuration has a new value that cannot be taken while running: restart to apply" flag=permit-ipv4`,
+			`level=WARN msg="the configuration has a new value that cannot take effect while running: restart to apply" flag=server`,
+			`level=WARN msg="the configuration has a new value that cannot take effect while running: restart to apply" flag=permit-ipv4`,
 		}, []string{"flag=secret"}},
 		{"server = \"a\"\nsecret = 3\nlog-level = \"loud\"", "two", []string{"level=ERROR", "values in use stay", `\"loud\" is not a log level`}, []string{"new value"}},
 		{"secret = \"three\"", "two", []string{"level=ERROR", "missing flags: --server"}, []string{"new value"}},

@@ -19,7 +19,6 @@ type State[T any] struct {
 	latest T
 	at     time.Time                        // when latest was true
 	ask    func(context.Context) (T, error) // nil: latest is all there is to tell
-	brief  func(context.Context) (T, error) // see RunsBrief; nil: ask
 }
 
 // NewState returns the state of a program that sets itself up. Phase tells where a status says in which state the program
@@ -51,14 +50,6 @@ func (s *State[T]) Runs(ask func(context.Context) (T, error)) {
 	s.ask = ask
 }
 
-// RunsBrief has the program asked with brief when something asks for the status again and again, such as a monitor. Brief costs
-// the program less than what Runs was given, and its figures may be a second old.
-func (s *State[T]) RunsBrief(brief func(context.Context) (T, error)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.brief = brief
-}
-
 // stops says that the program stops.
 func (s *State[T]) stops() {
 	s.Change(func(status *T) {
@@ -70,17 +61,14 @@ func (s *State[T]) stops() {
 
 // answer is the status now, or what is known of it.
 func (s *State[T]) answer(ctx context.Context) (any, error) {
-	status, _ := s.tell(ctx, false)
+	status, _ := s.tell(ctx)
 	return status, nil
 }
 
 // tell is the status now, or what is known of it when the program does not answer in time.
-func (s *State[T]) tell(ctx context.Context, brief bool) (status T, answered bool) {
+func (s *State[T]) tell(ctx context.Context) (status T, answered bool) {
 	s.mu.Lock()
 	ask := s.ask
-	if ask != nil && brief && s.brief != nil {
-		ask = s.brief
-	}
 	s.mu.Unlock()
 	if ask == nil {
 		return s.known(), true

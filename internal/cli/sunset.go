@@ -17,7 +17,7 @@ const (
 
 // SunsetFlags is the flag of the programs that serve others. Embed it.
 type SunsetFlags struct {
-	Sunset Sunset `placeholder:"DATE" help:"Announce that service ends at this date or date and time (RFC 3339, UTC), end it then, and refuse to start later."`
+	Sunset Sunset `placeholder:"DATE" help:"Date, or date and time (RFC 3339, UTC), at which service ends. The program announces it, stops then, and refuses to start later."`
 }
 
 // Sunset is a flag that holds the time at which a program ceases to serve for good (RFC 4380 §5.5). The zero value

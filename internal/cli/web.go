@@ -64,15 +64,12 @@ func (f *WebFlags) listenWeb(log *slog.Logger) (*web.Site, error) {
 	return site, nil
 }
 
-// serveWeb answers on the web address, if there is one, until ctx ends.
+// serveWeb answers on the web address until ctx ends.
 func serveWeb[T any](ctx context.Context, site *web.Site, program string, state *State[T], peers func(context.Context) (any, error)) error {
-	if site == nil {
-		return nil
-	}
 	return site.Serve(ctx, web.Program{
 		Name: strings.TrimPrefix(program, "teredo-"), Version: built(), Peers: peers,
 		Status: func(ctx context.Context) (web.Status, error) {
-			status, answered := state.tell(ctx, true)
+			status, answered := state.tell(ctx)
 			return web.Status{Value: status, Ready: state.ready(status), Answered: answered}, nil
 		},
 	})

@@ -27,7 +27,7 @@ func readSources(t *testing.T) (sources []source) {
 		}
 		s := source{name: name, folder: path.Dir(name), positions: token.NewFileSet()}
 		var err error
-		if s.syntax, err = parser.ParseFile(s.positions, name, read(t, name), parser.SkipObjectResolution); err != nil {
+		if s.syntax, err = parser.ParseFile(s.positions, name, read(t, name), parser.ParseComments|parser.SkipObjectResolution); err != nil {
 			t.Fatal(err)
 		}
 		sources = append(sources, s)

@@ -18,28 +18,75 @@ import (
 	"github.com/teredo-suite/teredo/internal/drop"
 )
 
-// docs/operating.md explains each reason for a drop that status can show, and no other.
+// docs/status.md explains each reason for a drop that status can show, and no other.
 func TestDropReasons(t *testing.T) {
-	_, table, _ := strings.Cut(read(t, "docs/operating.md"), "\n## Drop reasons\n")
-	table, _, _ = strings.Cut(table, "\n## ")
-	var explained, want []string
-	for _, line := range strings.Split(table, "\n") {
-		cells := strings.Split(line, "|")
-		if len(cells) < 4 || cells[1] == " reason " || strings.HasPrefix(cells[1], "---") {
-			continue
-		}
-		for label := range strings.SplitSeq(cells[1], ",") {
-			explained = append(explained, strings.TrimSpace(label))
-		}
-	}
+	_, table, _ := strings.Cut(read(t, "docs/status.md"), "\n## Drop reasons\n")
+	explained := explainedIn(table)
+	var want []string
 	for r := drop.None + 1; r.String() != "unknown"; r++ {
 		want = append(want, r.String())
 	}
-	slices.Sort(explained)
 	slices.Sort(want)
 	if diff := cmp.Diff(want, explained); diff != "" {
-		t.Errorf("docs/operating.md (-code +documentation):\n%s", diff)
+		t.Errorf("docs/status.md (-code +documentation):\n%s", diff)
 	}
+}
+
+// docs/status.md explains each field that status and peers can show, and no other.
+func TestStatusFields(t *testing.T) {
+	var want []string
+	for _, s := range readSources(t) {
+		if s.in("cmd", "tunnel", "internal/server", "internal/peer") {
+			want = append(want, s.statusFields()...)
+		}
+	}
+	slices.Sort(want)
+	fields, _, _ := strings.Cut(read(t, "docs/status.md"), "\n## Drop reasons\n")
+	if diff := cmp.Diff(slices.Compact(want), explainedIn(fields)); diff != "" {
+		t.Errorf("docs/status.md (-code +documentation):\n%s", diff)
+	}
+}
+
+// explainedIn returns what the tables of a text explain: the parts of their first cells, sorted, each once.
+func explainedIn(text string) (labels []string) {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		head := i+1 < len(lines) && strings.HasPrefix(lines[i+1], "|---")
+		cells := strings.Split(line, "|")
+		if head || len(cells) < 4 || strings.HasPrefix(line, "|---") {
+			continue
+		}
+		for label := range strings.SplitSeq(cells[1], ",") {
+			labels = append(labels, strings.TrimSpace(label))
+		}
+	}
+	slices.Sort(labels)
+	return slices.Compact(labels)
+}
+
+// statusFields returns the fields that the file's structs for status and peers have, as Print of internal/cli names them: with
+// spaces for underscores, and without the unit.
+func (s source) statusFields() (names []string) {
+	structs := []string{"status", "Status", "ClientStatus", "RelayStatus", "Offloads", "Counters", "Counts", "Budgets", "Paths", "Traffic", "Info"}
+	ast.Inspect(s.syntax, func(n ast.Node) bool {
+		if spec, ok := n.(*ast.TypeSpec); ok {
+			return slices.Contains(structs, spec.Name.Name)
+		}
+		field, ok := n.(*ast.Field)
+		if !ok || field.Tag == nil {
+			return true
+		}
+		text, _ := strconv.Unquote(field.Tag.Value) // the parser has checked it
+		name, _, _ := strings.Cut(reflect.StructTag(text).Get("json"), ",")
+		for _, unit := range []string{"_ms", "_seconds", "_seconds_ago"} {
+			name = strings.TrimSuffix(name, unit)
+		}
+		if name != "" && name != "-" {
+			names = append(names, strings.ReplaceAll(name, "_", " "))
+		}
+		return true
+	})
+	return names
 }
 
 // docs/architecture.md lists each package with what it imports, but for the standard library, golang.org/x and the programs
@@ -175,16 +222,32 @@ func TestFlagsHaveHelp(t *testing.T) {
 	}
 }
 
-// Links in documentation lead to files that are there.
+// Links in documentation lead to files that are there, and to headings that these have.
 func TestLinks(t *testing.T) {
-	link := regexp.MustCompile(`\]\(([^)#:]+)(?:#[^)]*)?\)`)
+	link := regexp.MustCompile(`\]\(([^)#:]*)(?:#([^)]*))?\)`)
 	for _, name := range find(t, ".md") {
 		for _, match := range link.FindAllStringSubmatch(read(t, name), -1) {
-			if _, err := os.Stat(filepath.Join(root, path.Dir(name), match[1])); err != nil {
+			target := name
+			if match[1] != "" {
+				target = path.Join(path.Dir(name), match[1])
+			}
+			if _, err := os.Stat(filepath.Join(root, target)); err != nil {
 				t.Errorf("%s: %v", name, err)
+			} else if match[2] != "" && !slices.Contains(anchors(read(t, target)), match[2]) {
+				t.Errorf("%s: %s has no heading #%s", name, target, match[2])
 			}
 		}
 	}
+}
+
+// anchors returns the anchors of a document's headings, as GitHub makes them.
+func anchors(text string) (names []string) {
+	text = regexp.MustCompile("(?ms)^```.*?^```").ReplaceAllString(text, "")
+	for _, heading := range regexp.MustCompile(`(?m)^#+ (.+)$`).FindAllStringSubmatch(text, -1) {
+		name := regexp.MustCompile(`[^\p{L}\p{N} _-]`).ReplaceAllString(strings.ToLower(heading[1]), "")
+		names = append(names, strings.ReplaceAll(name, " ", "-"))
+	}
+	return names
 }
 
 // CHANGELOG.md says what each version brings.

@@ -26,7 +26,6 @@ func NewCircle(group string) (*Circle, error) {
 		c.names += ", the user " + name
 	}
 	if group == "" {
-		c.names += ", and a group that --control-group names"
 		return c, nil
 	}
 	number := group
@@ -35,7 +34,7 @@ func NewCircle(group string) (*Circle, error) {
 	}
 	gid, err := strconv.ParseUint(number, 10, 32)
 	if err != nil {
-		return nil, fmt.Errorf("there is no group %s: make it with 'groupadd --system %[1]s', or name another with --control-group", group)
+		return nil, fmt.Errorf("there is no group %s: make it with 'groupadd --system %[1]s'", group)
 	}
 	c.names += ", and the group " + group
 	c.hasGroup, c.gid = true, uint32(gid)

@@ -109,7 +109,7 @@ func TestReadOnly(t *testing.T) {
 func TestSecondInstance(t *testing.T) {
 	path, _ := serve(t, questions{"status": {Answer: func(context.Context) (any, error) { return 1, nil }}})
 	_, err := Listen(path)
-	want := "already running (control socket " + path + "); stop it first or give this one its own --control PATH"
+	want := "already running (control socket " + path + "): stop it first"
 	if !errors.Is(err, ErrRunning) || err.Error() != want {
 		t.Errorf("second Listen: %v; want %s", err, want)
 	}
@@ -188,9 +188,9 @@ func TestListenRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	tests := map[string]struct{ path, message string }{
-		"a file that is no socket": {file, "is not a socket; choose another --control PATH"},
+		"a file that is no socket": {file, "is not a socket"},
 		"a path below a file":      {filepath.Join(file, "x.sock"), "cannot create the folder of the control socket, " + file + ": not a directory"},
-		"a path that is too long":  {filepath.Join(folder, strings.Repeat("x", 107)), "choose a shorter --control PATH"},
+		"a path that is too long":  {filepath.Join(folder, strings.Repeat("x", 107)), " and can have 107 at most"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -231,8 +231,8 @@ func TestNoPermission(t *testing.T) {
 		}
 	}
 	tests := map[string]struct{ path, message string }{
-		"to create the folder": {filepath.Join(folder, "teredo", "x.sock"), "no permission to create the folder of the control socket, " + folder + "/teredo; run as root or choose another --control PATH"},
-		"to create the socket": {filepath.Join(folder, "x.sock"), "no permission to create the control socket " + folder + "/x.sock; run as root or choose another --control PATH"},
+		"to create the folder": {filepath.Join(folder, "teredo", "x.sock"), "no permission to create the folder of the control socket, " + folder + "/teredo: run as root"},
+		"to create the socket": {filepath.Join(folder, "x.sock"), "no permission to create the control socket " + folder + "/x.sock: run as root"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -251,7 +251,7 @@ func TestGetWithoutServer(t *testing.T) {
 	stale(t, left)
 	for _, path := range []string{left, filepath.Join(folder, "none.sock"), filepath.Join(folder, "no", "folder.sock")} {
 		err := Get(t.Context(), path, "status", new(int))
-		want := "not running: nothing answers on control socket " + path + "; start it first, or name its socket with --control PATH"
+		want := "not running: nothing answers on control socket " + path + ": start it first"
 		if !errors.Is(err, ErrNotRunning) || err.Error() != want {
 			t.Errorf("error %v; want %s", err, want)
 		}

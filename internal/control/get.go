@@ -16,6 +16,15 @@ import (
 // ErrNotRunning tells that nothing answers on the control socket.
 var ErrNotRunning = errors.New("not running")
 
+// SocketError says that no program can listen on a control socket, or that the one that listens there is not the one to ask. The
+// path of another socket helps.
+type SocketError struct{ error }
+
+func (e *SocketError) Unwrap() error { return e.error }
+
+// wrongSocket makes a SocketError.
+func wrongSocket(format string, args ...any) error { return &SocketError{fmt.Errorf(format, args...)} }
+
 const (
 	getTimeout = 2 * answerTimeout
 	maxAnswer  = 256 << 20 // bytes; a full list of peers is far smaller
@@ -56,7 +65,7 @@ func Get(ctx context.Context, path, what string, into any) error {
 func unreachable(path string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("%w: nothing answers on control socket %s; start it first, or name its socket with --control PATH", ErrNotRunning, path)
+		return wrongSocket("%w: nothing answers on control socket %s: start it first", ErrNotRunning, path)
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return fmt.Errorf("%w: the program on control socket %s stopped before it had answered; ask again", ErrNotRunning, path)
 	case errors.Is(err, fs.ErrPermission):
@@ -70,7 +79,7 @@ func unreachable(path string, err error) error {
 // refused says why the program that answered did not give what was asked.
 func refused(path, what string, code int, body io.Reader) error {
 	if code == http.StatusNotFound {
-		return fmt.Errorf("the program on control socket %s has no %s to show; name the right socket with --control PATH", path, what)
+		return wrongSocket("the program on control socket %s has no %s to show", path, what)
 	}
 	reason, _ := io.ReadAll(io.LimitReader(body, 512))
 	return fmt.Errorf("the program on control socket %s cannot show its %s: %s", path, what, strings.TrimSpace(string(reason)))

@@ -26,7 +26,7 @@ const (
 // ErrRunning. Closing the listener removes the socket.
 func Listen(path string) (net.Listener, error) {
 	if len(path) > maxPath {
-		return nil, fmt.Errorf("control socket path %s has %d bytes and can have %d at most; choose a shorter --control PATH", path, len(path), maxPath)
+		return nil, wrongSocket("control socket path %s has %d bytes and can have %d at most", path, len(path), maxPath)
 	}
 	folder := filepath.Dir(path)
 	if err := os.MkdirAll(folder, 0o755); err != nil {
@@ -66,7 +66,7 @@ func removeStale(path string) error {
 	case errors.Is(err, syscall.ENOENT):
 		return nil
 	case err == nil, errors.Is(err, syscall.EAGAIN), errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("%w (control socket %s); stop it first or give this one its own --control PATH", ErrRunning, path)
+		return wrongSocket("%w (control socket %s): stop it first", ErrRunning, path)
 	case !errors.Is(err, syscall.ECONNREFUSED):
 		return explain("use the control socket "+path, err)
 	}
@@ -79,7 +79,7 @@ func removeStale(path string) error {
 		return explain("use the control socket "+path, err)
 	}
 	if info.Mode().Type() != fs.ModeSocket {
-		return fmt.Errorf("%s exists and is not a socket; choose another --control PATH", path)
+		return wrongSocket("%s exists and is not a socket", path)
 	}
 	if err := os.Remove(path); err != nil {
 		return explain("replace the control socket "+path+", which a stopped program left behind", err)
@@ -107,7 +107,7 @@ func lockFolder(folder string) (unlock func()) {
 // explain says in one sentence what could not be done, and what a person can do about it.
 func explain(what string, err error) error {
 	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("no permission to %s; run as root or choose another --control PATH", what)
+		return wrongSocket("no permission to %s: run as root", what)
 	}
 	return fmt.Errorf("cannot %s: %w", what, cause(err))
 }

@@ -1,8 +1,8 @@
-// Package descriptor waits for file descriptors on threads.
+// Package descriptor waits for input on file descriptors, either in the runtime's poller or in a thread of its own.
 //
-// The runtime's poller wakes up one thread, which makes a goroutine runnable, which wakes up another thread to look for
-// more work. A packet that comes alone waits for all of that. A thread that waits in poll(2) for one descriptor is
-// woken up directly, at the price of a thread for each goroutine that waits.
+// The runtime's poller wakes up one thread, which makes a goroutine runnable, which wakes up another thread to look for more work.
+// A single packet is delayed by all of that. A thread that waits in poll(2) for one descriptor is woken up directly, but each
+// goroutine that waits so needs a thread.
 package descriptor
 
 import (
@@ -21,7 +21,7 @@ type Descriptor struct {
 	users    sync.RWMutex // held for reading while fd is in use
 }
 
-// New takes over fd, which must not be known to the runtime's poller. On an error it stays the caller's.
+// New takes over fd, which must not be known to the runtime's poller. After an error the caller still owns fd.
 func New(fd int) (*Descriptor, error) {
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return nil, os.NewSyscallError("fcntl", err)
@@ -43,7 +43,7 @@ func (d *Descriptor) Acquire() (fd int, err error) {
 	return d.fd, nil
 }
 
-// Release ends what Acquire has begun.
+// Release ends the use that Acquire began.
 func (d *Descriptor) Release() { d.users.RUnlock() }
 
 // Wait waits for events (POLLIN, POLLOUT) or an error condition of the file descriptor, between Acquire and Release.
@@ -64,7 +64,7 @@ func (d *Descriptor) Wait(events int16) error {
 	}
 }
 
-// Close ends all waits, waits for the users, and closes the file descriptor. Further calls return os.ErrClosed.
+// Close ends all waits, waits until all users have released the file descriptor, and closes it. Further calls return os.ErrClosed.
 func (d *Descriptor) Close() error {
 	if d.closed.Swap(true) {
 		return os.ErrClosed
@@ -75,7 +75,6 @@ func (d *Descriptor) Close() error {
 	}
 	d.users.Lock()
 	defer d.users.Unlock()
-	// The eventfd has nothing that closing could lose.
-	_ = unix.Close(d.wake)
+	_ = unix.Close(d.wake) // nothing could be lost
 	return os.NewSyscallError("close", unix.Close(d.fd))
 }

@@ -13,36 +13,35 @@ import (
 )
 
 const (
-	// brisk is the time between arrivals below which more is taken to be under way.
+	// brisk is the time between two arrivals below which input counts as brisk.
 	brisk = 200 * time.Microsecond
-	// turn is how many arrivals in a row have to be at odds with the way of waiting until that changes.
+	// turn is how many arrivals in a row must contradict the way of waiting before it changes.
 	turn = 8
 )
 
-// Reader is a Descriptor that one goroutine at a time reads. How it waits for input depends on how that comes.
+// Reader is a Descriptor that one goroutine at a time reads. The way it waits depends on how fast input comes.
 //
-// Input that comes now and then is waited for by the runtime's poller. A thread that slept in a system call of its own would
-// have to get a processor back from the runtime, whose monitor thread would have to watch it.
+// For slow input it waits in the runtime's poller. A thread that slept in a system call of its own would have to be watched by the
+// runtime's monitor thread, and would have to get a processor back from the runtime afterwards.
 //
-// The poller serves one goroutine after the other. So while input comes briskly, the goroutine has a thread of its own, and
-// gives way to other threads once before it sleeps: where whoever makes the input has the same processor, there is more of
-// it afterwards, and neither a sleep nor a wake-up was needed.
+// The poller serves one goroutine after the other. So for brisk input the goroutine waits in a thread of its own. Before it sleeps
+// it yields once to other threads: if the producer of the input runs on the same processor, there is input afterwards, and neither
+// a sleep nor a wake-up was needed.
 type Reader struct {
 	*Descriptor
 	try   func(fd int) bool
-	epoll int                // readable when the descriptor is, but not while it is brisk; and when that is closed
-	file  *os.File           // of epoll
-	conn  syscall.RawConn    // of epoll, with the runtime's poller
-	again func(uintptr) bool // what that calls
+	epoll int                // readable when the descriptor is readable and not brisk, or when it is closed
+	file  *os.File           // epoll as a file
+	conn  syscall.RawConn    // epoll in the runtime's poller
+	again func(uintptr) bool // what conn calls
 
-	done  bool      // try came to something
-	last  time.Time // when there was input
+	done  bool      // try had input or an error
+	last  time.Time // of the last input
 	brisk bool
-	odds  int // arrivals in a row that were at odds with brisk
+	odds  int // arrivals in a row that contradicted brisk
 }
 
-// NewReader takes over fd as New does. try reads fd without waiting, and reports whether that has come to anything: input or
-// an error.
+// NewReader takes over fd as New does. try reads fd without waiting, and reports whether there was input or an error.
 func NewReader(fd int, try func(fd int) bool) (*Reader, error) {
 	d, err := New(fd)
 	if err != nil {
@@ -54,15 +53,14 @@ func NewReader(fd int, try func(fd int) bool) (*Reader, error) {
 		return r.done || r.closed.Load()
 	}
 	if err := r.watch(); err != nil {
-		// Nothing was waited for yet.
-		_ = unix.Close(d.wake)
+		_ = unix.Close(d.wake) // nothing could be lost
 		return nil, err
 	}
 	return r, nil
 }
 
-// watch makes the epoll instance. The runtime's poller watches that, and not the descriptor, which would wake it up for
-// whatever is sent and for every arrival while nobody waits.
+// watch makes the epoll instance, which the runtime's poller watches in place of the descriptor. The descriptor would wake up the
+// poller for all output, and for all input while nobody waits.
 func (r *Reader) watch() error {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -83,8 +81,8 @@ func (r *Reader) watch() error {
 	return nil
 }
 
-// Read calls try and waits until it comes to something. After Close, or when that is called meanwhile, it returns
-// os.ErrClosed.
+// Read calls try, and waits until there is input or an error. It returns os.ErrClosed after Close, or when Close is called
+// meanwhile.
 func (r *Reader) Read() error {
 	if _, err := r.Acquire(); err != nil {
 		return err
@@ -111,8 +109,7 @@ func (r *Reader) await() error {
 	if r.try(r.fd) {
 		return nil
 	}
-	// It has no way to fail.
-	_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0)
+	_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) // it cannot fail
 	for !r.try(r.fd) {
 		if err := r.Wait(unix.POLLIN); err != nil {
 			return err
@@ -121,8 +118,8 @@ func (r *Reader) await() error {
 	return nil
 }
 
-// park lets the runtime's poller wait. No system call is one here, nor on the way of a packet, that the runtime takes part
-// in: it would wake up its monitor thread for that.
+// park waits in the runtime's poller. Neither here nor on the path of a packet does a system call involve the runtime, which would
+// wake up its monitor thread.
 func (r *Reader) park() error {
 	r.done = false
 	err := r.conn.Read(r.again)
@@ -132,22 +129,21 @@ func (r *Reader) park() error {
 	return err
 }
 
-// setBrisk sets how to wait from now on.
+// setBrisk changes the way of waiting.
 func (r *Reader) setBrisk(b bool) {
 	r.brisk, r.odds = b, 0
 	event := unix.EpollEvent{Events: unix.EPOLLIN}
 	if b {
 		event.Events = 0
 	}
-	// It has no way to fail: fd is in there.
+	// It cannot fail, as fd is in the epoll instance.
 	_, _, _ = unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(r.epoll), unix.EPOLL_CTL_MOD, uintptr(r.fd), uintptr(unsafe.Pointer(&event)), 0, 0)
 	if b {
-		// The thread that this goroutine has may be the poller's, which another one has to be now.
-		runtime.Gosched()
+		runtime.Gosched() // this thread may be the poller, and will sleep: let another thread take over
 	}
 }
 
-// Close is that of Descriptor.
+// Close closes the Reader as Descriptor.Close does.
 func (r *Reader) Close() error {
 	err := r.Descriptor.Close()
 	if errors.Is(err, os.ErrClosed) {

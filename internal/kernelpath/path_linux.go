@@ -159,7 +159,7 @@ func (p *Path) tell(remote uint32) {
 		return
 	}
 	p.logged[to] = true
-	p.log.Info("a NAT or firewall drops datagrams without a UDP checksum; the program carries bursts of TCP, not the kernel", "to", to)
+	p.log.Info("a NAT or firewall drops datagrams without a UDP checksum; the program carries TCP bursts instead of the kernel", "to", to)
 }
 
 // Failed is how many packets the kernel has dropped for want of memory.

@@ -1,4 +1,4 @@
-// Package leak ends the tests of a package with a look for goroutines that they have left behind.
+// Package leak fails the tests of a package when they leave goroutines behind.
 package leak
 
 import (
@@ -9,8 +9,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// VerifyTestMain runs the tests, and fails when goroutines of theirs are left. It is for packages with fuzz targets: under
-// -fuzz it does not look, because the fuzzer's worker leaves a goroutine of its own in a read when it is told to end.
+// VerifyTestMain runs the tests, and fails when goroutines are left. It is for packages with fuzz targets: with -fuzz it does not
+// look, because the fuzzing worker itself leaves a goroutine when it ends.
 func VerifyTestMain(m *testing.M) {
 	flag.Parse()
 	if flag.Lookup("test.fuzz").Value.String() != "" {

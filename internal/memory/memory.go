@@ -1,4 +1,4 @@
-// Package memory tells how much memory this process may use.
+// Package memory finds out how much memory this process can use.
 package memory
 
 import (
@@ -12,7 +12,8 @@ import (
 	"strings"
 )
 
-// Available is the least of what the host has free and of the limits of the control groups (v1 and v2) that the process is in, in bytes.
+// Available returns the available memory in bytes: what the host has free, or the lowest limit of the process's control groups (v1
+// and v2), whichever is less.
 func Available() (uint64, error) { return available(os.DirFS("/")) }
 
 func available(root fs.FS) (uint64, error) {
@@ -34,7 +35,7 @@ func available(root fs.FS) (uint64, error) {
 	return least, nil
 }
 
-// free is what programs can get without swapping.
+// free returns the memory that programs can get without swapping.
 func free(root fs.FS) (uint64, error) {
 	info, err := fs.ReadFile(root, "proc/meminfo")
 	if err != nil {
@@ -46,11 +47,11 @@ func free(root fs.FS) (uint64, error) {
 			return kilobytes << 10, err
 		}
 	}
-	return 0, errors.New("find out how much memory there is: /proc/meminfo does not tell MemAvailable")
+	return 0, errors.New("find out how much memory there is: /proc/meminfo has no MemAvailable")
 }
 
-// limitFiles are where the limits of a line of /proc/self/cgroup are: those of the group and of all above it. Inside a container its
-// own group may be what the mount shows as the root.
+// limitFiles returns the files with the limits of a group, named by a line of /proc/self/cgroup, and of all groups above it. In a
+// container the root of the mount may be the container's own group.
 func limitFiles(line string) (files []string) {
 	fields := strings.SplitN(line, ":", 3) // hierarchy, controllers, path
 	if len(fields) < 3 {
@@ -74,7 +75,7 @@ func limitFiles(line string) (files []string) {
 	}
 }
 
-// number reads a file that holds a number. One that is not there, or holds "max", has none.
+// number reads a number from a file. It returns false when there is no file, or when it holds "max".
 func number(root fs.FS, file string) (uint64, bool) {
 	b, err := fs.ReadFile(root, file)
 	if err != nil {

@@ -13,8 +13,8 @@ const (
 	restorePauseMost = 5 * time.Minute // and while each one is undone within the pause after it
 )
 
-// Keeper restores our interface when somebody has taken it down, or something away from it. Whoever undoes that each time, as a
-// network manager may, is answered more and more rarely. Who wants the interface down stops the program.
+// Keeper restores our interface when somebody has taken it down, or has removed an address or a route. When the restoration is undone
+// each time, as a network manager may do, the keeper waits longer and longer. To keep the interface down, stop the program.
 type Keeper struct {
 	log       *slog.Logger
 	restore   func(context.Context) (lost []string, err error)
@@ -35,25 +35,25 @@ func (k *Keeper) Disturbed() {
 }
 
 // Run restores the interface until ctx ends.
-func (k *Keeper) Run(ctx context.Context) {
+func (k *Keeper) Run(ctx context.Context) error {
 	var last time.Time // of the last restoration
 	pause := restorePause
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-k.disturbed:
 		}
 		wait := time.Until(last.Add(pause))
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-time.After(wait):
 		}
 		lost, err := k.restore(ctx)
 		switch {
 		case errors.Is(err, context.Canceled):
-			return
+			return nil
 		case err == nil && len(lost) == 0: // that was a change of our own
 			continue
 		}
@@ -67,6 +67,6 @@ func (k *Keeper) Run(ctx context.Context) {
 			k.Disturbed()
 			continue
 		}
-		k.log.Warn("somebody has changed the interface; it is restored", "restored", strings.Join(lost, ", "), "not_again_within", pause)
+		k.log.Warn("another program has changed the interface; it was restored", "restored", strings.Join(lost, ", "), "not_again_within", pause)
 	}
 }

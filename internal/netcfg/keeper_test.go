@@ -25,7 +25,9 @@ func kept(t *testing.T, log *bytes.Buffer, long time.Duration, next func(k *Keep
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			k.Run(ctx)
+			if err := k.Run(ctx); err != nil {
+				t.Error(err)
+			}
 		}()
 		k.Disturbed()
 		time.Sleep(long)

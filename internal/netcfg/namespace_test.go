@@ -11,9 +11,9 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
-	"golang.zx2c4.com/wireguard/tun"
 
-	"github.com/teredo-suite/teredo/teredo"
+	"github.com/teredo-suite/teredo/internal/offload"
+	"github.com/teredo-suite/teredo/internal/tun"
 )
 
 // tunName is the interface that the tests configure. The dot checks that no name is taken for a path of settings.
@@ -42,7 +42,7 @@ func unshare(t *testing.T, flags int) {
 // newTUN creates the TUN device as the programs do, and removes it after the test.
 func newTUN(t *testing.T) {
 	t.Helper()
-	dev, err := tun.CreateTUN(tunName, teredo.MTU)
+	dev, err := tun.Open(tunName, offload.Auto)
 	must(t, err)
 	t.Cleanup(func() { dev.Close() })
 }

@@ -15,7 +15,7 @@ import (
 const (
 	// debounce is how long a change waits for others to come with it: an interface that goes up causes many.
 	debounce = 20 * time.Millisecond
-	// changesPerSecond is how many changes are told in the long run, and at once. Who hears of one asks the kernel, or a server.
+	// changesPerSecond is how many changes are told in the long run, and at once. Each makes the receiver ask the kernel, or a server.
 	changesPerSecond = 5
 )
 

@@ -1,15 +1,15 @@
-// Package offload has the setting of a kernel offload, by which many packets of a flow cross the kernel as one.
+// Package offload has the setting of a kernel offload, with which many packets of a flow cross the kernel as one.
 package offload
 
 import "fmt"
 
-// Mode says whether to use an offload.
+// Mode tells whether to use an offload.
 type Mode uint8
 
 const (
-	Auto Mode = iota // as long as the kernel does it
-	On               // or fail at the start
-	Off
+	Auto Mode = iota // use it if the kernel has it
+	On               // use it, and fail if the kernel does not have it
+	Off              // do not use it
 )
 
 var names = [...]string{Auto: "auto", On: "on", Off: "off"}
@@ -24,5 +24,5 @@ func (m *Mode) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%q is none of auto, on and off", text)
+	return fmt.Errorf("%q is not auto, on or off", text)
 }

@@ -15,8 +15,8 @@ import (
 func BenchmarkOutgoing(b *testing.B) {
 	benchmarkTable(b, func(t *peer.Table, packet []byte, addr [16]byte, at netip.AddrPort) bool {
 		copy(packet[24:], addr[:])
-		to, _, verdict := t.Outgoing(packet, 1, len(packet), 1)
-		return verdict == peer.Carry && to == at
+		to, _, action := t.Outgoing(packet, 1, len(packet), 1)
+		return action == peer.Carry && to == at
 	})
 }
 
@@ -43,7 +43,7 @@ func BenchmarkOutgoingBatch(b *testing.B) {
 		}
 		t.Warm(addresses)
 		for i, packet := range packets {
-			if to, _, verdict := t.Outgoing(packet, 1, len(packet), 1); verdict != peer.Carry || to != peers[i] {
+			if to, _, action := t.Outgoing(packet, 1, len(packet), 1); action != peer.Carry || to != peers[i] {
 				return false
 			}
 		}

@@ -13,13 +13,6 @@ const wantedFor = (transmissions + 1) * retryAfter
 
 const second = Stamp(time.Second)
 
-// Random ports that strangers may have a client open: in all, and those at one IPv4 address. The others are for peers that
-// our side looks for or exchanges packets with.
-const (
-	strangersPorts = 16
-	sourcePorts    = 2
-)
-
 // limit is one of the budgets, or of the shares, that strangers use up.
 type limit uint8
 
@@ -54,51 +47,34 @@ type budgets struct {
 	caused                      uint64 // datagrams
 }
 
-// clientBudgets are enough for twenty strangers a second, and for a neighbourhood of them behind one carrier's NAT.
-func clientBudgets() *budgets {
-	const keys = 1024
+// newBudgets makes budgets for a number of addresses at a time. The rates are those of each source, of each target, of the entries
+// of each source, and of each of the totals.
+func newBudgets(addresses int, source, target, entries, total budget.Rate, totals ...limit) *budgets {
 	b := &budgets{
-		sources:   budget.NewKeyed(keys, budget.Rate{PerSecond: 4, Burst: 48}),
-		targets:   budget.NewKeyed(keys, budget.Rate{PerSecond: 8, Burst: 48}),
-		newcomers: budget.NewKeyed(keys, budget.Rate{PerSecond: 2, Burst: 64}),
+		sources:   budget.NewKeyed(addresses, source),
+		targets:   budget.NewKeyed(addresses, target),
+		newcomers: budget.NewKeyed(addresses, entries),
 	}
-	for _, kind := range []limit{bubbles, acquaintances, tests, answers} {
-		b.rates[kind] = budget.Rate{PerSecond: 64, Burst: 256}
+	for _, kind := range totals {
+		b.rates[kind] = total
 	}
 	return b
+}
+
+// clientBudgets are enough for twenty strangers a second, and for a neighbourhood of them behind one carrier's NAT.
+func clientBudgets() *budgets {
+	return newBudgets(1024, budget.Rate{PerSecond: 4, Burst: 48}, budget.Rate{PerSecond: 8, Burst: 48}, budget.Rate{PerSecond: 2, Burst: 64},
+		budget.Rate{PerSecond: 64, Burst: 256}, bubbles, acquaintances, tests, answers)
 }
 
 // relayBudgets are enough for the clients of a busy relay to be back within seconds of its restart: what a client's answer shows to
 // be no attack is given back.
 func relayBudgets() *budgets {
-	const keys = 1 << 14
-	b := &budgets{
-		sources:   budget.NewKeyed(keys, budget.Rate{PerSecond: 100, Burst: 1000}),
-		targets:   budget.NewKeyed(keys, budget.Rate{PerSecond: 40, Burst: 400}),
-		newcomers: budget.NewKeyed(keys, budget.Rate{PerSecond: 100, Burst: 1000}),
-	}
-	for _, kind := range []limit{natives, returners} {
-		b.rates[kind] = budget.Rate{PerSecond: 1000, Burst: 1000}
-	}
-	return b
+	return newBudgets(1<<14, budget.Rate{PerSecond: 100, Burst: 1000}, budget.Rate{PerSecond: 40, Burst: 400}, budget.Rate{PerSecond: 100, Burst: 1000},
+		budget.Rate{PerSecond: 1000, Burst: 1000}, natives, returners)
 }
 
-// network is whom the address is counted under: the IPv4 address in a Teredo address, or the /64 of a native one.
-func (k key) network() uint64 {
-	if k.isTeredo() {
-		return uint64(^uint32(k.lo))
-	}
-	return k.hi
-}
-
-// server is the server in a Teredo address.
-func (k key) server() netip.Addr {
-	var b [4]byte
-	binary.BigEndian.PutUint32(b[:], uint32(k.hi))
-	return netip.AddrFrom4(b)
-}
-
-// networkOf is the same for an IPv4 address or a native one.
+// networkOf is what key.network is, for an IPv4 address or a native one.
 func networkOf(a netip.Addr) uint64 {
 	if a.Is4() {
 		b := a.As4()
@@ -110,34 +86,32 @@ func networkOf(a netip.Addr) uint64 {
 // mayCause reports whether a datagram of a kind may go to an address that was caused by src, a key's network.
 func (b *budgets) mayCause(kind limit, src uint64, to netip.Addr, now Stamp) bool {
 	at := int64(now)
-	switch {
-	case !b.sources.Allow(at, src):
-		b.exhausted[source]++
-	case !b.targets.Allow(at, networkOf(to)):
-		b.exhausted[target]++
-	case !b.totals[kind].Allow(at, b.rates[kind], 1):
-		b.exhausted[kind]++
-	default:
-		b.caused++
-		return true
-	}
-	return false
+	return b.allows(source, b.sources.Allow(at, src)) && b.allows(target, b.targets.Allow(at, networkOf(to))) &&
+		b.mayLeave(kind, b.rates[kind], at)
 }
 
 // mayRepeat is mayCause for the repetition of what nobody has answered. It leaves half of each burst to first attempts, so under load
 // there are no repetitions.
 func (b *budgets) mayRepeat(kind limit, to netip.Addr, now Stamp) bool {
 	at := int64(now)
-	switch {
-	case !b.targets.AllowAgain(at, networkOf(to)):
-		b.exhausted[target]++
-	case !b.totals[kind].Allow(at, b.rates[kind].Half(), 1):
-		b.exhausted[kind]++
-	default:
+	return b.allows(target, b.targets.AllowAgain(at, networkOf(to))) && b.mayLeave(kind, b.rates[kind].Half(), at)
+}
+
+// mayLeave takes a datagram out of a total, and counts it.
+func (b *budgets) mayLeave(kind limit, rate budget.Rate, at int64) bool {
+	ok := b.allows(kind, b.totals[kind].Allow(at, rate, 1))
+	if ok {
 		b.caused++
-		return true
 	}
-	return false
+	return ok
+}
+
+// allows counts a budget that had nothing left.
+func (b *budgets) allows(l limit, ok bool) bool {
+	if !ok {
+		b.exhausted[l]++
+	}
+	return ok
 }
 
 // giveBack undoes mayCause for a datagram that was answered.
@@ -149,11 +123,7 @@ func (b *budgets) giveBack(kind limit, src uint64, to netip.Addr) {
 
 // mayEnter reports whether an address may have a new entry.
 func (b *budgets) mayEnter(k key, now Stamp) bool {
-	if b.newcomers.Allow(int64(now), k.network()) {
-		return true
-	}
-	b.exhausted[entries]++
-	return false
+	return b.allows(entries, b.newcomers.Allow(int64(now), k.network()))
 }
 
 // Budgets describes what strangers have caused.
@@ -173,7 +143,7 @@ func (l *list) Budgets() Budgets {
 	return d
 }
 
-// want notes that our own side wants a path to the peer. Peer.wanted is in seconds, and one more than that; zero: never.
+// want notes that our own side wants a path to the peer. Peer.wanted is the time in seconds plus one; zero: never.
 func (p *Peer) want(now Stamp) { p.wanted = uint32(now/second) + 1 }
 
 // isWanted reports whether our own side has wanted a path to the peer just now.
@@ -190,30 +160,8 @@ func (c *Client) mayAnswer(k key, p *Peer, to netip.Addr, now Stamp) bool {
 		return true
 	case !k.isTeredo():
 		kind = tests
-	case p != nil && p.proven():
+	case p != nil && p.bidirectional():
 		kind = acquaintances
 	}
 	return c.budgets.mayCause(kind, k.network(), to, now)
-}
-
-// mayOpen reports whether a random port may be opened for the peer.
-func (c *Client) mayOpen(p *Peer, now Stamp) bool {
-	if p.isWanted(now) {
-		return true
-	}
-	inAll, same := 0, 0
-	for _, q := range c.ports {
-		if q.isWanted(now) || q.proven() {
-			continue
-		}
-		inAll++
-		if q.network() == p.network() {
-			same++
-		}
-	}
-	if inAll < strangersPorts && same < sourcePorts {
-		return true
-	}
-	c.budgets.exhausted[ports]++
-	return false
 }

@@ -84,7 +84,7 @@ func TestSearchesUnderBubbles(t *testing.T) {
 		r.report()
 		flood(200 * time.Millisecond)
 		r.receive(teredo.Mapped(a), bubble(a, own))
-		if to, _, verdict := r.m.Table().Outgoing(data(own, a, 2), 1, 49, r.m.Table().Stamp(r.now)); verdict == peer.Carry && to == teredo.Mapped(a) {
+		if to, _, action := r.m.Table().Outgoing(data(own, a, 2), 1, 49, r.m.Table().Stamp(r.now)); action == peer.Carry && to == teredo.Mapped(a) {
 			for _, i := range r.m.Peers(r.now, 10_000) {
 				if i.Address == a && i.SentPackets == 2 {
 					found++ // the first packet did not get lost

@@ -3,6 +3,9 @@ package peer
 import (
 	"fmt"
 	"net/netip"
+	"time"
+
+	"github.com/teredo-suite/teredo/teredo"
 )
 
 // Limits and times that tests refer to.
@@ -25,10 +28,11 @@ func (l *list) Knows(a netip.Addr) bool { return l.table.lookup(keyOf(a)) != nil
 
 // Establish adds a peer with which packets have gone both ways.
 func (l *list) Establish(a netip.Addr, at netip.AddrPort, now Stamp) {
-	p := l.add(keyOf(a), now)
-	p.path.Store(endpointWord(at) | pathTrusted)
-	p.received.Store(int64(now))
-	p.sent.Store(int64(now))
+	k := keyOf(a)
+	p := l.add(l.table.lookup(k), k, now)
+	p.path.Store(pathTo(endpointOf(at), 0))
+	p.received.Store(now)
+	p.sent.Store(now)
 	p.sentPackets.Store(1)
 	p.receivedPackets.Store(2)
 }
@@ -50,38 +54,49 @@ func (l *list) LongestBucket() (most int) {
 
 // Check verifies that chains, table, heap and queues agree with one another.
 func (l *list) Check() error {
+	_, err := l.check()
+	return err
+}
+
+// Check verifies the random ports of a client, too.
+func (c *Client) Check() error {
+	seen, err := c.list.check()
+	if err != nil {
+		return err
+	}
+	return c.checkPorts(seen)
+}
+
+func (l *list) check() (map[*Peer]bool, error) {
 	seen := make(map[*Peer]bool, l.Len())
 	bytes, waiting := 0, 0
 	for i := range l.parts {
 		c := &l.parts[i]
 		if err := c.check(); err != nil {
-			return err
+			return nil, err
 		}
 		for p := c.oldest; p != nil; p = p.newer {
 			seen[p] = true
 			if l.table.lookup(p.key) != p {
-				return fmt.Errorf("%v is in a chain but not in the table", p.addr())
+				return nil, fmt.Errorf("%v is in a chain but not in the table", p.addr())
 			}
-			n, err := p.checkSetup(l)
+			n, err := p.checkSearch(l)
 			if err != nil {
-				return fmt.Errorf("%v: %w", p.addr(), err)
+				return nil, fmt.Errorf("%v: %w", p.addr(), err)
 			}
 			bytes += n
-			if p.setup != nil && p.setup.waiting() {
+			if p.searching() {
 				waiting++
 			}
 		}
 	}
-	if err := l.checkPorts(seen); err != nil {
-		return err
-	}
 	if bytes != l.heldInTotal || bytes > maxHeldInTotal {
-		return fmt.Errorf("%d bytes are held, %d on the books", bytes, l.heldInTotal)
+		return nil, fmt.Errorf("%d bytes are held, %d on the books", bytes, l.heldInTotal)
 	}
 	if waiting != len(l.waiting) {
-		return fmt.Errorf("%d peers wait, %d in the heap", waiting, len(l.waiting))
+		return nil, fmt.Errorf("%d peers wait, %d in the heap", waiting, len(l.waiting))
 	}
-	return l.checkTable(seen)
+	return seen, l.checkTable(seen)
 }
 
 func (l *list) checkTable(seen map[*Peer]bool) error {
@@ -115,9 +130,9 @@ func (c *chain) check() error {
 	return nil
 }
 
-// checkSetup returns how many bytes are held for the peer.
-func (p *Peer) checkSetup(l *list) (bytes int, err error) {
-	s := p.setup
+// checkSearch returns how many bytes are held for the peer.
+func (p *Peer) checkSearch(l *list) (bytes int, err error) {
+	s := p.search
 	if s == nil {
 		return 0, nil
 	}
@@ -129,32 +144,38 @@ func (p *Peer) checkSetup(l *list) (bytes int, err error) {
 		return 0, fmt.Errorf("has the search of another peer")
 	case bytes != s.heldSize || bytes > maxHeldBytes || len(s.held) > maxHeld:
 		return 0, fmt.Errorf("holds %d packets with %d bytes, %d on the books", len(s.held), bytes, s.heldSize)
-	case len(s.held) > 0 && !s.waiting():
+	case len(s.held) > 0 && !s.isWaiting():
 		return 0, fmt.Errorf("holds packets, and nothing will come back to them")
-	case s.waiting() && (s.index >= len(l.waiting) || l.waiting[s.index] != s):
+	case s.isWaiting() && (s.index >= len(l.waiting) || l.waiting[s.index] != s):
 		return 0, fmt.Errorf("its place in the heap is wrong")
-	case s.nbubbles < 0 || s.nbubbles > maxBubbles || s.sent < 0 || s.sent > transmissions:
-		return 0, fmt.Errorf("%d bubbles, %d transmissions", s.nbubbles, s.sent)
+	case s.bubbles.n < 0 || s.bubbles.n > maxBubbles || s.sent < 0 || s.sent > transmissions:
+		return 0, fmt.Errorf("%d bubbles, %d transmissions", s.bubbles.n, s.sent)
 	}
 	return bytes, nil
 }
 
+// Inbound has the signature of Relay.Inbound.
+func (c *Client) Inbound(t time.Time, from netip.AddrPort, pkt *teredo.Packet, out *Output) {
+	c.InboundVia(t, from, 0, pkt, out)
+}
+
 // OpenPorts is the number of random ports that peers have.
-func (l *list) OpenPorts() int { return len(l.ports) }
+func (c *Client) OpenPorts() int { return len(c.ports.open) }
 
 // checkPorts verifies that each random port has one peer on the list, and that no path leads through any other.
-func (l *list) checkPorts(seen map[*Peer]bool) error {
-	for via, p := range l.ports {
-		if !seen[p] || p.ext == nil || p.ext.via != via {
+func (c *Client) checkPorts(seen map[*Peer]bool) error {
+	for via, p := range c.ports.open {
+		if !seen[p] || p.details == nil || p.details.random.via != via {
 			return fmt.Errorf("random port %d belongs to nobody", via)
 		}
 	}
 	for p := range seen {
+		via := p.path.Load().via()
 		switch {
-		case p.trusted() && p.via() != 0 && l.ports[p.via()] != p:
-			return fmt.Errorf("the path to %v leads through port %d, which is not its own", p.addr(), p.via())
-		case p.ext != nil && p.ext.via != 0 && l.ports[p.ext.via] != p:
-			return fmt.Errorf("%v has port %d, which is not on the books", p.addr(), p.ext.via)
+		case p.trusted() && via != 0 && c.ports.open[via] != p:
+			return fmt.Errorf("the path to %v leads through port %d, which is not its own", p.addr(), via)
+		case p.details != nil && p.details.random.via != 0 && c.ports.open[p.details.random.via] != p:
+			return fmt.Errorf("%v has port %d, which is not on the books", p.addr(), p.details.random.via)
 		}
 	}
 	return nil

@@ -3,8 +3,6 @@ package peer
 import (
 	"net/netip"
 	"time"
-
-	"github.com/teredo-suite/teredo/teredo"
 )
 
 // Info describes one entry of the list for a person or a program to read.
@@ -43,27 +41,27 @@ func (p *Peer) info(now Stamp) Info {
 		SentBytes: p.sentBytes.Load(), ReceivedBytes: p.receivedBytes.Load(),
 		HeardSeconds: -1, SentSeconds: -1,
 	}
-	if teredo.IsTeredo(i.Address) {
+	if p.isTeredo() {
 		i.Path = "direct"
 	}
-	if p.ext != nil && p.ext.local != 0 && p.trusted() && endpointWord(p.endpoint()) == p.ext.local {
-		i.Path = "local"
-	}
 	if p.trusted() {
-		i.Endpoint = p.endpoint()
-		i.HeardSeconds = secondsSince(Stamp(p.received.Load()), now)
+		i.Endpoint = p.endpoint().addrPort()
+		i.HeardSeconds = secondsSince(p.received.Load(), now)
+		if p.details != nil && p.endpoint() == p.details.local.at {
+			i.Path = "local"
+		}
 	}
-	if i.SentPackets > 0 || p.setup != nil && p.setup.sent+p.setup.nbubbles > 0 {
-		i.SentSeconds = secondsSince(Stamp(p.sent.Load()), now)
+	if s := p.search; s != nil {
+		i.Held = len(s.held)
+	}
+	if i.SentPackets > 0 || p.search != nil && p.search.sent+p.search.bubbles.n > 0 {
+		i.SentSeconds = secondsSince(p.sent.Load(), now)
 	}
 	switch {
 	case p.valid(now):
 		i.State = "trusted"
-	case p.setup != nil && p.setup.waiting():
+	case p.searching():
 		i.State = "searching"
-	}
-	if p.setup != nil {
-		i.Held = len(p.setup.held)
 	}
 	return i
 }

@@ -243,12 +243,12 @@ func (in *internet) native(packet []byte) {
 
 // outgoing is a packet of the client's own stack, or one that is routed to the relay.
 func (n *node) outgoing(packet []byte) {
-	to, _, verdict := n.m.Table().Outgoing(packet, 1, len(packet), n.m.Table().Stamp(n.time()))
-	if verdict == peer.Ask {
+	to, _, action := n.m.Table().Outgoing(packet, 1, len(packet), n.m.Table().Stamp(n.time()))
+	if action == peer.Ask {
 		n.m.Outbound(n.time(), packet, &n.out)
 	} else {
 		n.out.UDP.Send(to, append(n.out.UDP.Next(), packet...))
-		if verdict == peer.Refresh {
+		if action == peer.Refresh {
 			n.m.Refresh(n.time(), teredo.Destination(packet), &n.out)
 		}
 	}

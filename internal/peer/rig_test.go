@@ -112,13 +112,13 @@ func (r *rig) send(packet []byte) []string {
 }
 
 func (r *rig) outgoing(packet []byte) {
-	to, via, verdict := r.m.Table().Outgoing(packet, 1, len(packet), r.m.Table().Stamp(r.now))
-	if verdict == peer.Ask {
+	to, via, action := r.m.Table().Outgoing(packet, 1, len(packet), r.m.Table().Stamp(r.now))
+	if action == peer.Ask {
 		r.m.Outbound(r.now, packet, &r.out)
 		return
 	}
 	r.out.UDP.SendVia(via, to, append(r.out.UDP.Next(), packet...))
-	if verdict == peer.Refresh {
+	if action == peer.Refresh {
 		r.m.Refresh(r.now, teredo.Destination(packet), &r.out)
 	}
 }
@@ -278,7 +278,7 @@ func native(n int) netip.Addr {
 }
 
 // incoming asks a table about a single payload as a worker does.
-func incoming(t *peer.Table, payload []byte, from netip.AddrPort, via uint8, now peer.Stamp) peer.Verdict {
+func incoming(t *peer.Table, payload []byte, from netip.AddrPort, via uint8, now peer.Stamp) peer.Action {
 	if !t.Plain(payload) {
 		return peer.Ask
 	}

@@ -2,76 +2,73 @@ package peer
 
 import (
 	"container/heap"
-	"net/netip"
 	"time"
 
 	"github.com/teredo-suite/teredo/internal/drop"
 )
 
 const (
-	retryAfter     = Stamp(2 * time.Second)   // bubble and connectivity test time-out (K-10, K-11)
-	transmissions  = 4                        // one and up to three repeats
-	bubbleWindow   = Stamp(300 * time.Second) // no more than maxBubbles in it without an answer (K-09)
-	maxBubbles     = 4
-	maxHeld        = 32    // packets held for one peer
-	maxHeldBytes   = 32768 // bytes held for one peer
+	retryAfter     = Stamp(2 * time.Second) // bubble and connectivity test time-out (K-10, K-11)
+	transmissions  = 4                      // one and up to three repeats
+	maxHeld        = 32                     // packets held for one peer
+	maxHeldBytes   = 32768                  // bytes held for one peer
 	maxHeldInTotal = 8 << 20
 )
 
-// setup is the search for a path: held packets, transmissions, nonce.
-type setup struct {
+// search is the search for a path to a peer, or the test of the one in use: held packets, transmissions, nonce.
+type search struct {
 	peer     *Peer
-	index    int // in list.waiting, -1 when not waiting
+	index    int // in list.waiting, -1 when Tick has nothing to come back to
 	deadline Stamp
 	sent     int // transmissions of this search, since a packet has waited for it
 	held     []held
 	heldSize int
-	bubbles  [maxBubbles]Stamp // when the last bubbles were sent, the oldest first
-	nbubbles int               // how many of them are on record; unanswered clears it after a direct response
-	nonce    [8]byte           // of the running connectivity test
+	bubbles  bubbleRecord
+	nonce    [8]byte // of the running connectivity test
 	testing  bool
-	stranger bool   // of a relay: nobody has sent to the client, and it has not proved itself
-	cause    uint64 // of a relay: the network that the first bubble is on the account of
-	unproven []byte // a packet that was sent on a path that may lead one way only, see Client.doubt; nil: none
-	heard    uint64 // packets that had come from the peer by then
-	contest
+	stranger bool      // of a relay: nobody has sent to the client, and it has not proved itself
+	cause    uint64    // of a relay: the network that the first bubble is on the account of
+	tests    pathTests // those of RFC 6081 end with the search
 }
 
-// search returns the peer's setup, making one when there is none.
-func (p *Peer) search() *setup {
-	if p.setup == nil {
-		p.setup = &setup{peer: p, index: -1}
+// ensureSearch returns the peer's search, making one when there is none.
+func (p *Peer) ensureSearch() *search {
+	if p.search == nil {
+		p.search = &search{peer: p, index: -1}
 	}
-	return p.setup
+	return p.search
 }
 
-// waiting reports whether Tick will come back to the search.
-func (s *setup) waiting() bool { return s.index >= 0 }
+// isWaiting reports whether Tick will come back to the search.
+func (s *search) isWaiting() bool { return s.index >= 0 }
 
 // searching reports whether a path to the peer is being looked for.
-func (p *Peer) searching() bool { return p != nil && p.setup != nil && p.setup.waiting() }
+func (p *Peer) searching() bool { return p != nil && p.search != nil && p.search.isWaiting() }
 
-// isStranger reports whether a relay knows of the client only by what somebody has sent in its name.
-func (p *Peer) isStranger() bool { return p.setup != nil && p.setup.stranger }
+// seek holds a packet until there is a path to the peer p, or to a new one with the address k when p is nil. If there is no room
+// for the packet, the path is looked for all the same, for the next packets.
+func (l *list) seek(p *Peer, k key, packet []byte, now Stamp) (*Peer, drop.Reason) {
+	p = l.add(p, k, now)
+	p.path.Or(pathSought)
+	return p, l.hold(p, held{packet: packet})
+}
 
 // held is a packet that waits for a path.
 type held struct {
 	packet []byte
-	from   netip.AddrPort // where an inbound packet came from; zero: outbound
+	from   endpoint // where an inbound packet came from; zero: outbound
 }
 
-// hold keeps a copy of a packet until the peer has a path, and reports whether there was room. Packets leave in the
-// order they came. Those from outside, whose sources may be made up, never take more than half of all the room
-// (SEC-DOS-01).
-func (l *list) hold(p *Peer, h held) bool {
-	s := p.search()
+// hold keeps a copy of a packet until the peer has a path, or says that there was no room. Packets leave in the order they
+// came. Those from outside, whose sources may be made up, never take more than half of all the room (SEC-DOS-01).
+func (l *list) hold(p *Peer, h held) drop.Reason {
+	s := p.ensureSearch()
 	room := maxHeldInTotal
-	if h.from.IsValid() {
+	if h.from != 0 {
 		room /= 2
 	}
 	if len(s.held) >= maxHeld || s.heldSize+len(h.packet) > maxHeldBytes || l.heldInTotal+len(h.packet) > room {
-		l.cfg.Drops.Count(drop.QueueFull)
-		return false
+		return drop.QueueFull
 	}
 	if len(s.held) == 0 {
 		s.sent = 0 // what an early refresh has sent is not counted against the search that it becomes
@@ -80,41 +77,55 @@ func (l *list) hold(p *Peer, h held) bool {
 	s.held = append(s.held, h)
 	s.heldSize += len(h.packet)
 	l.heldInTotal += len(h.packet)
-	return true
+	return drop.None
 }
 
-// release empties the queue of a peer into each, in order.
-func (l *list) release(p *Peer, each func(held)) {
-	s := p.setup
+// release empties the queue of a peer into each, in order, and counts those that each refuses.
+func (l *list) release(p *Peer, each func(held) drop.Reason) {
+	s := p.search
 	for _, h := range s.held {
-		each(h)
+		l.count(each(h))
 	}
 	l.heldInTotal -= s.heldSize
 	s.held, s.heldSize = nil, 0
 }
 
-// trust makes from, seen at the local port via, the path of the peer, sends and delivers what was held for it, and ends the
-// search (RFC 4380 §5.2.3). Packets for the peer go to the endpoint to, which is another than from only for X-UPNP-08.
-func (l *list) trust(p *Peer, to, from netip.AddrPort, via uint8, now Stamp, out *Output) {
-	var source uint64
-	if to != from {
-		source = pathWord(from, via)
+// firstHeld is the first of the packets that wait to be sent to the peer; nil: none does.
+func (p *Peer) firstHeld() []byte {
+	if p.search == nil {
+		return nil
 	}
-	p.source.Store(source)
-	p.path.Store(pathWord(to, via))
-	p.received.Store(int64(now))
-	if p.setup == nil {
+	for _, h := range p.search.held {
+		if h.from == 0 {
+			return h.packet
+		}
+	}
+	return nil
+}
+
+// trust ends a search (RFC 4380 §5.2.3, §5.4.1). Packets for the peer are sent by the path to, and those from it come by the path
+// from; the two differ only for X-UPNP-08. Held packets are sent, and delivered if they came by from, or by also if that is not
+// zero.
+func (l *list) trust(p *Peer, to, from, also path, now Stamp, out *Output) {
+	p.source.Store(0)
+	if to != from {
+		p.source.Store(from)
+	}
+	p.path.Store(to)
+	p.received.Store(now)
+	if p.search == nil {
 		return
 	}
-	l.release(p, func(h held) {
+	l.release(p, func(h held) drop.Reason {
 		switch {
-		case !h.from.IsValid():
+		case h.from == 0:
 			l.transmit(p, h.packet, now, out)
-		case h.from == from, p.isSecond(h.from, 0):
+		case h.from == from.endpoint(), pathTo(h.from, 0) == also:
 			l.accept(p, h.packet, out)
 		default:
-			l.cfg.Drops.Count(drop.Untested)
+			return drop.Untested
 		}
+		return drop.None
 	})
 	l.end(p)
 }
@@ -122,119 +133,96 @@ func (l *list) trust(p *Peer, to, from netip.AddrPort, via uint8, now Stamp, out
 // fail ends a search without a path: the local stack learns by ICMPv6 that the destination is unreachable
 // (RFC 4443 §3.1 code 3). The entry stays for a while, so that its bubbles count.
 func (l *list) fail(p *Peer, now Stamp, out *Output) {
-	if s := p.setup; s.unproven != nil {
-		p.noPath()
-		l.cfg.Drops.Count(drop.NoPath)
-		l.unreachable(s.unproven, now, out)
-	}
 	if !p.valid(now) {
 		p.noPath()
 	}
-	l.release(p, func(h held) {
-		if h.from.IsValid() {
-			l.cfg.Drops.Count(drop.Untested)
-			return
+	l.release(p, func(h held) drop.Reason {
+		if h.from != 0 {
+			return drop.Untested
 		}
-		l.cfg.Drops.Count(drop.NoPath)
 		l.unreachable(h.packet, now, out)
+		return drop.NoPath
 	})
 	l.stopWaiting(p)
 }
 
-// due goes on with the searches whose deadline has come, the earliest first. It ends those that nobody needs any more,
-// because a packet of the peer has come meanwhile or because the flow that a refresh was for has stopped, and those that
-// have had all their transmissions; for the others, and for a running echo test, it calls try.
-func (l *list) due(now Stamp, out *Output, try func(*Peer)) {
-	for range tickMost {
-		if len(l.waiting) == 0 || l.waiting[0].deadline > now {
-			return
-		}
-		s := l.waiting[0]
-		switch p := s.peer; {
-		case p.echoing(), s.rival != 0:
-			try(p)
-		case s.unproven != nil && p.receivedPackets.Load() != s.heard,
-			s.unproven == nil && len(s.held) == 0 && (p.justHeard(now) || !p.valid(now)):
-			l.end(p)
-		case s.sent >= transmissions:
-			l.fail(p, now, out)
-		default:
-			try(p)
-		}
+// end ends a search that holds nothing. Bubbles without a direct response stay on record.
+func (l *list) end(p *Peer) {
+	l.stopWaiting(p)
+	if p.search.unanswered() == 0 {
+		p.search = nil
 	}
 }
 
 // discard drops what a peer that is to be removed still holds.
 func (l *list) discard(p *Peer, why drop.Reason) {
-	if p.setup == nil {
+	if p.search == nil {
 		return
 	}
-	l.release(p, func(held) { l.cfg.Drops.Count(why) })
+	l.release(p, func(held) drop.Reason { return why })
 	l.stopWaiting(p)
-	p.setup = nil
+	p.search = nil
 }
+
+// due calls try for the searches whose deadline has come, the earliest first. The search must end by that, or wait again.
+func (l *list) due(now Stamp, try func(*Peer)) {
+	for range tickMost {
+		if len(l.waiting) == 0 || l.waiting[0].deadline > now {
+			return
+		}
+		try(l.waiting[0].peer)
+	}
+}
+
+// needless reports whether nobody needs the search any more, because a packet of the peer has come meanwhile or because the
+// flow that a refresh was for has stopped.
+func (s *search) needless(now Stamp) bool {
+	return len(s.held) == 0 && (s.peer.justHeard(now) || !s.peer.valid(now))
+}
+
+// spent reports whether the search has had all its transmissions.
+func (s *search) spent() bool { return s.sent >= transmissions }
 
 // wait has Tick come back to the peer at the deadline.
 func (l *list) wait(p *Peer, deadline Stamp) {
-	s := p.setup
+	s := p.search
 	s.deadline = deadline
-	if s.waiting() {
+	if s.isWaiting() {
 		heap.Fix(&l.waiting, s.index)
 		return
 	}
 	heap.Push(&l.waiting, s)
 }
 
-// end ends a search that holds nothing. Bubbles without a direct response stay on record.
-func (l *list) end(p *Peer) {
-	l.stopWaiting(p)
-	if p.setup.unanswered() == 0 {
-		p.setup = nil
-	}
-}
-
 func (l *list) stopWaiting(p *Peer) {
-	p.path.And(^uint64(pathSought))
-	if s := p.setup; s != nil {
-		if s.waiting() {
+	p.path.And(^pathSought)
+	if s := p.search; s != nil {
+		if s.isWaiting() {
 			heap.Remove(&l.waiting, s.index)
 		}
-		s.sent, s.testing, s.unproven, s.contest = 0, false, nil, contest{}
+		s.sent, s.testing, s.tests = 0, false, pathTests{}
 	}
 }
 
-// mayBubble says whether a bubble may be sent to the peer now (RFC 4380 §5.2.6). last is the transmission from which the
-// 2 s between bubbles count. If not now, it says when, or that the limit of unanswered bubbles is reached.
-func (s *setup) mayBubble(last, now Stamp) (at Stamp, ok bool) {
-	if s.exhausted(now) {
-		return 0, false
-	}
-	return max(last+retryAfter, now), true
+// waiting orders searches by deadline, for container/heap.
+type waiting []*search
+
+func (w waiting) Len() int           { return len(w) }
+func (w waiting) Less(i, j int) bool { return w[i].deadline < w[j].deadline }
+func (w waiting) Swap(i, j int) {
+	w[i], w[j] = w[j], w[i]
+	w[i].index, w[j].index = i, j
 }
-
-// exhausted reports whether the limit of unanswered bubbles is reached.
-func (s *setup) exhausted(now Stamp) bool {
-	return s.unanswered() == maxBubbles && now-s.bubbles[0] < bubbleWindow
+func (w *waiting) Push(x any) {
+	s := x.(*search)
+	s.index = len(*w)
+	*w = append(*w, s)
 }
-
-// exhausted reports whether no bubble may go to the peer for now.
-func (p *Peer) exhausted(now Stamp) bool { return p != nil && p.setup != nil && p.setup.exhausted(now) }
-
-// unanswered is how many of the bubbles on record were sent since the last direct response; any packet that comes from
-// the peer directly is one, and clears the record (C-BUB-05).
-func (s *setup) unanswered() int {
-	if s.nbubbles > 0 && Stamp(s.peer.received.Load()) > s.bubbles[s.nbubbles-1] {
-		s.nbubbles = 0
-	}
-	return s.nbubbles
-}
-
-// countBubble records that a bubble, or a pair of a direct and an indirect one, was sent.
-func (s *setup) countBubble(now Stamp) {
-	if s.nbubbles == maxBubbles {
-		copy(s.bubbles[:], s.bubbles[1:])
-		s.nbubbles--
-	}
-	s.bubbles[s.nbubbles] = now
-	s.nbubbles++
+func (w *waiting) Pop() any {
+	old := *w
+	s := old[len(old)-1]
+	old[len(old)-1] = nil
+	*w = old[:len(old)-1]
+	s.index = -1
+	return s
 }

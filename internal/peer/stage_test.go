@@ -228,7 +228,7 @@ func (v *stageServer) take(from, to netip.AddrPort, payload []byte) bool {
 		return false
 	}
 	source := v.primary
-	if d.Via == service.Secondary {
+	if d.Local == service.Secondary {
 		source = v.secondary
 	}
 	v.net.send(v.stage, netip.AddrPortFrom(source, teredo.Port), d.To, d.Payload, func(ok bool) {

@@ -3,21 +3,53 @@ package peer_test
 import (
 	"math/rand/v2"
 	"net/netip"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
-	"unsafe"
 
 	"github.com/teredo-suite/teredo/internal/drop"
 	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/teredo"
 )
 
-// A million peers fit into 144 MB, not counting the buckets.
-func TestPeerSize(t *testing.T) {
-	if size := unsafe.Sizeof(peer.Peer{}); size > 144 {
+// A million peers fit into 144 MB, not counting the buckets. What workers share lies together at the beginning: all that a hit
+// reads is in the first line of a processor's cache.
+func TestPeerLayout(t *testing.T) {
+	shared := []struct {
+		field  string
+		offset uintptr
+	}{
+		{"key", 0}, {"path", 16}, {"received", 24}, {"sent", 32}, {"next", 40}, {"sentPackets", 48}, {"receivedPackets", 56},
+		{"sentBytes", 64}, {"receivedBytes", 72}, {"source", 80}, {"unheard", 88}, {"entry", 96},
+	}
+	layout := reflect.TypeFor[peer.Peer]()
+	for i, want := range shared {
+		if f := layout.Field(i); f.Name != want.field || f.Offset != want.offset {
+			t.Errorf("field %d is %s at %d, want %s at %d", i, f.Name, f.Offset, want.field, want.offset)
+		}
+	}
+	if size := layout.Size(); size > 144 {
 		t.Errorf("%d bytes", size)
+	}
+}
+
+// No payload is too short or too strange for a worker to ask about: what is no IPv6 packet goes to the control goroutine.
+func TestIncomingAnything(t *testing.T) {
+	r, _ := clientRig(t)
+	r.receive(peerMapped, bubble(other, own))
+	whole := data(other, own, 1)
+	for size := range len(whole) {
+		if got := r.m.Table().Incoming(whole[:min(size, teredo.HeaderLen-1)], peerMapped, 0, 1, size, 1); got != peer.Ask {
+			t.Errorf("%d bytes: %v", size, got)
+		}
+		if incoming(r.m.Table(), whole[:size], peerMapped, 0, 1) != peer.Ask {
+			t.Errorf("%d bytes are carried", size)
+		}
+	}
+	if incoming(r.m.Table(), whole, peerMapped, 0, 1) != peer.Carry {
+		t.Error("the whole packet is not carried")
 	}
 }
 
@@ -42,7 +74,7 @@ func TestCapacity(t *testing.T) {
 // ST-C-06: of the established peers the least recently used goes first, by what the workers saw of them too.
 func TestLeastRecentlyUsedGoesFirst(t *testing.T) {
 	r, cfg := newRig(t)
-	cfg.Capacity = 16 // 4 fresh, 12 established
+	cfg.Capacity = 16 // 4 new, 12 established
 	c := peer.NewClient(r.now, cfg)
 	c.SetAddress(own)
 	r.m = c
@@ -284,8 +316,8 @@ func TestWorkersAndControl(t *testing.T) {
 			random := rand.New(rand.NewPCG(w, 7))
 			for !stop.Load() {
 				dst, at := client(random.IntN(clients)), peer.Stamp(now.Load())
-				to, _, verdict := c.Table().Outgoing(data(own, dst, 1), 1, 48, at)
-				if verdict == peer.Ask {
+				to, _, action := c.Table().Outgoing(data(own, dst, 1), 1, 48, at)
+				if action == peer.Ask {
 					asked.Add(1)
 				} else {
 					carried.Add(1)

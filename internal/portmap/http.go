@@ -11,11 +11,11 @@ import (
 
 const (
 	longestHeader = 16 << 10 // bytes
-	longestBody   = 64 << 10 // bytes; descriptions of gateways have some 5000
+	longestBody   = 64 << 10 // bytes; descriptions of gateways have about 5000
 )
 
-// client returns an HTTP client that connects to the gateway, whatever address a URL has: from a description it could be
-// anybody's. Nor does it follow redirections, use proxies or keep connections.
+// client returns an HTTP client that connects only to the gateway, whatever address a URL has: the URLs come from descriptions,
+// which could name any host. It does not follow redirections, use proxies or keep connections.
 func (g gateway) client() *http.Client {
 	dialer := &net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(g.internal.Addr(), 0))}
 	return &http.Client{
@@ -35,12 +35,12 @@ func (g gateway) client() *http.Client {
 	}
 }
 
-// bounded is a transport that speaks plain HTTP only, and cuts bodies that are too long.
+// bounded is a transport for plain HTTP that cuts bodies that are too long.
 type bounded struct{ transport http.RoundTripper }
 
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme != "http" {
-		return nil, fmt.Errorf("the gateway's URL has the scheme %q, and http is needed", clip(r.URL.Scheme))
+		return nil, fmt.Errorf("the gateway's URL has the scheme %q, but only http is supported", clip(r.URL.Scheme))
 	}
 	response, err := b.transport.RoundTrip(r)
 	if err != nil {

@@ -8,16 +8,18 @@ import (
 	"log/slog"
 	"net/netip"
 	"time"
+
+	"github.com/teredo-suite/teredo/internal/mapport"
 )
 
 const (
-	// A mapping is renewed when half of its time is over. Those that last longer, or without end, count as ones of
-	// longestLease, as a gateway that restarts forgets them too; shorter ones as ones of shortestLease.
+	// A mapping is renewed after half its lifetime. A lifetime longer than longestLease counts as longestLease, because a
+	// gateway that restarts forgets all mappings. A shorter one than shortestLease counts as shortestLease.
 	longestLease  = time.Hour
 	shortestLease = time.Minute
 	soonestRetry  = shortestLease / 2 // after a failure
 	latestRetry   = 10 * time.Minute  // after many
-	// clockCheck bounds sleeps: leases run out while the host sleeps, and timers stand still.
+	// clockCheck bounds waits: while the host is suspended, timers stand still and leases run out.
 	clockCheck = time.Minute
 )
 
@@ -25,23 +27,23 @@ const (
 type Keeper struct {
 	route     func(server netip.Addr) (gateway netip.Addr, ok bool)
 	log       *slog.Logger
-	ledger    *ledger
+	journal   *journal
 	protocols []protocol
 	timeouts  timeouts
-	silent    bool // the log has been told that there is no mapping
+	silent    bool // the log says already that there is no mapping
 }
 
-// NewKeeper makes a keeper. Route finds the router toward an IPv4 address. In the file are the mappings that this run has
-// made and those that an earlier one could not remove.
+// NewKeeper makes a keeper. route finds the router toward an IPv4 address. The file lists the mappings that this run has made
+// and those that an earlier run could not remove.
 func NewKeeper(route func(server netip.Addr) (gateway netip.Addr, ok bool), file string, log *slog.Logger) *Keeper {
-	l, err := openLedger(file)
+	l, err := openJournal(file)
 	if err != nil {
 		log.Warn("cannot tell whether an earlier run has left a port mapping", "error", err)
 	}
-	return &Keeper{route: route, log: log, ledger: l, protocols: protocols(), timeouts: usualTimeouts()}
+	return &Keeper{route: route, log: log, journal: l, protocols: protocols(), timeouts: usualTimeouts()}
 }
 
-// holding is the mapping that we have.
+// holding is the mapping that exists.
 type holding struct {
 	service service // nil: there is none
 	mapping Mapping
@@ -51,20 +53,19 @@ type holding struct {
 }
 
 // Keep has the gateway toward the server map a UDP port to the local one until ctx ends, and removes the mapping then, for
-// which it takes little more than a second at most. It calls changed with the first result, about 3 s later at most, and
-// with every other one: the zero AddrPort when there is no mapping (X-UPNP-02, X-UPNP-03, X-UPNP-09).
+// which it takes little more than a second at most. It calls Changed with the first result, about 3 s later at most, and
+// with every other one: the zero AddrPort when there is no mapping (RFC 6081 §5.3.3, §5.3.5).
 //
-// Mappings of earlier runs are removed first (X-UPNP-01). Only one Keep may run at a time.
-func (k *Keeper) Keep(ctx context.Context, server netip.Addr, local netip.AddrPort,
-	changed func(external netip.AddrPort, protocol string)) {
-	g := gateway{internal: local}
+// Mappings of earlier runs are removed first (RFC 6081 §5.3.3). Only one Keep may run at a time.
+func (k *Keeper) Keep(ctx context.Context, r mapport.Request) {
+	g := gateway{internal: r.Local}
 	rand.Read(g.nonce[:]) // never fails
 	var h holding
 	for first := true; ; first = false {
 		was := h.mapping
-		k.step(ctx, server, g, &h)
+		k.step(ctx, r.Server, g, &h)
 		if ctx.Err() == nil && (first || h.mapping.External != was.External || h.mapping.Protocol != was.Protocol) {
-			changed(h.mapping.External, h.mapping.Protocol)
+			r.Changed(h.mapping.External, h.mapping.Protocol)
 		}
 		if !sleep(ctx, h.due) {
 			break
@@ -73,8 +74,8 @@ func (k *Keeper) Keep(ctx context.Context, server netip.Addr, local netip.AddrPo
 	if h.service == nil {
 		return
 	}
-	if r := h.service.record(); k.atHome(server, r) {
-		k.remove(context.WithoutCancel(ctx), h.service, r)
+	if made := h.service.record(); k.atHome(r.Server, made) {
+		k.remove(context.WithoutCancel(ctx), h.service, made)
 	}
 }
 
@@ -102,7 +103,7 @@ func (k *Keeper) step(ctx context.Context, server netip.Addr, g gateway, h *hold
 		k.silent = false
 		k.log.Info("the gateway maps a port to this host", "protocol", m.Protocol, "external", m.External)
 	case ctx.Err() == nil:
-		if h.service != nil && !k.ledger.has(h.service.record()) { // not silence: the gateway has refused it or given it up
+		if h.service != nil && !k.journal.has(h.service.record()) { // not silence: the gateway has refused it or given it up
 			*h = holding{}
 		}
 		h.failed()
@@ -110,14 +111,14 @@ func (k *Keeper) step(ctx context.Context, server netip.Addr, g gateway, h *hold
 	}
 }
 
-// again asks for a mapping that we have.
+// again renews the mapping.
 func (k *Keeper) again(ctx context.Context, by service) (Mapping, error) {
 	ctx, cancel := context.WithTimeout(ctx, k.timeouts.attempt)
 	defer cancel()
 	return by.add(ctx)
 }
 
-// makeToward makes a mapping at what is the gateway now.
+// makeToward makes a mapping at the present gateway.
 func (k *Keeper) makeToward(ctx context.Context, server netip.Addr, g gateway) (by service, m Mapping, err error) {
 	var ok bool
 	if g.addr, ok = k.route(server); !ok {
@@ -137,7 +138,8 @@ func (h *holding) renew(m Mapping) {
 	h.mapping, h.until, h.due, h.pause = m, now.Add(lasts), now.Add(lasts/2), 0
 }
 
-// failed notes that the gateway has not confirmed the mapping, which is believed in until its time is over, or made none.
+// failed notes that the gateway made no mapping, or did not confirm one. An unconfirmed mapping counts until its lifetime is
+// over.
 func (h *holding) failed() {
 	now := wallClock()
 	left := h.until.Sub(now)
@@ -149,7 +151,7 @@ func (h *holding) failed() {
 	h.due = now.Add(max(left/2, soonestRetry))
 }
 
-// report tells, loudly once, that there is no mapping, and what a person wants to know about it. The rest is for who debugs.
+// report logs that there is no mapping: the first time at level info, with what a person needs, and otherwise at level debug.
 func (k *Keeper) report(err error) {
 	level := slog.LevelDebug
 	if !k.silent {
@@ -165,8 +167,8 @@ func (k *Keeper) report(err error) {
 	k.log.Debug("no port mapping", "details", err)
 }
 
-// sleep waits until the wall clock shows a time, and reports false when ctx ended before. A clock that was set back must
-// not keep it waiting.
+// sleep waits until the wall clock shows the time until. It reports false when ctx ended before. It does not wait longer when
+// the clock is set back.
 func sleep(ctx context.Context, until time.Time) bool {
 	for {
 		left := until.Sub(wallClock())

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/teredo-suite/teredo/internal/mapport"
 )
 
 // testKeeper is a keeper that asks the fake.
@@ -79,22 +81,22 @@ func TestKeep(t *testing.T) {
 	f.speakAll("upnp pcp nat-pmp")
 	k := testKeeper(t, f)
 	ctx, stop := context.WithCancel(within(t, time.Minute))
-	k.Keep(ctx, f.addr, f.gateway().internal, func(external netip.AddrPort, protocol string) {
+	k.Keep(ctx, mapport.Request{Server: f.addr, Local: f.gateway().internal, Changed: func(external netip.AddrPort, protocol string) {
 		if protocol != "upnp" || external.String() != "198.51.100.7:40000" {
 			t.Errorf("told of %v by %q", external, protocol)
 		}
 		if got := f.mappings()["40000"]; got != "127.0.0.1:40000" {
 			t.Errorf("the gateway's mapping is %q", got)
 		}
-		if l, err := openLedger(k.ledger.path); err != nil || len(l.records) != 1 {
+		if l, err := openJournal(k.journal.path); err != nil || len(l.records) != 1 {
 			t.Errorf("recorded: %v, %v", l.records, err)
 		}
 		stop()
-	})
+	}})
 	if got := f.mappings(); len(got) != 0 {
 		t.Errorf("the gateway keeps %v", got)
 	}
-	if _, err := os.Stat(k.ledger.path); !os.IsNotExist(err) {
+	if _, err := os.Stat(k.journal.path); !os.IsNotExist(err) {
 		t.Errorf("the file is still there: %v", err)
 	}
 }
@@ -109,10 +111,10 @@ func TestStale(t *testing.T) {
 			f.mapped["39999"] = "127.0.0.1:39999"
 			k := testKeeper(t, f)
 			stale := record{Protocol: "upnp", Gateway: f.addr, Device: device, Internal: netip.MustParseAddrPort("127.0.0.1:39999")}
-			if err := k.ledger.add(stale); err != nil {
+			if err := k.journal.add(stale); err != nil {
 				t.Fatal(err)
 			}
-			k = NewKeeper(f.route, k.ledger.path, k.log)
+			k = NewKeeper(f.route, k.journal.path, k.log)
 			if _, _, err := k.make(within(t, time.Minute), f.gateway()); err != nil {
 				t.Fatal(err)
 			}
@@ -123,8 +125,8 @@ func TestStale(t *testing.T) {
 			if diff := cmp.Diff(want, f.mappings()); diff != "" {
 				t.Errorf("the gateway's table (-want +got):\n%s", diff)
 			}
-			if len(k.ledger.records) != records {
-				t.Errorf("recorded: %v", k.ledger.records)
+			if len(k.journal.records) != records {
+				t.Errorf("recorded: %v", k.journal.records)
 			}
 		})
 	}
@@ -218,13 +220,13 @@ func (p *play) run(script func()) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		p.k.Keep(ctx, server, inside, func(external netip.AddrPort, protocol string) {
+		p.k.Keep(ctx, mapport.Request{Server: server, Local: inside, Changed: func(external netip.AddrPort, protocol string) {
 			if external.IsValid() {
 				p.note("told " + external.String())
 			} else {
 				p.note("told of none" + protocol)
 			}
-		})
+		}})
 		p.note("end")
 	}()
 	synctest.Wait()
@@ -242,7 +244,7 @@ func (p *play) want(events ...string) {
 
 func (p *play) wantRecords(n int) {
 	p.t.Helper()
-	if l, err := openLedger(p.k.ledger.path); err != nil || len(l.records) != n {
+	if l, err := openJournal(p.k.journal.path); err != nil || len(l.records) != n {
 		p.t.Errorf("%d records, %v, want %d", len(l.records), err, n)
 	}
 }
@@ -353,7 +355,7 @@ func TestHangingGateway(t *testing.T) {
 		p.want("0s add", "0s told 198.51.100.7:40000", "0s remove 40000", "1s end")
 		p.wantRecords(1)
 		next := newPlay(t)
-		next.k.ledger = p.k.ledger
+		next.k.journal = p.k.journal
 		next.port = 40001
 		next.run(func() {})
 		next.want("0s remove 40000", "0s add", "0s told 198.51.100.7:40000", "0s remove 40001", "0s end")
@@ -369,7 +371,7 @@ func TestHangingStale(t *testing.T) {
 		for n := range uint16(mostRecords) {
 			r := testRecord(n)
 			r.Protocol, r.Gateway = "x", home
-			if err := p.k.ledger.add(r); err != nil {
+			if err := p.k.journal.add(r); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -9,8 +9,8 @@ import (
 	"sync"
 )
 
-// make makes a mapping with the preferred protocol of those that the gateway speaks and that can. It asks for all at once.
-// Before that it removes what earlier runs have left at this gateway.
+// make makes a mapping with the most preferred protocol that succeeds. It looks for all protocols at once, and first removes
+// what earlier runs have left at this gateway.
 func (k *Keeper) make(ctx context.Context, g gateway) (service, Mapping, error) {
 	ctx, cancel := context.WithTimeout(ctx, k.timeouts.attempt)
 	searches, wait := k.search(ctx, g)
@@ -40,7 +40,7 @@ type failure []error
 func (f failure) Error() string   { return strings.ReplaceAll(errors.Join(f...).Error(), "\n", "; ") }
 func (f failure) Unwrap() []error { return f }
 
-// search is the question whether the gateway speaks a protocol.
+// search finds out whether the gateway speaks a protocol.
 type search struct {
 	protocol protocol
 	done     chan struct{} // closed when the answer is there
@@ -48,7 +48,7 @@ type search struct {
 	err      error
 }
 
-// search begins to ask for every protocol. The function that it returns waits for the end of all that.
+// search looks for every protocol. The function that it returns waits for all searches to end.
 func (k *Keeper) search(ctx context.Context, g gateway) (searches []*search, wait func()) {
 	var running sync.WaitGroup
 	for _, p := range k.protocols {
@@ -70,10 +70,10 @@ func (s *search) result() (service, error) {
 	return s.service, s.err
 }
 
-// removeStale removes the mappings that were made at this gateway for others than the present port, as far as the gateway
-// still speaks their protocols (X-UPNP-01).
+// removeStale removes the mappings of other ports that this program has made at this gateway, if the gateway still speaks their
+// protocols (RFC 6081 §5.3.3).
 func (k *Keeper) removeStale(ctx context.Context, g gateway, searches []*search) {
-	for _, r := range slices.Clone(k.ledger.records) {
+	for _, r := range slices.Clone(k.journal.records) {
 		if r.Gateway != g.addr || ctx.Err() != nil {
 			continue
 		}
@@ -88,16 +88,16 @@ func (k *Keeper) removeStale(ctx context.Context, g gateway, searches []*search)
 	}
 }
 
-// add makes a mapping. A record of it is written first, so that it is known of whenever this program is killed.
+// add makes a mapping. It writes the record first, so that the mapping is known whenever this program is killed.
 func (k *Keeper) add(ctx context.Context, by service) (Mapping, error) {
 	r := by.record()
-	k.check(k.ledger.add(r))
+	k.check(k.journal.add(r))
 	m, err := by.add(ctx)
 	switch {
 	case err == nil:
 	case errors.As(err, new(refusal)):
-		k.check(k.ledger.drop(r))
-	default: // a slow gateway may have made it, or will
+		k.check(k.journal.drop(r))
+	default: // the gateway may have made it, or may still do
 		k.remove(context.WithoutCancel(ctx), by, r)
 	}
 	return m, err
@@ -113,12 +113,12 @@ func (k *Keeper) remove(ctx context.Context, by service, r record) {
 		return
 	}
 	k.log.Debug("port mapping removed", "protocol", r.Protocol, "internal", r.Internal, "gateway", r.Gateway)
-	k.check(k.ledger.drop(r))
+	k.check(k.journal.drop(r))
 }
 
-// check tells about a ledger that cannot be kept; all works without, except after a crash.
+// check logs that the journal cannot be written. It is needed only after a crash.
 func (k *Keeper) check(err error) {
 	if err != nil {
-		k.log.Warn("a port mapping would stay after a crash", "error", err)
+		k.log.Warn("cannot save the port mapping; it would stay after a crash", "error", err)
 	}
 }

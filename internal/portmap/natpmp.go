@@ -17,7 +17,7 @@ const (
 	natpmpVersion  = 0
 	natpmpExternal = 0 // what is the external address?
 	natpmpMapUDP   = 1
-	natpmpAnswer   = 128 // is added to the operation in its answer
+	natpmpAnswer   = 128 // added to the operation in its answer
 )
 
 // natpmp is NAT-PMP at a gateway that speaks it.
@@ -48,7 +48,7 @@ func (s natpmp) add(ctx context.Context) (Mapping, error) {
 	return Mapping{Protocol: nameNATPMP, External: netip.AddrPortFrom(external, port), Lease: lease}, nil
 }
 
-// remove asks for a lifetime of 0 (RFC 6886 §3.4). The gateway takes it to be about the address that it comes from.
+// remove requests a lifetime of 0 (RFC 6886 §3.4). The mapping belongs to the address that the request comes from.
 func (s natpmp) remove(ctx context.Context, r record) error {
 	_, _, err := s.mapPort(ctx, r.Internal.Port(), 0, 0)
 	return err
@@ -62,7 +62,7 @@ func (s natpmp) external(ctx context.Context) (netip.Addr, error) {
 	}
 	external := netip.AddrFrom4([4]byte(answer[8:12]))
 	if !isExternal(external) {
-		return netip.Addr{}, fmt.Errorf("the gateway's external address %v cannot be one", external)
+		return netip.Addr{}, fmt.Errorf("the gateway's external address %v is unusable", external)
 	}
 	return external, nil
 }
@@ -78,7 +78,7 @@ func (s natpmp) mapPort(ctx context.Context, internal, external uint16, lease ti
 		return 0, 0, err
 	}
 	if binary.BigEndian.Uint16(answer[8:]) != internal {
-		return 0, 0, errors.New("the gateway answers about another port")
+		return 0, 0, errors.New("the gateway's answer is about another port")
 	}
 	return binary.BigEndian.Uint16(answer[10:]), time.Duration(binary.BigEndian.Uint32(answer[12:])) * time.Second, nil
 }
@@ -99,7 +99,7 @@ func (s natpmp) ask(ctx context.Context, request []byte, length int) (answer []b
 		return nil, refusal{natpmpResult(code)}
 	}
 	if len(answer) < length {
-		return nil, fmt.Errorf("the gateway's answer has %d bytes, and %d are needed", len(answer), length)
+		return nil, fmt.Errorf("the gateway's answer has %d bytes instead of %d", len(answer), length)
 	}
 	return answer, nil
 }

@@ -45,7 +45,7 @@ func TestNATPMPAnswers(t *testing.T) {
 	for name, test := range map[string]struct{ address, mapped, want string }{
 		"the right ones":   {natpmpAddress, natpmpMapped, ""},
 		"private":          {edit(natpmpAddress, "c6336407", "0a000007"), natpmpMapped, ""},
-		"no address":       {edit(natpmpAddress, "c6336407", "00000000"), natpmpMapped, "cannot be one"},
+		"no address":       {edit(natpmpAddress, "c6336407", "00000000"), natpmpMapped, "is unusable"},
 		"network failure":  {"00 80 0003 00000007 00000000", natpmpMapped, "network failure"},
 		"short address":    {natpmpAddress[:len(natpmpAddress)-2], natpmpMapped, "11 bytes"},
 		"PCP only":         {"02 80 0001 00000007 00000000", natpmpMapped, none},

@@ -15,7 +15,7 @@ const (
 	pcpVersion   = 2
 	pcpAnnounce  = 0
 	pcpMap       = 1
-	pcpAnswer    = 0x80 // is added to the opcode in its answer
+	pcpAnswer    = 0x80 // added to the opcode in its answer
 	pcpHeaderLen = 24
 	pcpMapLen    = pcpHeaderLen + 36
 
@@ -26,18 +26,18 @@ const (
 // pcp is PCP at a gateway that speaks it.
 type pcp struct{ g gateway }
 
-// findPCP sends an ANNOUNCE request, whose answer needs no more than its header (RFC 6887 §14.1). Any answer in version 2
-// shows that the gateway speaks PCP, also one that it does not support this opcode.
+// findPCP sends an ANNOUNCE request, whose answer is only a header (RFC 6887 §14.1). Any answer in version 2 shows that the
+// gateway speaks PCP, even one that says that it does not support this opcode.
 func findPCP(ctx context.Context, g gateway) (service, error) {
 	s := pcp{g}
 	answer, err := s.ask(ctx, s.appendHeader(nil, pcpAnnounce, 0), func([]byte) bool { return true })
 	if err == nil && answer[3] == pcpUnsupportedVersion {
-		err = errors.New("the gateway speaks another version of it")
+		err = errors.New("the gateway speaks another version of PCP")
 	}
 	return s, err
 }
 
-// errOnlyNATPMP says that PCP is not spoken, which refuses nothing (RFC 6887 §9).
+// errOnlyNATPMP tells that the gateway does not speak PCP. That is no refusal (RFC 6887 §9).
 var errOnlyNATPMP = errors.New("the gateway speaks NAT-PMP instead")
 
 func (s pcp) record() record {
@@ -52,12 +52,12 @@ func (s pcp) add(ctx context.Context) (Mapping, error) {
 	case m.External.Port() == 0 || m.Lease <= 0:
 		return Mapping{}, errors.New("the gateway's mapping has no port or no lifetime")
 	case !isExternal(m.External.Addr()):
-		return Mapping{}, fmt.Errorf("the gateway's external address %v cannot be one", m.External.Addr())
+		return Mapping{}, fmt.Errorf("the gateway's external address %v is unusable", m.External.Addr())
 	}
 	return m, nil
 }
 
-// remove asks for a lifetime of 0 (RFC 6887 §15). Only the nonce that made the mapping removes it.
+// remove requests a lifetime of 0 (RFC 6887 §15). Only the nonce that made the mapping removes it.
 func (s pcp) remove(ctx context.Context, r record) error {
 	nonce, err := hex.DecodeString(r.Nonce)
 	if err != nil || len(nonce) != len(s.g.nonce) {
@@ -80,14 +80,14 @@ func (s pcp) mapPort(ctx context.Context, nonce [12]byte, port uint16, lease tim
 		return len(b) < pcpMapLen || string(b[pcpHeaderLen:nonceAndPort]) == string(request[pcpHeaderLen:nonceAndPort])
 	})
 	switch {
-	case errors.Is(err, errOnlyNATPMP): // now; it spoke PCP a moment ago
+	case errors.Is(err, errOnlyNATPMP): // although it spoke PCP a moment ago
 		return Mapping{}, refusal{err.Error()}
 	case err != nil:
 		return Mapping{}, err
 	case answer[3] != 0:
 		return Mapping{}, refusal{pcpResult(answer[3])}
 	case len(answer) < pcpMapLen:
-		return Mapping{}, fmt.Errorf("the gateway's answer has %d bytes, and %d are needed", len(answer), pcpMapLen)
+		return Mapping{}, fmt.Errorf("the gateway's answer has %d bytes instead of %d", len(answer), pcpMapLen)
 	}
 	external := netip.AddrFrom16([16]byte(answer[44:60])).Unmap()
 	return Mapping{
@@ -97,7 +97,7 @@ func (s pcp) mapPort(ctx context.Context, nonce [12]byte, port uint16, lease tim
 	}, nil
 }
 
-// ask returns the first answer to a request, with at least a header, that mine takes for one to us.
+// ask returns the first answer to a request that has a whole header and that mine accepts.
 func (s pcp) ask(ctx context.Context, request []byte, mine func(b []byte) bool) (answer []byte, err error) {
 	onlyNATPMP := false
 	err = s.g.request(ctx, pcpPort, request, func(b []byte) bool {

@@ -134,8 +134,8 @@ func TestPCPAnswers(t *testing.T) {
 		"cut":                 {pcpMapped[:len(pcpMapped)-2], "59 bytes"},
 		"no lifetime":         {edit("00000e10", "00000000"), "no lifetime"},
 		"no external port":    {edit("a028", "0000"), "no port"},
-		"no external address": {edit("c6336407", "00000000"), "0.0.0.0 cannot be one"},
-		"IPv6":                {edit("0000ffff c6336407", "00000000 c6336407"), "::c633:6407 cannot be one"},
+		"no external address": {edit("c6336407", "00000000"), "0.0.0.0 is unusable"},
+		"IPv6":                {edit("0000ffff c6336407", "00000000 c6336407"), "::c633:6407 is unusable"},
 		"empty":               {"", none},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -218,7 +218,7 @@ func TestRepetition(t *testing.T) {
 	}
 }
 
-// An end of the program ends a conversation at once.
+// An end of the program ends a exchange at once.
 func TestConversationEnds(t *testing.T) {
 	f := newFake(t)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	mostConnections = 4   // of a gateway that are looked at
+	mostConnections = 4   // tried at a gateway
 	longestName     = 128 // of a device
 
 	upnpProtocol    = "UDP"
@@ -37,11 +37,11 @@ type connection interface {
 // upnp is UPnP-IGD at a gateway that speaks it.
 type upnp struct {
 	g      gateway
-	device string // its unique name, which tells it from that of another network with the same address
+	device string // its unique name: gateways of other networks may have the same address
 	conn   connection
 }
 
-// findUPnP looks for a connection that has an external address.
+// findUPnP looks for a connection with an external address.
 func findUPnP(ctx context.Context, g gateway) (service, error) {
 	var found upnp
 	var reason error
@@ -55,7 +55,7 @@ func findUPnP(ctx context.Context, g gateway) (service, error) {
 	return found, err
 }
 
-// describe fetches a device's description, and picks the first connection of it that has an external address.
+// describe fetches the description of a device and chooses its first connection with an external address.
 func (g gateway) describe(ctx context.Context, location *url.URL) (upnp, error) {
 	root, err := g.description(ctx, location)
 	if err != nil {
@@ -88,7 +88,7 @@ func (g gateway) description(ctx context.Context, location *url.URL) (*goupnp.Ro
 	return parseDescription(response.Body, location)
 }
 
-// parseDescription reads a description. Its relative URLs start from the location, unless it says otherwise.
+// parseDescription reads a description. Its relative URLs are relative to the location, unless it has a URLBase.
 func parseDescription(from io.Reader, location *url.URL) (*goupnp.RootDevice, error) {
 	root := new(goupnp.RootDevice)
 	decoder := xml.NewDecoder(from)
@@ -114,7 +114,7 @@ func (g gateway) connections(root *goupnp.RootDevice, location *url.URL) []conne
 		client.HTTPClient = *g.client()
 		found = append(found, conn)
 	}
-	// An error says that there is none of the kind.
+	// An error means that there is no service of the kind.
 	ip2, _ := internetgateway2.NewWANIPConnection2ClientsFromRootDevice(root, location)
 	for _, c := range ip2 {
 		add(c.SOAPClient, c)
@@ -134,8 +134,8 @@ func (s upnp) record() record {
 	return record{Protocol: nameUPnP, Gateway: s.g.addr, Device: s.device, Internal: s.g.internal}
 }
 
-// add makes the mapping as RFC 6081 §5.3.3 has it: the external port is the local one, for any remote host, without end.
-// Some gateways take no mapping without an end, and have various errors to say so; they are asked for a lease then.
+// add makes the mapping of RFC 6081 §5.3.3: the external port is the local one, for any remote host, without an end. Some
+// gateways refuse mappings without an end, with various errors; then it requests a lease.
 func (s upnp) add(ctx context.Context) (Mapping, error) {
 	m := Mapping{Protocol: nameUPnP}
 	err := s.addPort(ctx, 0)
@@ -147,7 +147,7 @@ func (s upnp) add(ctx context.Context) (Mapping, error) {
 		return Mapping{}, fmt.Errorf("AddPortMapping: %w", err)
 	}
 	external, err := externalAddress(ctx, s.conn)
-	if err != nil { // no refusal any more, as the mapping is made
+	if err != nil { // not a refusal, as the mapping exists
 		return Mapping{}, fmt.Errorf("after AddPortMapping: %v", err)
 	}
 	m.External = netip.AddrPortFrom(external, s.g.internal.Port())
@@ -181,12 +181,12 @@ func externalAddress(ctx context.Context, conn connection) (netip.Addr, error) {
 	}
 	external, err := netip.ParseAddr(strings.TrimSpace(text))
 	if err != nil || !isExternal(external) {
-		return netip.Addr{}, fmt.Errorf("the gateway's external address %q cannot be one", clip(text))
+		return netip.Addr{}, fmt.Errorf("the gateway's external address %q is unusable", clip(text))
 	}
 	return external, nil
 }
 
-// explain makes an error of the SOAP client one for the log. A fault is the gateway's refusal.
+// explain turns an error of the SOAP client into one for the log. A SOAP fault is a refusal of the gateway.
 func explain(err error) error {
 	var fault *soap.SOAPFaultError
 	switch {

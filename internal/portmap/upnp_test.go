@@ -97,7 +97,7 @@ func TestUPnPLease(t *testing.T) {
 	}
 }
 
-// A mapping whose external address is not known, or cannot be one, is of no use and does not stay (X-UPNP-03).
+// A mapping whose external address is not known, or is unusable, is of no use and does not stay (X-UPNP-03).
 func TestUPnPExternalAddress(t *testing.T) {
 	for name, test := range map[string]struct {
 		external string
@@ -129,7 +129,7 @@ func TestUPnPExternalAddress(t *testing.T) {
 				t.Fatalf("found: %v", err)
 			}
 			if err != nil {
-				if !strings.Contains(err.Error(), "cannot be one") || len(err.Error()) > 300 {
+				if !strings.Contains(err.Error(), "is unusable") || len(err.Error()) > 300 {
 					t.Errorf("error %v", err)
 				}
 				return
@@ -154,8 +154,8 @@ func TestUPnPAddressLost(t *testing.T) {
 	if got := f.mappings(); len(got) != 0 {
 		t.Errorf("the gateway keeps %v", got)
 	}
-	if len(k.ledger.records) != 0 {
-		t.Errorf("recorded: %v", k.ledger.records)
+	if len(k.journal.records) != 0 {
+		t.Errorf("recorded: %v", k.journal.records)
 	}
 }
 
@@ -172,8 +172,8 @@ func TestUPnPConflict(t *testing.T) {
 	if got := f.mappings()["40000"]; got != "192.168.1.9:40000" {
 		t.Errorf("the gateway maps the port to %q", got)
 	}
-	if len(k.ledger.records) != 0 {
-		t.Errorf("recorded: %v", k.ledger.records)
+	if len(k.journal.records) != 0 {
+		t.Errorf("recorded: %v", k.journal.records)
 	}
 }
 

@@ -13,26 +13,26 @@ import (
 // target is a server that is asked from several ports.
 type target struct {
 	Server
-	primary, secondary netip.AddrPort // the second is invalid when there is none to ask
+	primary, secondary netip.AddrPort // the latter is invalid when there is none to ask
 	asks               []*ask         // one for each mapping port
 	filters            []*ask         // one for each filter port
 
-	first, second time.Time       // when the addresses answered first; zero: not yet
+	first, second time.Time       // when each address answered first; zero: not yet
 	rtts          []time.Duration // to the primary address
-	noise         int             // datagrams from it that were no router advertisements
-	refused       error           // why its latest refused advertisement was refused
-	unsendable    error           // why the kernel sends nothing to it
-	letIn         bool            // an answer came in from an address that was not sent to
+	noise         int             // datagrams from it that were not router advertisements
+	refused       error           // why the latest router advertisement from it was refused
+	unsendable    error           // why the kernel does not send to it
+	letIn         bool            // an answer from an address that was not sent to got in
 }
 
-// ask is what one port asks one server: the client's own qualification, without the maintenance that follows it.
+// ask is the qualification of one port with one server, without the maintenance that follows in a client.
 type ask struct {
 	target  *target
 	port    int
 	local   netip.AddrPort // invalid when not known
 	machine *qualify.Machine
 	sent    map[netip.AddrPort]transmission
-	mapped  map[netip.AddrPort]netip.AddrPort // how the port looks from each address of the server
+	mapped  map[netip.AddrPort]netip.AddrPort // the port's mapping that each address of the server has seen
 }
 
 // transmission is a datagram to one address, sent once or several times.
@@ -50,7 +50,7 @@ func newTarget(cfg *Config, s Server, others []*target) *target {
 	}
 	for _, other := range others {
 		if other.Err == nil && other.Primary == s.Primary {
-			t.Err = fmt.Errorf("%v is the address of %s, too", s.Primary, other.Name)
+			t.Err = fmt.Errorf("%v is also the address of %s", s.Primary, other.Name)
 			return t
 		}
 	}
@@ -63,7 +63,7 @@ func newTarget(cfg *Config, s Server, others []*target) *target {
 	return t
 }
 
-// newQualifier makes what a client asks the server with. Behind a symmetric NAT the server works, too (X-SNS-01).
+// newQualifier makes the Machine of a client. A client can use the server behind a symmetric NAT, too (RFC 6081 §5.2).
 func newQualifier(cfg *Config, s Server, cone bool, local netip.AddrPort) (*qualify.Machine, error) {
 	return qualify.New(qualify.Config{
 		Server: s.Primary, Server2: s.Secondary, Filter: cfg.Filter, Rand: cfg.Rand,
@@ -71,14 +71,14 @@ func newQualifier(cfg *Config, s Server, cone bool, local netip.AddrPort) (*qual
 	})
 }
 
-// Check says what is wrong with the addresses of a server, if anything is.
+// Check returns an error when the addresses of a server are wrong: that of qualify.New.
 func Check(s Server, filter teredo.Filter) error {
 	_, err := newQualifier(&Config{Filter: filter}, s, false, netip.AddrPort{})
 	return err
 }
 
-// concerns reports whether a datagram from an address can be an answer. That the cone bit is answered from another
-// address than was asked is what it is for.
+// concerns reports whether a datagram from an address can be an answer. A solicitation with the cone bit 1 is answered from
+// another address than it was sent to (RFC 4380 §5.3.2).
 func (a *ask) concerns(from netip.AddrPort) bool {
 	return from == a.target.primary || from == a.target.secondary || a.filters() && from.Port() == teredo.Port
 }
@@ -86,7 +86,7 @@ func (a *ask) concerns(from netip.AddrPort) bool {
 // filters reports whether the ask is one of a filter port.
 func (a *ask) filters() bool { return a.port >= mappingPorts }
 
-// inbound takes a datagram. packet is nil when it is no router advertisement.
+// inbound takes a datagram. packet is nil when it is not a router advertisement.
 func (a *ask) inbound(now time.Time, from netip.AddrPort, packet *teredo.Packet, out *teredo.Outbox) {
 	t := a.target
 	if packet == nil {
@@ -107,7 +107,7 @@ func (a *ask) inbound(now time.Time, from netip.AddrPort, packet *teredo.Packet,
 	}
 }
 
-// answered notes the mapping that an address of the server has seen.
+// answered notes the mapping that an address of the server told.
 func (a *ask) answered(now time.Time, from, mapped netip.AddrPort) {
 	t := a.target
 	a.mapped[from] = mapped
@@ -129,13 +129,13 @@ func earlier(was, now time.Time) time.Time {
 	return was
 }
 
-// active reports whether the machine is to be called in time. A filter port asks its one question and no other.
+// active reports whether the Machine has more to ask. A filter port asks nothing but its first question.
 func (a *ask) active() bool {
-	const attempts = 3 // K-04
+	const attempts = 3 // N of RFC 4380 §5.2.1, as in qualify
 	return a.machine.Status(time.Time{}).State == qualify.Starting && !(a.filters() && a.sent[a.target.primary].times == attempts)
 }
 
-// answeredBy reports whether every mapping port has had its answer of an address, as far as there is one.
+// answeredBy reports whether every mapping port has an answer from the address.
 func (t *target) answeredBy(address netip.AddrPort) bool {
 	for _, a := range t.asks {
 		if !a.mapped[address].IsValid() {
@@ -145,7 +145,7 @@ func (t *target) answeredBy(address netip.AddrPort) bool {
 	return true
 }
 
-// silent reports whether nothing more is to be expected of a server that has not answered.
+// silent reports whether a server that has not answered will not be asked any more.
 func (t *target) silent() bool {
 	if t.unsendable != nil {
 		return true

@@ -9,11 +9,11 @@ import (
 	"github.com/teredo-suite/teredo/teredo"
 )
 
-// repeatAfter is when the packets of the hairpinning test are sent again. The first ones open the filters for the second.
+// repeatAfter is when the bubbles of the hairpinning test are sent again. The first ones open the NAT's filters for the second.
 const repeatAfter = 250 * time.Millisecond
 
-// hairpin is the test whether the NAT turns round what one inside endpoint sends to the mapping of another (RFC 4787 §6). Two
-// ports send bubbles to each other's mappings.
+// hairpin tests whether the NAT hairpins: whether it delivers what one inside endpoint sends to the mapping of another (RFC 4787
+// §6). Two ports send bubbles to each other's mappings.
 type hairpin struct {
 	rand  func([]byte)
 	ends  [2]end
@@ -26,7 +26,7 @@ type hairpin struct {
 type end struct {
 	port    int
 	mapped  netip.AddrPort
-	payload []byte // what it is to receive
+	payload []byte // what it should receive
 }
 
 func (h *hairpin) begun() bool { return !h.began.IsZero() }
@@ -53,10 +53,9 @@ func (h *hairpin) begin(now time.Time, targets []*target) {
 	}
 }
 
-// makeBubbles makes a bubble for each port, as the client with the other's mapping would. The random bits in its addresses and
-// a nonce make it one that nobody else sends.
+// makeBubbles makes a bubble for each port, as a client with the other's mapping would. The random bits of its addresses and a
+// nonce distinguish it from all others.
 func (h *hairpin) makeBubbles(server netip.Addr) {
-	const hopLimit = 255
 	var random [8]byte
 	h.fill(random[:])
 	var addrs [2]netip.Addr
@@ -65,7 +64,7 @@ func (h *hairpin) makeBubbles(server netip.Addr) {
 		addrs[i] = teredo.Address{Server: server, Flags: flags, Mapped: e.mapped}.Addr()
 	}
 	for i := range h.ends {
-		bubble := teredo.AppendBubble(nil, addrs[1-i], addrs[i], hopLimit)
+		bubble := teredo.AppendBubble(nil, addrs[1-i], addrs[i], teredo.DefaultHopLimit)
 		h.ends[i].payload = teredo.AppendNonceTrailer(bubble, [4]byte(random[4:]))
 	}
 }
@@ -106,10 +105,10 @@ func (h *hairpin) arrived(port int, payload []byte) bool {
 	return false
 }
 
-// wait is until when a bubble may come.
+// wait returns until when a bubble may come.
 func (h *hairpin) wait() wait {
 	if !h.tested() || h.seen {
 		return wait{}
 	}
-	return wait{"packets that the NAT may turn round", h.began.Add(grace)}
+	return wait{"packets that the NAT may hairpin", h.began.Add(grace)}
 }

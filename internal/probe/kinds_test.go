@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/teredo-suite/teredo/integration/natsim"
+	"github.com/teredo-suite/teredo/internal/mapport"
 	"github.com/teredo-suite/teredo/internal/probe"
 )
 
@@ -90,8 +91,8 @@ func TestKinds(t *testing.T) {
 }
 
 // noPortMap is a gateway that maps no ports.
-func noPortMap(ctx context.Context, _ netip.Addr, _ netip.AddrPort, changed func(netip.AddrPort, string)) {
-	changed(netip.AddrPort{}, "")
+func noPortMap(ctx context.Context, r mapport.Request) {
+	r.Changed(netip.AddrPort{}, "")
 	<-ctx.Done()
 }
 
@@ -127,9 +128,9 @@ func TestPortIsGivenBack(t *testing.T) {
 		var asked netip.AddrPort
 		given := false
 		probeFrom(t, in, nat.Host(), []probe.Server{named("s", in.Server())}, func(cfg *probe.Config) {
-			cfg.PortMap = func(ctx context.Context, server netip.Addr, local netip.AddrPort, changed func(netip.AddrPort, string)) {
-				asked = local
-				nat.PortMap(ctx, server, local, changed)
+			cfg.PortMap = func(ctx context.Context, r mapport.Request) {
+				asked = r.Local
+				nat.PortMap(ctx, r)
 				given = true
 			}
 		})

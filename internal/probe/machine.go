@@ -8,7 +8,7 @@ import (
 	"github.com/teredo-suite/teredo/teredo"
 )
 
-// machine asks all servers. The caller passes the time and what has arrived, sends what is in out, and calls tick when
+// machine asks all servers. The caller passes the time and what has arrived, sends what is in out, and calls tick when the
 // deadline has come.
 type machine struct {
 	timeout time.Duration
@@ -30,14 +30,14 @@ type datagram struct {
 	payload []byte
 }
 
-// newMachine makes a machine. It wants as many UDP ports as its field ports says.
+// newMachine makes a machine. It needs as many UDP ports as its field ports says.
 func newMachine(cfg Config) *machine {
 	m := &machine{timeout: cfg.Timeout, ports: mappingPorts, hairpin: hairpin{rand: cfg.Rand}}
 	for _, s := range cfg.Servers {
 		m.targets = append(m.targets, newTarget(&cfg, s, m.targets))
 	}
 	for _, t := range m.usable() {
-		if t.secondary.IsValid() { // there is an address that could answer in place of the one asked
+		if t.secondary.IsValid() { // an address that could answer in place of the one that is asked
 			m.ports += filterPorts
 		}
 	}
@@ -48,8 +48,8 @@ func (m *machine) usable() []*target {
 	return slices.DeleteFunc(slices.Clone(m.targets), func(t *target) bool { return t.Err != nil })
 }
 
-// start asks everything. locals are the numbers of the UDP ports. Of the ports that ask everybody the first is the first to
-// ask, so that the mappings can be put in the order in which the NAT made them.
+// start sends all questions. locals are the numbers of the UDP ports. The mapping ports ask one after the other, so that the
+// order in which the NAT made the mappings is known.
 func (m *machine) start(now time.Time, cfg *Config, locals []uint16) error {
 	m.began = now
 	for port := range mappingPorts {
@@ -91,7 +91,7 @@ func (m *machine) ask(now time.Time, cfg *Config, t *target, port int, local uin
 	return a, nil
 }
 
-// collect takes what an ask wants sent.
+// collect takes the datagrams of an ask.
 func (m *machine) collect(now time.Time, a *ask) {
 	for _, d := range m.scratch.Datagrams() {
 		s := a.sent[d.Remote]
@@ -132,7 +132,7 @@ func (m *machine) refused(to netip.AddrPort, err error) {
 	}
 }
 
-// tick does what is due. It is to be called after inbound, too.
+// tick does what is due. It must be called after inbound, too.
 func (m *machine) tick(now time.Time) {
 	for _, a := range m.asks {
 		if a.active() {
@@ -146,8 +146,8 @@ func (m *machine) tick(now time.Time) {
 	m.out = append(m.out, m.hairpin.tick(now)...)
 }
 
-// quietAt is when the mappings are known, or have had their time; zero before any answer. Then more packets cannot confuse
-// the order in which the NAT chooses ports.
+// quietAt returns when the mappings are known, or no more are expected; zero before the first answer. The hairpinning test begins
+// then, as its mappings would disturb the order in which the NAT chooses ports.
 func (m *machine) quietAt() (at time.Time) {
 	complete := true
 	for _, t := range m.usable() {
@@ -162,7 +162,7 @@ func (m *machine) quietAt() (at time.Time) {
 	return at.Add(m.grace())
 }
 
-// grace is how long to wait for what may not come, in this network.
+// grace returns how long to wait in this network for what may not come.
 func (m *machine) grace() time.Duration {
 	longest := time.Duration(0)
 	for _, t := range m.targets {

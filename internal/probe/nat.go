@@ -14,16 +14,16 @@ const (
 	No      = "no"
 	None    = "none"
 
-	EndpointIndependent    = "endpoint-independent"      // RFC 4787 §4.1 and §5
-	AddressOrPortDependent = "address-or-port-dependent" // which of both, the two addresses of a server cannot tell
-	Symmetric              = "symmetric"                 // a mapping for each address, or for each address and port
+	EndpointIndependent    = qualify.EndpointIndependent
+	AddressOrPortDependent = qualify.AddressOrPortDependent
+	Symmetric              = "symmetric" // a mapping for each address, or for each address and port
 
 	Preserved  = "preserved"
 	Sequential = "sequential"
 	Random     = "random"
 )
 
-// NAT is the behaviour of the NATs on the way, as one.
+// NAT is the behaviour of all NATs on the way together.
 type NAT struct {
 	Kind        Kind           `json:"kind"`                           // empty when the mapping is unknown
 	Mapping     string         `json:"mapping"`                        // none, endpoint-independent, symmetric, unknown
@@ -31,12 +31,12 @@ type NAT struct {
 	Ports       string         `json:"ports"`                          // preserved, sequential, random, unknown
 	Preserving  bool           `json:"port_preserving"`                // the mapped port is the local one
 	Hairpinning string         `json:"hairpinning"`                    // yes, no, unknown
-	PortMapping string         `json:"port_mapping,omitempty"`         // upnp, pcp, nat-pmp, none; absent when nobody asked
-	External    netip.AddrPort `json:"port_mapping_external,omitzero"` // what the gateway mapped
+	PortMapping string         `json:"port_mapping,omitempty"`         // upnp, pcp, nat-pmp, none; absent when no gateway was asked
+	External    netip.AddrPort `json:"port_mapping_external,omitzero"` // endpoint that the gateway mapped
 }
 
-// judge says what mappings tell, which are in the order in which the NAT made them.
-func judge(mappings []Mapping) NAT {
+// natOf returns what mappings tell. They must be in the order in which the NAT made them.
+func natOf(mappings []Mapping) NAT {
 	n := NAT{Mapping: mappingBehaviour(mappings), Ports: Unknown, Filtering: Unknown, Hairpinning: Unknown}
 	if len(mappings) == 0 {
 		return n
@@ -53,7 +53,7 @@ func judge(mappings []Mapping) NAT {
 	return n
 }
 
-// mappingBehaviour compares what different addresses see of each port (C-QUAL-07, X-SNS-01).
+// mappingBehaviour compares the mappings of each port that different addresses see (RFC 4380 §5.2.1).
 func mappingBehaviour(mappings []Mapping) string {
 	first := make(map[netip.AddrPort]netip.AddrPort)
 	compared, translated := false, false
@@ -78,7 +78,8 @@ func mappingBehaviour(mappings []Mapping) string {
 	return EndpointIndependent
 }
 
-// preserves reports whether the first mapping of most ports has the local port (X-PP-02). One may have been taken already.
+// preserves reports whether the first mapping of most ports has the local port (RFC 6081 §5.4.3). One
+// port may have been in use already.
 func preserves(mappings []Mapping) bool {
 	var seen []netip.AddrPort
 	kept := 0
@@ -94,7 +95,7 @@ func preserves(mappings []Mapping) bool {
 	return 2*kept > len(seen)
 }
 
-// isSequential reports whether most mapped ports follow closely upon the one before. Of three ports at least something is known.
+// isSequential reports whether most mapped ports are close to the one before. It takes three ports to know.
 func isSequential(mappings []Mapping) (sequential, known bool) {
 	var made []netip.AddrPort
 	near := 0
@@ -111,9 +112,9 @@ func isSequential(mappings []Mapping) (sequential, known bool) {
 	return 3*near >= 2*steps, steps >= 2
 }
 
-// kind is the row of RFC 6081, figure 1. Where something cannot be told, it is the less capable kind.
+// kind returns the kind of NAT of RFC 6081, figure 1. Where the behaviour leaves a choice, it is the less capable kind.
 func (n NAT) kind(mapped []netip.Addr) Kind {
-	upnp := n.External.IsValid() && slices.Contains(mapped, n.External.Addr()) // no other NAT behind it (X-UPNP-06)
+	upnp := n.External.IsValid() && slices.Contains(mapped, n.External.Addr()) // else another NAT follows (RFC 6081 §5.3.3)
 	switch {
 	case n.Mapping == Unknown:
 		return ""

@@ -42,13 +42,13 @@ func TestJudge(t *testing.T) {
 		"symmetric, one answer too few":  {ports{5000, 61000, 1300, 9000}, ports{5001}, Symmetric, Random},
 		"symmetric for one port of four": {ports{5000, 61000, 1300, 9000}, ports{5000, 61000, 1300, 9001}, Symmetric, Random},
 	} {
-		n := judge(mappingsOf(test.first, test.second))
+		n := natOf(mappingsOf(test.first, test.second))
 		if n.Mapping != test.mapping || n.Ports != test.ports || n.Preserving != (test.ports == Preserved) {
 			t.Errorf("%s: %+v, want mapping %s, ports %s", name, n, test.mapping, test.ports)
 		}
 	}
 	none := []Mapping{{netip.MustParseAddrPort("192.0.2.7:4000"), netip.MustParseAddr("192.0.2.1"), netip.MustParseAddrPort("192.0.2.7:4000")}}
-	if n := judge(none); n.Mapping != None || n.Ports != Preserved {
+	if n := natOf(none); n.Mapping != None || n.Ports != Preserved {
 		t.Errorf("without a NAT: %+v", n)
 	}
 }

@@ -4,23 +4,25 @@ import (
 	"context"
 	"net/netip"
 	"sync"
+
+	"github.com/teredo-suite/teredo/internal/mapport"
 )
 
-// PortMapping is what has come of asking the gateway to map a port. The zero value means that nobody asked.
+// PortMapping is the result of asking the gateway to map a port. The zero value means that no gateway was asked.
 type PortMapping struct {
 	Protocol string         // "upnp", "pcp" or "nat-pmp"; "none" when the gateway maps no port
 	External netip.AddrPort // at the gateway; invalid with "none"
 }
 
-// attempt is one attempt to have a port mapped, which goes on while the servers are asked.
+// attempt is one attempt to have a port mapped. It runs while the servers are asked.
 type attempt struct {
 	result PortMapping // once it has ended
 	ended  chan struct{}
 	cancel context.CancelFunc
 }
 
-// tryPortMap asks the gateway toward the first server for a port of its own, and gives it back as soon as there is an
-// answer. Where the local address is global there is no NAT, and nobody to ask.
+// tryPortMap asks the gateway toward the first server to map a port, and removes the mapping as soon as the gateway has answered.
+// When the local address is global, there is no NAT and no gateway to ask.
 func tryPortMap(ctx context.Context, cfg *Config, targets []*target) *attempt {
 	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
 	a := &attempt{ended: make(chan struct{}), cancel: cancel}
@@ -41,25 +43,27 @@ func tryPortMap(ctx context.Context, cfg *Config, targets []*target) *attempt {
 		defer conn.Close()
 		a.result = PortMapping{Protocol: None}
 		var once sync.Once
-		cfg.PortMap(ctx, targets[0].Primary, netip.AddrPortFrom(local, conn.LocalAddr().Port()), func(external netip.AddrPort, protocol string) {
+		r := mapport.Request{Server: targets[0].Primary, Local: netip.AddrPortFrom(local, conn.LocalAddr().Port())}
+		r.Changed = func(external netip.AddrPort, protocol string) {
 			once.Do(func() {
 				if external.IsValid() {
 					a.result = PortMapping{Protocol: protocol, External: external}
 				}
 				cancel()
 			})
-		})
+		}
+		cfg.PortMap(ctx, r)
 	}()
 	return a
 }
 
-// wait waits for the end, when the gateway has its port back.
+// wait waits for the end of the attempt, when the mapping is removed.
 func (a *attempt) wait(progress func(string)) PortMapping {
 	defer a.cancel()
 	select {
 	case <-a.ended:
 	default:
-		progress("the gateway of the NAT")
+		progress("the gateway")
 		<-a.ended
 	}
 	return a.result

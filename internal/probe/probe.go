@@ -2,12 +2,11 @@
 // NAT in between does, and whom a Teredo client could reach through it.
 //
 //	mapping ports ──▶ every server, both addresses: is there one mapping for all, and which ports does the NAT choose?
-//	filter ports  ──▶ one server, cone bit 1: does the answer of an address get in that was not sent to?
-//	mapping port  ──▶ the mapping of another: does the NAT turn it round?
+//	filter ports  ──▶ one server, cone bit 1: does an answer get in from an address that was not sent to?
+//	mapping port  ──▶ the mapping of another: does the NAT hairpin?
 //
-// All of it is asked at once, from UDP ports that are thrown away afterwards. The questions are those of package qualify,
-// so a server works here exactly when it works for the client. The rules are without I/O and without a clock; Run gives
-// them sockets and time.
+// Everything is asked at once, from UDP ports that are closed afterwards. Package qualify asks, so a server works here exactly
+// when it works for the client. The rules do no I/O and read no clock; Run gives them sockets and time.
 package probe
 
 import (
@@ -15,6 +14,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/teredo-suite/teredo/internal/mapport"
 	"github.com/teredo-suite/teredo/teredo"
 )
 
@@ -22,19 +22,19 @@ const (
 	mappingPorts = 4 // ports that ask every server
 	filterPorts  = 2 // ports, of each server, that ask for an answer from its other address
 
-	grace    = time.Second     // for what may not come: stragglers, answers of the other address, packets turned round
-	patience = 5 * time.Second // two transmissions (K-04), when the network is known to work
+	grace    = time.Second     // for what may not come: late packets, answers from the other address, hairpinned packets
+	patience = 5 * time.Second // more than one timeout of a router solicitation, when the network is known to work
 )
 
-// DefaultTimeout is long enough for three transmissions to a server that does not answer (K-04).
+// DefaultTimeout is long enough for the three transmissions to a server that does not answer (RFC 4380 §5.2.1).
 const DefaultTimeout = 15 * time.Second
 
 // Server is a server to ask.
 type Server struct {
-	Name      string     // as it was given
+	Name      string     // as the user gave it
 	Primary   netip.Addr // IPv4
 	Secondary netip.Addr // zero: the address after the primary, if anything answers there
-	Err       error      // why there is no address
+	Err       error      // why it has no address
 }
 
 // Config says whom to ask, and how.
@@ -44,13 +44,12 @@ type Config struct {
 	Filter teredo.Filter
 	// Timeout bounds the probe; 0 means DefaultTimeout.
 	Timeout time.Duration
-	// Open opens a UDP port that nobody uses.
+	// Open opens a free UDP port.
 	Open func() (Conn, error)
 	// Local is the local IPv4 address that packets to a server leave from, zero when not known.
 	Local func(server netip.Addr) netip.Addr
-	// PortMap has the gateway toward a server map a UDP port to the local one, tells changed the result, zero when there is
-	// none, and takes the mapping away when ctx ends. Nil: do not try.
-	PortMap func(ctx context.Context, server netip.Addr, local netip.AddrPort, changed func(external netip.AddrPort, protocol string))
+	// PortMap has the gateway map a port, and takes the mapping away when ctx ends. Nil: do not try.
+	PortMap func(ctx context.Context, r mapport.Request)
 	// Progress is told what the probe waits for, whenever that changes. It may be nil.
 	Progress func(waitsFor string)
 	// Rand fills its argument with random bytes; nil means crypto/rand.

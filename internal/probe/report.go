@@ -14,10 +14,10 @@ type Report struct {
 	Servers     []ServerReport `json:"servers"` // in the order of the configuration
 	Best        string         `json:"best"`    // name of the server to use; empty: none works
 	Local       netip.Addr     `json:"local_address"`
-	Mapped      []netip.Addr   `json:"mapped_addresses"` // that servers see; several when the NAT has several
+	Mapped      []netip.Addr   `json:"mapped_addresses"` // as servers see them; several when the NAT has several
 	NAT         NAT            `json:"nat"`
 	Connections Connections    `json:"connections"`
-	Mappings    []Mapping      `json:"mappings"` // what the verdicts on the NAT rest on, in the order of the questions
+	Mappings    []Mapping      `json:"mappings"` // from which the fields of NAT are concluded, in the order of the questions
 	Seconds     float64        `json:"duration_seconds"`
 }
 
@@ -25,7 +25,7 @@ type Report struct {
 type ServerReport struct {
 	Server      string     `json:"server"`
 	Address     netip.Addr `json:"address"`
-	Address2    netip.Addr `json:"address2"` // where a second one is to be
+	Address2    netip.Addr `json:"address2"` // its second one, if there is one
 	Works       bool       `json:"works"`
 	Works2      bool       `json:"address2_works"`
 	RTTMillis   float64    `json:"rtt_ms"` // median, 0: not known
@@ -34,14 +34,14 @@ type ServerReport struct {
 	Explanation string     `json:"explanation"` // why it is not the best, or does not work
 }
 
-// Mapping is how one address of a server sees one local port.
+// Mapping is the mapping of a local port that one address of a server has seen.
 type Mapping struct {
 	Local  netip.AddrPort `json:"local"`
-	Via    netip.Addr     `json:"via"`
+	Server netip.Addr     `json:"via"`
 	Mapped netip.AddrPort `json:"mapped"`
 }
 
-// report says what is known now.
+// report returns what is known now.
 func (m *machine) report(now time.Time, gateway PortMapping) Report {
 	r := Report{Mappings: m.mappings(), Mapped: []netip.Addr{}, Seconds: now.Sub(m.began).Round(time.Millisecond).Seconds()}
 	best := m.best()
@@ -56,7 +56,7 @@ func (m *machine) report(now time.Time, gateway PortMapping) Report {
 			r.Mapped = append(r.Mapped, o.Mapped.Addr())
 		}
 	}
-	r.NAT = judge(r.Mappings)
+	r.NAT = natOf(r.Mappings)
 	r.NAT.Filtering = m.filtering()
 	r.NAT.Hairpinning = m.hairpinning(r.NAT.Mapping)
 	r.NAT.PortMapping, r.NAT.External = gateway.Protocol, gateway.External
@@ -87,8 +87,8 @@ func (m *machine) mappings() []Mapping {
 	return mappings
 }
 
-// filtering is what the answers from other addresses than the asked ones tell. Only a server whose both addresses answer
-// could have sent one.
+// filtering returns what the answers from other addresses than the asked ones tell. Their absence tells something only if both
+// addresses of a server answer.
 func (m *machine) filtering() string {
 	filtering := Unknown
 	for _, t := range m.usable() {
@@ -102,8 +102,8 @@ func (m *machine) filtering() string {
 	return filtering
 }
 
-// hairpinning is what the test says. A NAT with a mapping for each destination may well turn packets round, and then filter
-// them: the sender has another mapping toward it.
+// hairpinning returns the result of the test. A symmetric NAT may hairpin packets and then filter them, as the sender has another
+// mapping toward the receiver. So its silence tells nothing.
 func (m *machine) hairpinning(mapping string) string {
 	switch {
 	case m.hairpin.seen:
@@ -114,7 +114,8 @@ func (m *machine) hairpinning(mapping string) string {
 	return Unknown
 }
 
-// best is the server to use: one that works, with both addresses, and the least round-trip time; nil when none works.
+// best returns the server to use: one that works, preferably with both addresses, with the least round-trip time; nil when none
+// works.
 func (m *machine) best() (best *target) {
 	for _, t := range m.usable() {
 		switch {
@@ -128,7 +129,7 @@ func (m *machine) best() (best *target) {
 	return best
 }
 
-// rtt is the median round-trip time; very long when there is no sample.
+// rtt returns the median round-trip time, a very long one when there is no sample.
 func (t *target) rtt() time.Duration {
 	if len(t.rtts) == 0 {
 		return time.Hour
@@ -168,7 +169,7 @@ func (t *target) explain(best *target) string {
 	case len(t.rtts) == 0:
 		return "loses packets"
 	case t.rtt() == best.rtt():
-		return "as good"
+		return "equally fast"
 	}
 	return fmt.Sprintf("slower by %v", roundRTT(t.rtt()-best.rtt()))
 }
@@ -181,11 +182,11 @@ func (t *target) failure() string {
 	}
 	switch {
 	case t.unsendable != nil:
-		return fmt.Sprintf("nothing can be sent to %v (is the network up?): %v", t.Primary, t.unsendable)
+		return fmt.Sprintf("cannot send to %v (is the network up?): %v", t.Primary, t.unsendable)
 	case t.refused != nil:
 		return fmt.Sprintf("%v answers, but not with a valid router advertisement: %v", t.Primary, t.refused)
 	case t.noise > 0:
-		return fmt.Sprintf("%v answers, but not as a Teredo server does", t.Primary)
+		return fmt.Sprintf("something answers at %v, but it is not a Teredo server", t.Primary)
 	}
 	return fmt.Sprintf("%v does not answer (asked from %d ports, %s); check its address, and that this network lets UDP out to port %d",
 		t.Primary, len(t.asks), times(attempts), teredo.Port)

@@ -20,7 +20,7 @@ type Conn interface {
 	Close() error
 }
 
-// Run probes. It fails when no port can be opened, and when ctx ends. That no server works is no error, but in the report.
+// Run probes. It fails when no port can be opened, or when ctx ends. When no server works, only the report tells.
 func Run(ctx context.Context, cfg Config) (Report, error) {
 	cfg.Timeout = cmp.Or(cfg.Timeout, DefaultTimeout)
 	if cfg.Progress == nil {
@@ -70,11 +70,11 @@ func openPorts(open func() (Conn, error), count int) (*ports, error) {
 	return p, nil
 }
 
-// close gives the ports back.
+// close closes the ports.
 func (p *ports) close() {
 	close(p.stop)
 	for _, c := range p.conns {
-		_ = c.Close() // nothing is lost
+		_ = c.Close() // nothing could be lost
 	}
 	p.readers.Wait()
 }
@@ -89,7 +89,7 @@ func (p *ports) read(port int, conn Conn) {
 	for {
 		n, err := conn.ReadBatch(ms)
 		if err != nil {
-			return // closed, or as good as that: then its answers are missing
+			return // closed, or broken: then its answers are missing
 		}
 		for _, m := range ms[:n] {
 			select {
@@ -142,7 +142,7 @@ func (p *ports) numbers() (numbers []uint16) {
 	return numbers
 }
 
-// send sends what the machine wants sent.
+// send sends the datagrams of the machine.
 func (p *ports) send(m *machine) {
 	for _, d := range m.out {
 		_, err := p.conns[d.port].WriteBatch([]udp.Message{{Buf: d.payload, N: len(d.payload), Remote: d.to}})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/teredo-suite/teredo/integration/natsim"
+	"github.com/teredo-suite/teredo/internal/mapport"
 	"github.com/teredo-suite/teredo/internal/probe"
 	"github.com/teredo-suite/teredo/internal/udp"
 	"github.com/teredo-suite/teredo/teredo"
@@ -126,8 +127,8 @@ func TestNoServerWorks(t *testing.T) {
 	}{
 		"silent":        {nil, 0, 12, "198.18.0.1 does not answer (asked from 4 ports, 3 times each)"},
 		"silent, short": {nil, 3 * time.Second, 3, "198.18.0.1 does not answer (asked from 4 ports, once each)"},
-		"noise":         {func(*teredo.Packet, netip.AddrPort) []byte { return []byte("hello, world") }, 0, 12, "answers, but not as a Teredo server does"},
-		"echo":          {func(p *teredo.Packet, _ netip.AddrPort) []byte { return p.IPv6 }, 0, 12, "answers, but not as a Teredo server does"},
+		"noise":         {func(*teredo.Packet, netip.AddrPort) []byte { return []byte("hello, world") }, 0, 12, "it is not a Teredo server"},
+		"echo":          {func(p *teredo.Packet, _ netip.AddrPort) []byte { return p.IPv6 }, 0, 12, "it is not a Teredo server"},
 		"wrong nonce":   {nonce, 0, 12, "answers, but not with a valid router advertisement: its nonce is not the one sent"}, // C-SEC-02
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -190,7 +191,7 @@ func TestInterrupted(t *testing.T) {
 		defer cancel()
 		given := false
 		_, err := tryFrom(t, ctx, in, nat.Host(), []probe.Server{{Name: "s", Primary: in.Host().Addr()}}, func(cfg *probe.Config) {
-			cfg.PortMap = func(ctx context.Context, _ netip.Addr, _ netip.AddrPort, _ func(netip.AddrPort, string)) {
+			cfg.PortMap = func(ctx context.Context, _ mapport.Request) {
 				<-ctx.Done() // a gateway that never answers
 				given = true
 			}

@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// width is how long the lines of a report are at most, where words allow.
+// width is the length of the longest line of a report, unless a single word is longer.
 const width = 100
 
 // Print writes the report for a person to read.
@@ -32,7 +32,7 @@ func (r *Report) Print(w io.Writer) error {
 	return err
 }
 
-// row is a name and what there is to say of it.
+// row is a name and its description.
 type row struct{ name, words string }
 
 func writeRows(b *strings.Builder, rows []row) {
@@ -46,7 +46,7 @@ func writeRows(b *strings.Builder, rows []row) {
 	}
 }
 
-// wrap writes words that begin in a column, and leaves that column free below.
+// wrap writes words in lines that all begin in the column.
 func wrap(b *strings.Builder, words string, column int) {
 	at := column
 	for i, word := range strings.Fields(words) {
@@ -66,7 +66,7 @@ func wrap(b *strings.Builder, words string, column int) {
 	b.WriteByte('\n')
 }
 
-// words say how a server is.
+// words describes a server.
 func (s *ServerReport) words() string {
 	if !s.Works {
 		return "does not work: " + s.Explanation
@@ -92,7 +92,7 @@ func (s *ServerReport) words() string {
 	return strings.Join(parts, "; ")
 }
 
-// roundRTT rounds to what a person wants to know.
+// roundRTT rounds to what a person can use.
 func roundRTT(d time.Duration) time.Duration {
 	if d < 10*time.Millisecond {
 		return d.Round(10 * time.Microsecond)
@@ -100,7 +100,7 @@ func roundRTT(d time.Duration) time.Duration {
 	return d.Round(time.Millisecond)
 }
 
-// network says what the NAT does.
+// network describes the NAT.
 func (r *Report) network() []row {
 	rows := []row{{"local address", addresses(r.Local)}, {"mapped address", addresses(r.Mapped...)}, {"NAT", r.NAT.kindWords()}}
 	if r.NAT.Mapping != None {
@@ -132,13 +132,13 @@ func addresses(addrs ...netip.Addr) string {
 func (n *NAT) kindWords() string {
 	switch {
 	case n.Kind == "":
-		return "its kind is unknown: that takes a server with two addresses, or a second server"
+		return "unknown: to find out, probe a server with two addresses, or a second server"
 	case n.Mapping == None && n.Filtering == AddressOrPortDependent:
-		return "none, but a firewall that works as a port-restricted NAT does"
+		return "none, but a firewall that filters like a port-restricted NAT"
 	case n.Mapping == None && n.Filtering == EndpointIndependent:
 		return "none"
 	case n.Mapping == None:
-		return "none; that there is no firewall cannot be told"
+		return "none; whether there is a firewall is unknown"
 	case n.Kind == PortRestricted, n.Kind == UPnPPortRestricted:
 		return n.Kind.words() + ", or the more open address-restricted"
 	}
@@ -150,7 +150,7 @@ func (n *NAT) mappingWords() string {
 	case EndpointIndependent:
 		return "one for all destinations (endpoint-independent)"
 	case Symmetric:
-		return "another for each destination (symmetric); whether by address alone or also by port cannot be told"
+		return "a different one for each destination (symmetric); whether by address alone or also by port is unknown"
 	}
 	return Unknown
 }
@@ -158,19 +158,19 @@ func (n *NAT) mappingWords() string {
 func (n *NAT) filteringWords() string {
 	switch n.Filtering {
 	case EndpointIndependent:
-		return "none: whoever sends gets in (endpoint-independent)"
+		return "none: lets in everyone (endpoint-independent)"
 	case AddressOrPortDependent:
-		return "only those get in that were sent to; whether by address alone or also by port cannot be told"
+		return "lets in only hosts that this host has sent to; whether by address alone or also by port is unknown"
 	}
-	return "unknown: that takes a server whose two addresses answer"
+	return "unknown: to find out, probe a server whose two addresses answer"
 }
 
 func (n *NAT) portsWords() string {
 	switch n.Ports {
 	case Preserved:
-		return "kept: the mapped port is the local one, where it is free"
+		return "preserved: the mapped port is the local one if that is free"
 	case Sequential:
-		return "one after the other"
+		return "assigned in sequence"
 	case Random:
 		return "chosen at random"
 	}
@@ -185,12 +185,12 @@ func (n *NAT) hairpinningWords() string {
 		return "no: clients behind this NAT reach each other by their local addresses only"
 	}
 	if n.Mapping == Symmetric {
-		return "unknown: a symmetric NAT may filter what it turns round"
+		return "unknown: a symmetric NAT may filter what it sends back"
 	}
 	return Unknown
 }
 
-// portMappingWords say what the gateway does. The servers see other addresses than its own where another NAT follows.
+// portMappingWords describes what the gateway does. When the servers see another address than its own, another NAT follows.
 func (n *NAT) portMappingWords(mapped []netip.Addr) string {
 	if n.PortMapping == None {
 		return "the gateway maps no ports"
@@ -201,12 +201,12 @@ func (n *NAT) portMappingWords(mapped []netip.Addr) string {
 	}
 	words := fmt.Sprintf("the gateway maps ports of %v by %s", n.External.Addr(), protocol)
 	if !slices.Contains(mapped, n.External.Addr()) {
-		words += ", but another NAT follows it"
+		words += ", but there is another NAT behind it"
 	}
 	return words
 }
 
-// words is the kind in words.
+// words returns the kind for a person.
 func (k Kind) words() string {
 	switch k {
 	case PortPreservingSymmetric:
@@ -225,14 +225,14 @@ func (k Kind) words() string {
 	return string(k)
 }
 
-// rows say who is reached.
+// rows describes who can be reached.
 func (c *Connections) rows() []row {
 	native := "through relays"
 	switch c.Native {
 	case Unknown:
-		return []row{{"directly", "unknown, as the kind of the NAT is"}, {"native IPv6", "unknown, as the kind of the NAT is"}}
+		return []row{{"directly", "unknown, like the kind of the NAT"}, {"native IPv6", "unknown, like the kind of the NAT"}}
 	case SomeRelays:
-		native = "through relays that take packets from symmetric NATs, as teredo-relay does"
+		native = "through relays that accept packets from symmetric NATs, as teredo-relay does"
 	}
 	var rows []row
 	add := func(name, clients string, kinds []Kind) {
@@ -242,7 +242,7 @@ func (c *Connections) rows() []row {
 	}
 	add("directly", "clients ", c.Directly)
 	add("with RFC 6081", "clients with its extensions ", c.Extended)
-	add("if they begin", "clients with its extensions ", c.IfTheyBegin)
+	add("if they send first", "clients with its extensions ", c.IfTheyBegin)
 	add("not", "clients ", c.Not)
 	return append(rows, row{"native IPv6", native})
 }

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// wait is something that the probe waits for, and until when at most.
+// wait is something that the probe waits for, with a limit.
 type wait struct {
 	what  string
 	until time.Time
 }
 
-// waits are what the probe waits for now. It has ended when there are none.
+// waits returns what the probe waits for now. It has ended when there is nothing.
 func (m *machine) waits(now time.Time) (waits []wait) {
 	limit := m.began.Add(m.timeout)
 	for _, t := range m.usable() {
@@ -28,7 +28,7 @@ func (m *machine) waits(now time.Time) (waits []wait) {
 	return slices.DeleteFunc(waits, func(w wait) bool { return !w.until.After(now) })
 }
 
-// waitOf is what is still to be learnt of a server.
+// waitOf returns what is still unknown about a server.
 func (m *machine) waitOf(t *target) wait {
 	switch {
 	case !t.works() && t.silent():
@@ -38,20 +38,20 @@ func (m *machine) waitOf(t *target) wait {
 	case !t.works():
 		return wait{t.Name, m.began.Add(m.timeout)}
 	case !t.answeredBy(t.primary):
-		return wait{"more answers of " + t.Name, t.first.Add(m.grace())}
+		return wait{"more answers from " + t.Name, t.first.Add(m.grace())}
 	case !t.secondary.IsValid():
 		return wait{}
 	case t.second.IsZero():
 		return wait{fmt.Sprintf("%v, the second address of %s", t.secondary.Addr(), t.Name), t.first.Add(patience)}
 	case !t.answeredBy(t.secondary):
-		return wait{"more answers of " + t.Name, t.second.Add(m.grace())}
+		return wait{"more answers from " + t.Name, t.second.Add(m.grace())}
 	case !t.letIn:
-		return wait{"packets that the NAT may hold back", m.began.Add(m.grace())}
+		return wait{"packets that the NAT may filter", m.began.Add(m.grace())}
 	}
 	return wait{}
 }
 
-// deadline is when tick wants to be called next.
+// deadline returns when tick wants to be called next.
 func (m *machine) deadline(now time.Time) time.Time {
 	next := m.began.Add(m.timeout)
 	sooner := func(t time.Time) {
@@ -74,7 +74,7 @@ func (m *machine) deadline(now time.Time) time.Time {
 	return next
 }
 
-// waitsFor says in a few words what the probe waits for.
+// waitsFor describes in a few words what the probe waits for.
 func waitsFor(waits []wait) string {
 	var what []string
 	for _, w := range waits {

@@ -10,10 +10,10 @@ import (
 	"github.com/miekg/dns"
 )
 
-// maxAliases bounds the CNAME records of one lookup. It ends loops, too.
+// maxAliases bounds the CNAME records of one lookup, which may form a loop.
 const maxAliases = 8
 
-// A TTL below minTTL would have the client ask all the time; one above maxTTL is a mistake or malice.
+// A TTL below minTTL would make the client ask too often; one above maxTTL is a mistake or an attack.
 const (
 	minTTL = 5 * time.Second
 	maxTTL = 24 * time.Hour
@@ -21,15 +21,15 @@ const (
 
 // chain follows a name through its aliases (RFC 1034 §3.6.2).
 type chain struct {
-	name    string // what the aliases have led to so far, fully qualified
+	name    string // target of the aliases so far, fully qualified
 	aliases int
-	ttl     time.Duration // the least so far
+	ttl     time.Duration // the lowest so far
 }
 
 func newChain(name string) *chain { return &chain{name: name, ttl: maxTTL} }
 
-// follow goes along the aliases that records has for the name, and returns the addresses at their end. It returns none when
-// records has no more aliases, and an error when there are too many. Records of other names are ignored.
+// follow follows the aliases in records, and returns the addresses of the last one. It returns none when records has no addresses
+// for it, and an error when there are too many aliases. Records of other names are ignored.
 func (c *chain) follow(records []dns.RR) ([]netip.Addr, error) {
 	for {
 		if addrs := c.addresses(records); len(addrs) > 0 {
@@ -44,7 +44,7 @@ func (c *chain) follow(records []dns.RR) ([]netip.Addr, error) {
 	}
 }
 
-// addresses returns the addresses that records has for the name itself.
+// addresses returns the addresses of the name itself.
 func (c *chain) addresses(records []dns.RR) []netip.Addr {
 	var addrs []netip.Addr
 	for _, record := range records {
@@ -60,7 +60,7 @@ func (c *chain) addresses(records []dns.RR) []netip.Addr {
 	return addrs
 }
 
-// step takes the name to the target of its alias. It reports whether there was one.
+// step replaces the name by the target of its alias. It reports whether there was one.
 func (c *chain) step(records []dns.RR) bool {
 	for _, record := range records {
 		if alias, ok := record.(*dns.CNAME); ok && c.owns(record) {
@@ -87,5 +87,5 @@ func (c *chain) expire(record dns.RR) {
 	c.ttl = min(c.ttl, time.Duration(seconds)*time.Second)
 }
 
-// lifetime returns how long the addresses hold.
+// lifetime returns how long the addresses are valid.
 func (c *chain) lifetime() time.Duration { return max(c.ttl, minTTL) }

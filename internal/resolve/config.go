@@ -19,7 +19,7 @@ const (
 	maxAttempts = 5
 )
 
-// config is what resolv.conf(5) asks for.
+// config is the content of resolv.conf(5).
 type config struct {
 	servers  []string      // "address:port", at least one
 	timeout  time.Duration // for one server to answer
@@ -51,11 +51,11 @@ func readConfig(path, port string) (*config, error) {
 	return c, nil
 }
 
-// candidates lists the fully qualified names that name can stand for, by the search list and the option ndots.
+// candidates returns the fully qualified names that name can stand for, according to the search list and the option ndots.
 func (c *config) candidates(name string) []string {
 	var list []string
 	for _, candidate := range c.names.NameList(name) {
-		// A search list of "." is how some programs write that there is none; the name alone is in the list anyway.
+		// Some programs write an empty search list as "."; the name alone is in the list anyway.
 		candidate = strings.TrimRight(candidate, ".") + "."
 		if isHostName(candidate) && !slices.Contains(list, candidate) {
 			list = append(list, candidate)

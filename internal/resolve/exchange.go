@@ -11,8 +11,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// ask returns the answer section for the A records of a fully qualified name, from the first server that can tell.
-// It is empty when the name exists without such records. Every server has its turn before one is asked again.
+// ask returns the answer section for the A records of a fully qualified name, from the first server with an answer. It is empty
+// when the name exists without such records. Every server is asked once before one is asked again.
 func (c *config) ask(ctx context.Context, name string) ([]dns.RR, error) {
 	var failed, silent error
 	for range c.attempts {
@@ -35,18 +35,18 @@ func (c *config) ask(ctx context.Context, name string) ([]dns.RR, error) {
 	if failed != nil {
 		return nil, failed
 	}
-	return nil, fmt.Errorf("%w: %v", ErrNoAnswer, silent) // not wrapped: a timeout of ours is none of the caller's ctx
+	return nil, fmt.Errorf("%w: %v", ErrNoAnswer, silent) // not wrapped: this timeout is not that of the caller's ctx
 }
 
-// isReferral reports that the server knows nothing of the name and does not ask others for us.
+// isReferral reports that the server does not know the name and does not ask other servers.
 func isReferral(reply *dns.Msg) bool {
 	return len(reply.Answer) == 0 && !reply.Authoritative && !reply.RecursionAvailable
 }
 
-// refusal says in a word or two how the server declined to answer.
+// refusal describes in a few words why the server did not answer.
 func refusal(reply *dns.Msg) string {
 	if reply.Rcode == dns.RcodeSuccess {
-		return "to ask elsewhere"
+		return "to ask another server"
 	}
 	if s, ok := dns.RcodeToString[reply.Rcode]; ok {
 		return s
@@ -62,13 +62,13 @@ func exchange(ctx context.Context, timeout time.Duration, server, name string) (
 		reply, err = roundTrip(ctx, timeout, "tcp", server, query)
 	}
 	if err == nil && reply.Truncated {
-		return nil, errors.New(server + " truncated its answer over TCP, too")
+		return nil, errors.New(server + " truncated its answer even over TCP")
 	}
 	return reply, err
 }
 
-// roundTrip sends the query and waits for its reply. Over UDP it ignores what is not the reply, as anybody can send that
-// (RFC 5452 §9.1); over TCP only the server can, so that it is an error.
+// roundTrip sends the query and waits for its reply. Over UDP it ignores other datagrams, as anybody can send them (RFC 5452 §9.1).
+// Over TCP only the server can send, so anything else is an error.
 func roundTrip(ctx context.Context, timeout time.Duration, network, server string, query *dns.Msg) (*dns.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -95,7 +95,7 @@ func roundTrip(ctx context.Context, timeout time.Duration, network, server strin
 			return reply, nil
 		}
 		if network == "tcp" {
-			return nil, errors.New(server + " sent something else than an answer")
+			return nil, errors.New(server + " sent something other than an answer")
 		}
 	}
 }

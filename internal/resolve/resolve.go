@@ -1,10 +1,11 @@
-// Package resolve finds the IPv4 addresses of a server by its name, and how long they hold.
+// Package resolve looks up the IPv4 addresses of a server and their time to live.
 //
 // The system's resolver does not tell the time to live, so this package asks the name servers of resolv.conf(5) itself.
-// It reads that file and hosts(5) anew for each lookup: a laptop's network changes while the client runs.
+// It reads that file and hosts(5) for each lookup, because a laptop's network changes while the client runs.
 package resolve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,7 +15,7 @@ import (
 	"time"
 )
 
-// What Lookup's errors wrap. ErrBadName and ErrIPv6 stay until the name is changed; the others can pass by themselves.
+// Errors that those of Lookup wrap. ErrBadName and ErrIPv6 stay until the name is changed; the others may be temporary.
 var (
 	ErrBadName      = errors.New("neither a host name nor an IPv4 address")
 	ErrIPv6         = errors.New("an IPv6 address, but Teredo servers are reached over IPv4: give an IPv4 address or a name")
@@ -30,7 +31,7 @@ const (
 	hostsPath = "/etc/hosts"
 )
 
-// Files are those that the zero Resolver reads at each look-up.
+// Files returns the files that the zero Resolver reads for each lookup.
 func Files() []string { return []string{confPath, hostsPath} }
 
 // Resolver looks names up. The zero value reads /etc/resolv.conf and /etc/hosts. It is safe for concurrent use.
@@ -41,10 +42,10 @@ type Resolver struct {
 	port string // of the name servers, "" for 53: resolv.conf(5) cannot name another, tests must
 }
 
-// Lookup returns the IPv4 addresses of name, at least one, in the order of the answer, and how long they hold: the least
-// TTL of the answer, from 5 seconds to a day. TTL 0 means that they never expire: name is an IPv4 address, or is in the hosts
-// file. Names without enough dots are completed by the search list of resolv.conf(5). An error says in one sentence why there
-// are no addresses; it wraps one of the Err… values, the error of ctx, or that of a file that cannot be read.
+// Lookup returns the IPv4 addresses of name, at least one, in the order of the answer, and the lowest TTL of the answer, limited to
+// 5 seconds to a day. TTL 0 means that they never expire: name is an IPv4 address, or is in the hosts file. Names without enough
+// dots are completed by the search list of resolv.conf(5). The error says in one sentence why there are no addresses; it wraps one
+// of the Err… values, the error of ctx, or that of a file that cannot be read.
 func (r *Resolver) Lookup(ctx context.Context, name string) (addrs []netip.Addr, ttl time.Duration, err error) {
 	if addrs, ttl, err = r.lookup(ctx, name); err != nil {
 		return nil, 0, fmt.Errorf("look up %q: %w", name, err)
@@ -59,19 +60,19 @@ func (r *Resolver) lookup(ctx context.Context, name string) ([]netip.Addr, time.
 	if addr, err := netip.ParseAddr(name); err == nil {
 		return []netip.Addr{addr}, 0, nil
 	}
-	addrs, err := lookupHosts(orDefault(r.HostsPath, hostsPath), name)
+	addrs, err := lookupHosts(cmp.Or(r.HostsPath, hostsPath), name)
 	if err != nil || len(addrs) > 0 {
 		return addrs, 0, err
 	}
-	conf, err := readConfig(orDefault(r.ConfPath, confPath), orDefault(r.port, "53"))
+	conf, err := readConfig(cmp.Or(r.ConfPath, confPath), cmp.Or(r.port, "53"))
 	if err != nil {
 		return nil, 0, err
 	}
 	return conf.search(ctx, name)
 }
 
-// Check says why name can be neither a host name nor an IPv4 address, and what to write instead. The error wraps ErrBadName or
-// ErrIPv6.
+// Check returns an error when name is neither a host name nor an IPv4 address. The error wraps ErrBadName or ErrIPv6, and says
+// what to write instead.
 func Check(name string) error {
 	if possible(name) {
 		return nil
@@ -91,7 +92,7 @@ func possible(name string) bool {
 	return err == nil && addr.Is4() || err != nil && isHostName(name)
 }
 
-// hostIn is the host in a URL, or in front of a port or a path.
+// hostIn returns the host in a URL, or before a port or path.
 func hostIn(name string) (host string, ok bool) {
 	if !strings.Contains(name, "://") {
 		name = "//" + name
@@ -103,26 +104,26 @@ func hostIn(name string) (host string, ok bool) {
 	return u.Hostname(), true
 }
 
-// search resolves the first that exists of the names that name can stand for.
+// search resolves the first existing one of the names that name can stand for.
 func (c *config) search(ctx context.Context, name string) ([]netip.Addr, time.Duration, error) {
-	verdict := ErrNotFound
+	result := ErrNotFound
 	for _, candidate := range c.candidates(name) {
 		addrs, ttl, err := c.resolve(ctx, candidate)
 		switch {
 		case err == nil:
 			return addrs, ttl, nil
-		case errors.Is(err, ErrFailed): // this name might exist, so that no later one has the last word
-			verdict = err
+		case errors.Is(err, ErrFailed): // this name may exist, so the result of a later one does not replace it
+			result = err
 		case errors.Is(err, ErrNoIPv4):
-			if errors.Is(verdict, ErrNotFound) {
-				verdict = err
+			if errors.Is(result, ErrNotFound) {
+				result = err
 			}
 		case errors.Is(err, ErrNotFound):
-		default: // the other names would fare no better
+		default: // the other names would fail, too
 			return nil, 0, err
 		}
 	}
-	return nil, 0, verdict
+	return nil, 0, result
 }
 
 // resolve finds the addresses of one fully qualified name. Where an answer ends at an alias, it asks for the alias's target.
@@ -168,11 +169,4 @@ func isForeign(r rune) bool {
 		return false
 	}
 	return true
-}
-
-func orDefault(s, fallback string) string {
-	if s == "" {
-		return fallback
-	}
-	return s
 }

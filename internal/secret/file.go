@@ -8,10 +8,10 @@ import (
 	"os"
 )
 
-const maxFile = 16 << 20 // bytes; some hundred thousand clients
+const maxFile = 16 << 20 // bytes; several hundred thousand clients
 
-// Load reads a secrets file. It refuses one that others than its owner can read or change. The errors name the file and
-// the line, and say what to do.
+// Load reads a secrets file. It refuses a file that users other than its owner can read or change. The errors name the file
+// and the line, and say what to do.
 func Load(path string) ([]Client, error) {
 	clients, err := load(path)
 	if err != nil {
@@ -20,14 +20,14 @@ func Load(path string) ([]Client, error) {
 	return clients, nil
 }
 
-// LoadOne reads a secrets file that must have one client alone, as that of a client has.
+// LoadOne reads a secrets file that must have exactly one client, as the file of a client has.
 func LoadOne(path string) (Client, error) {
 	clients, err := Load(path)
 	switch {
 	case err != nil:
 		return Client{}, err
 	case len(clients) > 1:
-		return Client{}, fmt.Errorf("secrets file %s has %d clients; keep the line of this client alone", path, len(clients))
+		return Client{}, fmt.Errorf("secrets file %s has %d clients; keep only the line of this client", path, len(clients))
 	}
 	return clients[0], nil
 }
@@ -45,7 +45,7 @@ func load(path string) ([]Client, error) {
 	case !info.Mode().IsRegular():
 		return nil, errors.New("it is not a regular file")
 	case info.Mode().Perm()&0o077 != 0:
-		return nil, fmt.Errorf("others than its owner may read or change it (mode %04o); run 'chmod 600 %s', "+
+		return nil, fmt.Errorf("users other than its owner can read or change it (mode %04o); run 'chmod 600 %s', "+
 			"and get new secrets if somebody else had access to this host", info.Mode().Perm(), path)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
@@ -58,7 +58,7 @@ func load(path string) ([]Client, error) {
 	return Parse(text)
 }
 
-// cause takes operation and path off an error of package os.
+// cause removes operation and path from an error of package os.
 func cause(err error) error {
 	if at, ok := errors.AsType[*os.PathError](err); ok {
 		return at.Err
@@ -66,11 +66,11 @@ func cause(err error) error {
 	return err
 }
 
-// Warn logs the clients whose secrets are weak (C-SEC-06).
+// Warn logs the clients whose secrets are weak.
 func Warn(log *slog.Logger, clients ...Client) {
 	for _, c := range clients {
 		if c.Weak() {
-			log.Warn("a secret is too short to withstand guessing from recorded traffic; 'openssl rand -hex 16' makes a good one, to be "+
+			log.Warn("a secret is too short: it can be guessed from recorded traffic; 'openssl rand -hex 16' makes a good one, to be "+
 				"written after hex:", "client", c.ID, "line", c.Line, "bytes", len(c.Secret), "want", minStrong)
 		}
 	}

@@ -61,7 +61,7 @@ func TestLoadOne(t *testing.T) {
 		t.Errorf("LoadOne = %+v, %v", c, err)
 	}
 	path := write(t, 0o600, "laptop secret\noffice secret\n")
-	want := "secrets file " + path + " has 2 clients; keep the line of this client alone"
+	want := "secrets file " + path + " has 2 clients; keep only the line of this client"
 	if _, err := LoadOne(path); err == nil || err.Error() != want {
 		t.Errorf("error %v, want %q", err, want)
 	}

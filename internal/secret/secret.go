@@ -1,5 +1,5 @@
-// Package secret reads the secrets that a server shares with its clients (RFC 4380 §5.2.2) from a text file: one client a
-// line, with its identifier, its secret and, for a server, the day from which on the secret is no longer valid.
+// Package secret reads the secrets that a server shares with its clients (RFC 4380 §5.2.2) from a text file: one client in each
+// line, with its identifier, its secret and, for a server, the day on which the secret expires.
 //
 //	# identifier  secret                                    (a line that starts with # is a comment)
 //	laptop-7      hex:6f1d0a55c3f04ab1b6d1e9d7a2c84e30
@@ -19,19 +19,19 @@ import (
 
 const (
 	maxIdentifier = 255     // bytes; its length has one byte (RFC 4380 §5.1.1)
-	maxSecret     = 1 << 10 // bytes; far more than HMAC-SHA1 makes use of
-	minStrong     = 16      // bytes; less entropy does not withstand a dictionary attack (RFC 4380 §7.2.1)
+	maxSecret     = 1 << 10 // bytes; HMAC-SHA1 uses far fewer
+	minStrong     = 16      // bytes; fewer do not withstand a dictionary attack (RFC 4380 §7.2.1)
 )
 
 // Client is a client with its secret.
 type Client struct {
 	ID      string
 	Secret  []byte
-	Expires time.Time // the secret is not valid from then on; zero: valid for ever
+	Expires time.Time // the secret is invalid from then on; zero: never
 	Line    int       // of the file
 }
 
-// Weak tells whether the secret is too short to withstand a dictionary attack on recorded traffic (C-SEC-06).
+// Weak reports whether the secret is too short to withstand a dictionary attack on recorded traffic (RFC 4380 §7.2.1).
 func (c Client) Weak() bool { return len(c.Secret) < minStrong }
 
 // Parse reads the text of a secrets file. Errors name the line; they never show a secret.
@@ -57,7 +57,7 @@ func Parse(text []byte) ([]Client, error) {
 		clients = append(clients, c)
 	}
 	if len(clients) == 0 {
-		return nil, errors.New("there is no client in it; write one a line: identifier, secret")
+		return nil, errors.New("the file has no client: write a line with identifier and secret for each")
 	}
 	return clients, nil
 }
@@ -76,7 +76,7 @@ func parseClient(fields []string) (Client, error) {
 	c := Client{ID: fields[0]}
 	switch {
 	case len(c.ID) > maxIdentifier:
-		return c, fmt.Errorf("the client identifier has %d bytes; %d is the most", len(c.ID), maxIdentifier)
+		return c, fmt.Errorf("the client identifier has %d bytes; the maximum is %d", len(c.ID), maxIdentifier)
 	case len(fields) == 1:
 		return c, fmt.Errorf("client %q has no secret", c.ID)
 	}
@@ -96,7 +96,7 @@ func parseClient(fields []string) (Client, error) {
 	return c, nil
 }
 
-// parseSecret reads a secret in one of its three forms. The errors go on from "the secret".
+// parseSecret reads a secret in one of its three forms. The errors complete a sentence that begins with "the secret".
 func parseSecret(s string) (secret []byte, err error) {
 	if digits, ok := strings.CutPrefix(s, "hex:"); ok {
 		secret, err = hex.DecodeString(digits)
@@ -115,7 +115,7 @@ func parseSecret(s string) (secret []byte, err error) {
 	case len(secret) == 0:
 		return nil, errors.New("is empty")
 	case len(secret) > maxSecret:
-		return nil, fmt.Errorf("has %d bytes; %d is the most", len(secret), maxSecret)
+		return nil, fmt.Errorf("has %d bytes; the maximum is %d", len(secret), maxSecret)
 	}
 	return secret, nil
 }

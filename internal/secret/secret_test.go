@@ -37,16 +37,16 @@ lab correct-horse#battery
 func TestParseErrors(t *testing.T) {
 	const hidden = "s3cr3t-of-somebody"
 	tests := []struct{ name, text, want string }{
-		{"empty", "", "there is no client in it; write one a line: identifier, secret"},
-		{"comments alone", "# nobody\n\n", "there is no client in it; write one a line: identifier, secret"},
+		{"empty", "", "the file has no client: write a line with identifier and secret for each"},
+		{"comments alone", "# nobody\n\n", "the file has no client: write a line with identifier and secret for each"},
 		{"no secret", "a x\nlaptop\n", `line 2: client "laptop" has no secret`},
 		{"secret that is a comment", "laptop #" + hidden, `line 1: client "laptop" has no secret`},
 		{"hex", "\n\nlaptop hex:" + hidden, `line 3: the secret of client "laptop" is not an even number of hexadecimal digits`},
 		{"odd hex", "laptop hex:abc", `line 1: the secret of client "laptop" is not an even number of hexadecimal digits`},
 		{"base64", "laptop base64:" + hidden, `line 1: the secret of client "laptop" is not base64 with padding`},
 		{"empty hex", "laptop hex:", `line 1: the secret of client "laptop" is empty`},
-		{"secret too long", "laptop " + strings.Repeat("x", 1025), `line 1: the secret of client "laptop" has 1025 bytes; 1024 is the most`},
-		{"W-AUTH-01: identifier too long", strings.Repeat("x", 256) + " " + hidden, "line 1: the client identifier has 256 bytes; 255 is the most"},
+		{"secret too long", "laptop " + strings.Repeat("x", 1025), `line 1: the secret of client "laptop" has 1025 bytes; the maximum is 1024`},
+		{"W-AUTH-01: identifier too long", strings.Repeat("x", 256) + " " + hidden, "line 1: the client identifier has 256 bytes; the maximum is 255"},
 		{"three words", "laptop my " + hidden, `line 1: only expires=DATE may follow the secret of client "laptop"`},
 		{"no date", "laptop " + hidden + " expires=tomorrow", `line 1: "tomorrow" is not a date; write expires=2027-01-31`},
 		{"no such day", "laptop " + hidden + " expires=2027-02-30", `line 1: "2027-02-30" is not a date; write expires=2027-01-31`},

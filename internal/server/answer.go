@@ -10,7 +10,7 @@ import (
 // advertisementLen is the size of a router advertisement without encapsulations.
 const advertisementLen = 96
 
-// advertise answers a router solicitation (RFC 4380 §5.3.2).
+// advertise answers a router solicitation (§5.3.2).
 func (h *Handler) advertise(local int, from netip.AddrPort, p *teredo.Packet, b []byte) Verdict {
 	src, err := teredo.ParseRouterSolicitation(p.IPv6)
 	if err != nil {
@@ -23,23 +23,22 @@ func (h *Handler) advertise(local int, from netip.AddrPort, p *teredo.Packet, b 
 	if !ok {
 		return dropped(Solicitation, drop.Unauthenticated)
 	}
-	via := local
-	if teredo.ConeBit(src) { // from the other address, so that only a cone NAT lets it in (S-RS-03, S-RS-04)
+	if teredo.ConeBit(src) { // from the other address, so that only a cone NAT lets it in (§5.3.2)
 		if !h.second {
 			return dropped(Solicitation, drop.NoSecondAddress)
 		}
-		via = 1 - local
+		local = 1 - local
 	}
 	if p.HasAuth {
 		b = h.appendAuth(b, key, from, p, src)
 	}
 	b = teredo.AppendOrigin(b, from)
 	b = h.advertisement.Append(b, src)
-	return Verdict{Action: Send, Kind: Solicitation, Via: via, To: from, Payload: b}
+	return Verdict{Action: Send, Kind: Solicitation, Local: local, To: from, Payload: b}
 }
 
-// authenticate reports whether a solicitation may be answered (S-RX-04), and the key to sign the answer with. There is none
-// when secure qualification is not required.
+// authenticate reports whether a solicitation may be answered (§5.3.1 rule 4), and returns the key to sign the answer with. There
+// is no key when secure qualification is not required.
 func (h *Handler) authenticate(p *teredo.Packet) (*key, bool) {
 	secrets := h.secrets.Load()
 	if secrets == nil {
@@ -49,9 +48,9 @@ func (h *Handler) authenticate(p *teredo.Packet) (*key, bool) {
 	return key, key != nil
 }
 
-// appendAuth appends the authentication of the advertisement that answers a solicitation with one. The nonce proves to the
-// client that we saw its solicitation (S-RS-07). Without a key we share no secret with it, and identifier and value stay
-// empty; with one it learns that the answer is ours, and whether the key is still valid (S-RS-06).
+// appendAuth appends the authentication of the advertisement that answers a solicitation with one. The nonce proves to the client
+// that this server has seen its solicitation (§5.2.2). Without a key, identifier and value are empty. With a key, the value proves
+// who has answered, and the confirmation byte tells whether the key is still valid (§5.3.2).
 func (h *Handler) appendAuth(b []byte, key *key, from netip.AddrPort, p *teredo.Packet, solicitor netip.Addr) []byte {
 	if key == nil {
 		return teredo.AppendAuth(b, teredo.Auth{Nonce: p.Auth.Nonce})
@@ -63,8 +62,7 @@ func (h *Handler) appendAuth(b []byte, key *key, from netip.AddrPort, p *teredo.
 	return teredo.AppendAuth(b, auth)
 }
 
-// answerEcho answers an Echo Request that is addressed to the server itself (S-FWD-01). The reply is as long as the
-// request.
+// answerEcho answers an Echo Request that is addressed to the server itself (§5.3.1). The reply is as long as the request.
 func (h *Handler) answerEcho(kind Kind, local int, from netip.AddrPort, p *teredo.Packet, b []byte) Verdict {
 	echo, err := teredo.ParseEcho(p.IPv6)
 	if err != nil || echo.Type != teredo.ICMPv6EchoRequest {
@@ -74,5 +72,5 @@ func (h *Handler) answerEcho(kind Kind, local int, from netip.AddrPort, p *tered
 		return dropped(kind, drop.Loop)
 	}
 	b = teredo.AppendEchoReply(b, h.linkLocal, p.IPv6)
-	return Verdict{Action: Send, Kind: EchoToServer, Via: local, To: from, Payload: b}
+	return Verdict{Action: Send, Kind: EchoToServer, Local: local, To: from, Payload: b}
 }

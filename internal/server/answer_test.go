@@ -48,7 +48,7 @@ func TestAdvertisementBytes(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			v := handle(h, input{from: client, payload: tt.payload})
-			if v.Action != Send || v.Kind != Solicitation || v.Via != Primary || v.To != client { // S-RS-01
+			if v.Action != Send || v.Kind != Solicitation || v.Local != Primary || v.To != client { // S-RS-01
 				t.Fatalf("got %+v", v)
 			}
 			if !bytes.Equal(v.Payload, tt.want) {
@@ -63,7 +63,7 @@ func TestAdvertisementLeavesFrom(t *testing.T) {
 		name  string
 		src   netip.Addr
 		local int
-		via   int
+		from  int
 	}{
 		{"S-RS-03 restricted, to the primary", solicitor, Primary, Primary},
 		{"S-RS-03 restricted, to the secondary", solicitor, Secondary, Secondary},
@@ -77,8 +77,8 @@ func TestAdvertisementLeavesFrom(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			v := handle(h, input{tt.local, mappedA, join(nonceAuth(), rs(tt.src))})
-			if v.Action != Send || v.Via != tt.via || v.To != mappedA {
-				t.Fatalf("got %+v, want it to leave from %d", v, tt.via)
+			if v.Action != Send || v.Local != tt.from || v.To != mappedA {
+				t.Fatalf("got %+v, want it to leave from %d", v, tt.from)
 			}
 			var p teredo.Packet
 			if err := p.Parse(v.Payload); err != nil {
@@ -144,7 +144,7 @@ func TestEchoToServer(t *testing.T) {
 		for _, local := range []int{Primary, Secondary} {
 			request := ping(clientA, dst)
 			v := handle(h, input{local, mappedA, join(request, make([]byte, 6))})
-			if v.Action != Send || v.Kind != EchoToServer || v.Via != local || v.To != mappedA {
+			if v.Action != Send || v.Kind != EchoToServer || v.Local != local || v.To != mappedA {
 				t.Fatalf("to %v at %d: %+v", dst, local, v)
 			}
 			if len(v.Payload) > len(request) {

@@ -44,7 +44,7 @@ func TestForwardToClient(t *testing.T) {
 				in := slices.Clone(tt.in)
 				v := handle(h, input{local, tt.from, in})
 				// S-FWD-05: from the primary address, to the endpoint in the destination.
-				if v.Action != Send || v.Kind != tt.kind || v.Via != Primary || v.To != mappedB {
+				if v.Action != Send || v.Kind != tt.kind || v.Local != Primary || v.To != mappedB {
 					t.Fatalf("arrived at %d: %+v", local, v)
 				}
 				if !bytes.Equal(v.Payload, tt.want) {

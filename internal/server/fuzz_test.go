@@ -88,8 +88,8 @@ func checkSend(t *testing.T, cfg Config, in input, v Verdict) {
 	if v.To.Addr() == cfg.Primary || v.To.Addr() == cfg.Secondary {
 		t.Errorf("sends to itself, %v", v.To)
 	}
-	if v.Via != Primary && v.Via != Secondary {
-		t.Errorf("sends from %d", v.Via)
+	if v.Local != Primary && v.Local != Secondary {
+		t.Errorf("sends from %d", v.Local)
 	}
 	var p teredo.Packet
 	if err := p.Parse(v.Payload); err != nil {

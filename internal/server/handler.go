@@ -1,7 +1,8 @@
-// Package server is the Teredo server of RFC 4380 §5.3: it answers router solicitations, and passes on the bubbles and
-// ICMPv6 echoes that clients and relays need to find each other. It keeps no state per client.
+// Package server is the Teredo server of RFC 4380 §5.3: it answers router solicitations, and forwards the bubbles and ICMPv6
+// echo messages with which clients and relays find each other. It keeps no state per client.
 //
-// Handler holds the rules and does no I/O; Server is the loop around it.
+// Handler has the rules and does no I/O; Server is the loop around it. Section numbers without an RFC are those of RFC 4380. IDs
+// such as A-38 are explained in docs/conformance.md.
 package server
 
 import (
@@ -30,7 +31,7 @@ const (
 	Native               // Verdict.Payload leaves as an IPv6 packet
 )
 
-// Kind says what a datagram was, as far as it was recognised.
+// Kind is the kind of a datagram, as far as it is recognised.
 type Kind uint8
 
 const (
@@ -42,26 +43,26 @@ const (
 	kinds
 )
 
-// Verdict is what Handle decided about one datagram.
+// Verdict is the decision of Handle about one datagram.
 type Verdict struct {
 	Action Action
 	Kind   Kind
 	Reason drop.Reason // drop.None unless Action is Drop
-	Via    int         // Primary or Secondary: the address a UDP datagram leaves from, port 3544
+	Local  int         // Primary or Secondary: the address a UDP datagram leaves from, port 3544
 	// To is where the payload goes. With Native it is the IPv6 destination, and the port is 0.
 	To      netip.AddrPort
 	Payload []byte // built in the buffer that Handle was given
 }
 
-// Handler applies the server's rules to one datagram at a time. It keeps no state of clients (S-GEN-01) and is safe for
-// concurrent use.
+// Handler applies the server's rules to one datagram at a time. It keeps no state of clients (§5.3) and is safe for concurrent
+// use.
 type Handler struct {
 	filter     teredo.Filter
 	public     netip.Addr    // in the prefix of every client of this server
-	linkLocal  netip.Addr    // the server's own, made of public (W-LL-02)
+	linkLocal  netip.Addr    // the server's own, made of public (§5.3.2)
 	own        [4]netip.Addr // bound and public addresses; those not configured are zero
 	allRouters netip.Addr
-	// advertisement announces public, also at the secondary address (S-RS-08).
+	// advertisement announces public, also at the secondary address: a client has one address.
 	advertisement teredo.AdvertisementTemplate
 	second        bool // there is a secondary address
 	strict        bool // see Config.StrictSource
@@ -92,9 +93,9 @@ func NewHandler(cfg Config) (*Handler, error) {
 func (h *Handler) SetSecrets(s *Secrets) { h.secrets.Store(s) }
 
 // Handle decides about one UDP payload. local says at which address it arrived (Primary or Secondary), from is its
-// outer source. Whatever leaves is built in buf, which needs a capacity of MaxOutput; neither slice is kept. The checks
-// follow RFC 4380 §5.3.1 and the verdict is never larger than the payload plus an origin indication, but for the
-// router advertisement, which is at most 56 bytes larger, in answer to 48 or more (SEC-NOAMP-01).
+// outer source. The output is built in buf, which needs a capacity of MaxOutput; neither slice is kept. The checks are those of
+// §5.3.1. The server is no amplifier (§7.4): the output is at most 8 bytes larger than the payload, and a router advertisement,
+// which answers 48 bytes or more, at most 56.
 func (h *Handler) Handle(local int, from netip.AddrPort, payload, buf []byte) Verdict {
 	var p teredo.Packet
 	if p.Parse(payload) != nil {
@@ -125,7 +126,7 @@ func dropped(kind Kind, reason drop.Reason) Verdict {
 	return Verdict{Kind: kind, Reason: reason}
 }
 
-// kindOf sorts packets into the narrow set that RFC 4380 §5.3 names, narrower than the "any ICMPv6" of §5.3.1.
+// kindOf recognises the kinds of packets that §5.3 names. They are fewer than the "any ICMPv6" of §5.3.1.
 func kindOf(ipv6 []byte) Kind {
 	switch {
 	case teredo.IsBubble(ipv6):
@@ -138,7 +139,7 @@ func kindOf(ipv6 []byte) Kind {
 	return Other
 }
 
-// checkOuter is RFC 4380 §5.3.1 rules 2 and 3, and what keeps the server from being a carrier of anything else.
+// checkOuter is §5.3.1 rules 2 and 3, and keeps anything else from being forwarded.
 func (h *Handler) checkOuter(kind Kind, from netip.AddrPort, p *teredo.Packet) drop.Reason {
 	switch {
 	case len(p.Trailers) > teredo.MaxTrailers:
@@ -147,18 +148,18 @@ func (h *Handler) checkOuter(kind Kind, from netip.AddrPort, p *teredo.Packet) d
 		return drop.NotAllowed
 	case len(p.IPv6) > teredo.MTU: // larger than any Teredo link carries (§5.1.2)
 		return drop.NotAllowed
-	case from.Port() == 0 || !h.filter.Global(from.Addr()): // S-RX-03
+	case from.Port() == 0 || !h.filter.Global(from.Addr()): // rule 3
 		return drop.NotGlobal
 	case from.Port() == teredo.Port && h.owns(from.Addr()):
-		// A relay on this host may share the address, on another port; from our own port it is forged.
+		// A relay on this host may have the same address with another port. From the server's port it is forged.
 		return drop.Loop
 	}
 	return drop.None
 }
 
-// checkInner is RFC 4380 §5.3.1 rules 5 to 7. Rule 4, solicitations, is in advertise.
+// checkInner is §5.3.1 rules 5 to 7. Rule 4, solicitations, is in advertise.
 func (h *Handler) checkInner(kind Kind, from netip.AddrPort, src, dst netip.Addr, trailers []byte) drop.Reason {
-	if teredo.IsTeredo(src) { // S-RX-05: a client speaks for itself only
+	if teredo.IsTeredo(src) { // rule 5: a client sends only with its own address
 		if teredo.Mapped(src) != from && !h.fromSymmetricNAT(kind, from, src, dst, trailers) {
 			return drop.Source
 		}
@@ -171,14 +172,14 @@ func (h *Handler) checkInner(kind Kind, from netip.AddrPort, src, dst netip.Addr
 	case !h.filter.Native(src):
 		return drop.Source
 	}
-	if teredo.ServerOf(dst) != h.public { // S-RX-06: only toward clients of this server
+	if teredo.ServerOf(dst) != h.public { // rule 6: only toward clients of this server
 		return drop.Destination
 	}
 	return drop.None
 }
 
-// checkTo tells whether a UDP datagram may be sent to an endpoint: never to a non-global address (S-FWD-04, S-RS-05),
-// never to one of our own (S-FWD-08).
+// checkTo tells whether a UDP datagram may be sent to an endpoint: never to an address that is not global (§5.3.1, §5.3.2), and
+// never to the server's own addresses, as that would be a loop.
 func (h *Handler) checkTo(to netip.AddrPort) drop.Reason {
 	switch {
 	case to.Port() == 0 || !h.filter.Global(to.Addr()):
@@ -193,10 +194,10 @@ func (h *Handler) owns(a netip.Addr) bool {
 	return a == h.own[0] || a == h.own[1] || a == h.own[2] || a == h.own[3]
 }
 
-// fromSymmetricNAT tells whether a packet is what a client of another server, behind a symmetric NAT, sends to reach a client
-// of ours: an indirect bubble with a nonce, from another port of the address in its source. That the IPv4 address is
-// the same keeps what the rule is for: nobody makes our client send to a third party without forging the outer source,
-// with which rule 5 could be met, too. The path itself is believed only when the nonce comes back (RFC 6081 §5.2.4.4).
+// fromSymmetricNAT recognises a bubble from a client of another server, behind a symmetric NAT, to a client of this server: an
+// indirect bubble with a nonce, from another port of the IPv4 address in its source. Rule 5 would drop it. The rule exists
+// so that nobody makes a client send to a third party. It still holds: to do that, an attacker has to forge the outer source, with
+// which rule 5 could be met, too. The client accepts the path only when the nonce comes back (RFC 6081 §5.2.4.4).
 func (h *Handler) fromSymmetricNAT(kind Kind, from netip.AddrPort, src, dst netip.Addr, trailers []byte) bool {
 	if h.strict || kind != Bubble || teredo.Mapped(src).Addr() != from.Addr() || teredo.ServerOf(dst) != h.public {
 		return false

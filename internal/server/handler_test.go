@@ -236,7 +236,7 @@ func TestHandlerKeepsNoState(t *testing.T) {
 	handle(h, input{from: relay, payload: bubble(nativeHost, clientA)})
 	handle(h, input{from: mappedB, payload: join(nonceAuth(), rs(coneSolicitor))})
 	after := handle(h, in)
-	if before.To != after.To || before.Via != after.Via || !bytes.Equal(before.Payload, after.Payload) {
+	if before.To != after.To || before.Local != after.Local || !bytes.Equal(before.Payload, after.Payload) {
 		t.Errorf("before %+v, after %+v", before, after)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"fmt"
 )
 
-// openRaw fails: other systems do not let a program set the header of the IPv6 packets it sends.
+// openRaw fails: on other systems a program cannot set the IPv6 header of what it sends.
 func openRaw() (nativeSender, error) {
 	return nil, fmt.Errorf("opening a raw IPv6 socket: %w", errors.ErrUnsupported)
 }

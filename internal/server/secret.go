@@ -16,14 +16,13 @@ type Secret struct {
 	Expires  time.Time // from then on the client is told to get a new key; zero: never
 }
 
-// Secrets are the secrets of all clients. They never change, and are safe for concurrent use: for other secrets make other
+// Secrets are the secrets of all clients. They never change, and are safe for concurrent use. To change a secret, make new
 // Secrets.
 type Secrets struct {
 	keys map[string]*key // by client identifier
 }
 
-// NewSecrets makes Secrets. Of several with the same identifier the last counts. now is the clock that tells which have
-// expired.
+// NewSecrets makes Secrets. Of several secrets with the same identifier the last one counts. now is the clock for Expires.
 func NewSecrets(list []Secret, now func() time.Time) *Secrets {
 	s := &Secrets{keys: make(map[string]*key, len(list))}
 	for _, secret := range list {
@@ -32,7 +31,7 @@ func NewSecrets(list []Secret, now func() time.Time) *Secrets {
 	return s
 }
 
-// verify returns the key that the solicitation is signed with, nil when it is not authentic (S-RX-04).
+// verify returns the key that the solicitation is signed with, nil when it is not authentic (§5.3.1 rule 4).
 func (s *Secrets) verify(p *teredo.Packet) *key {
 	if !p.HasAuth {
 		return nil
@@ -42,14 +41,14 @@ func (s *Secrets) verify(p *teredo.Packet) *key {
 		return nil
 	}
 	want := k.value(p.Auth.Nonce, p.Auth.Confirmation, p.Origin, p.IPv6)
-	if !hmac.Equal(p.Auth.Value, want[:]) { // C-SEC-05 holds here too
+	if !hmac.Equal(p.Auth.Value, want[:]) { // in constant time
 		return nil
 	}
 	return k
 }
 
-// key computes the values of teredo.AuthValue. It allocates nothing, unlike crypto/hmac: the server computes two for each
-// solicitation.
+// key computes the values of teredo.AuthValue. It allocates nothing, unlike crypto/hmac, because the server computes two values
+// for each solicitation.
 type key struct {
 	inner, outer [sha1.BlockSize]byte // the secret XOR ipad, and XOR opad (RFC 2104 §2)
 	expires      time.Time
@@ -86,7 +85,7 @@ func (k *key) value(nonce [8]byte, confirmation byte, origin netip.AddrPort, ipv
 	return sha1.Sum(append(b, digest[:]...))
 }
 
-// confirmation is the confirmation byte of an answer: not zero when the client should get a new key (S-RS-06, A-25).
+// confirmation is the confirmation byte of an answer: not zero when the client should get a new key (§5.3.2).
 func (k *key) confirmation() byte {
 	if k.expires.IsZero() || k.now().Before(k.expires) {
 		return 0

@@ -124,7 +124,7 @@ func TestSecureAnswers(t *testing.T) {
 		id      string
 		key     []byte
 		payload []byte
-		via     int
+		from    int
 	}{
 		"S-RS-06 primary":   {Primary, "client1", secret, signed("client1", secret, rs(solicitor)), Primary},
 		"S-RS-06 secondary": {Secondary, "client1", secret, signed("client1", secret, rs(solicitor)), Secondary},
@@ -137,8 +137,8 @@ func TestSecureAnswers(t *testing.T) {
 			in := input{tt.local, mappedA, tt.payload}
 			v := handle(h, in)
 			p := authentic(t, v, tt.id, tt.key)
-			if v.Via != tt.via || p.Origin != mappedA || p.Auth.Confirmation != 0 {
-				t.Errorf("via %d, origin %v, confirmation %d", v.Via, p.Origin, p.Auth.Confirmation)
+			if v.Local != tt.from || p.Origin != mappedA || p.Auth.Confirmation != 0 {
+				t.Errorf("from %d, origin %v, confirmation %d", v.Local, p.Origin, p.Auth.Confirmation)
 			}
 			if more := len(v.Payload) - len(in.payload); more > 56 { // SEC-NOAMP-01
 				t.Errorf("%d bytes for %d", len(v.Payload), len(in.payload))

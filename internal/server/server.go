@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	sourcesAtOnce = 1 << 16 // IPv4 addresses whose budgets are told apart, 1 MiB
-	burst         = 5       // seconds' worth of a budget that may be used at once
+	sourcesAtOnce = 1 << 16 // IPv4 addresses that have budgets of their own, in 1 MiB
+	burst         = 5       // seconds of a budget that may be used at once
 )
 
 // Server is a Handler with its sockets: UDP port 3544 of one or two addresses and, where the system permits it, raw
@@ -33,7 +33,7 @@ type Server struct {
 	openRaw  func() (nativeSender, error)
 	log      *slog.Logger
 	started  time.Time
-	sources  *budget.Keyed // what is sent because of one IPv4 address; nil: as much as it likes
+	sources  *budget.Keyed // what is sent because of one IPv4 address; nil: there is no bound
 	native   atomic.Bool   // raw IPv6 is open
 	counters counters
 	close    func() error
@@ -52,7 +52,7 @@ type nativeSender interface {
 	Close() error
 }
 
-// New opens the sockets, so that Run needs no privilege. The errors are those of Config.Check, or say which address cannot be listened on.
+// New opens the sockets, so that Run needs no privilege. The error is a *ConfigError or a *udp.ListenError.
 func New(cfg Config, log *slog.Logger) (*Server, error) {
 	handler, err := NewHandler(cfg)
 	if err != nil {
@@ -78,7 +78,7 @@ func newServer(cfg Config, h *Handler, groups [][]conn, openRaw func() (nativeSe
 
 // listen opens size groups of sockets, over which the kernel spreads the clients.
 func listen(cfg Config, port uint16, size int) (groups [][]conn, err error) {
-	// Datagrams of different clients don't make bursts.
+	// Datagrams of different clients cannot be coalesced.
 	options := udp.Options{GRO: offload.Off}
 	for _, a := range []struct {
 		name string
@@ -101,8 +101,7 @@ func listen(cfg Config, port uint16, size int) (groups [][]conn, err error) {
 	return groups, nil
 }
 
-// Run serves until ctx is done or Close is called, and returns with everything closed. Trouble with single packets, in
-// either direction, never ends it.
+// Run serves until ctx is done or Close is called, and closes everything. Errors of single packets never end it.
 func (s *Server) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { s.Close() })()
 	var workers sync.WaitGroup
@@ -118,13 +117,13 @@ func (s *Server) Run(ctx context.Context) error {
 	return errors.Join(s.Close(), closeAll(s.natives))
 }
 
-// SetSecrets replaces the secrets of Config. It may be called at any time; solicitations wait for nothing.
+// SetSecrets replaces the secrets of Config. It may be called at any time, and delays no packets.
 func (s *Server) SetSecrets(secrets *Secrets) { s.handler.SetSecrets(secrets) }
 
 // Close ends Run and closes the UDP sockets. Calls after the first do nothing and return the same.
 func (s *Server) Close() error { return s.close() }
 
-// openNatives opens raw sockets, one for each worker. Without them the server still serves Teredo clients among each other.
+// openNatives opens raw sockets, one for each worker. Without them the server still forwards between Teredo clients.
 func (s *Server) openNatives() {
 	s.natives = make([]nativeSender, len(slices.Concat(s.groups...)))
 	for i := range s.natives {
@@ -141,7 +140,7 @@ func (s *Server) openNatives() {
 	s.native.Store(true)
 }
 
-// noNative stands in for the raw sockets that could not be opened.
+// noNative replaces raw sockets that could not be opened.
 type noNative struct{}
 
 func (noNative) Send(netip.Addr, []byte) error { return errors.ErrUnsupported }

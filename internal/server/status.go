@@ -8,10 +8,10 @@ import (
 	"github.com/teredo-suite/teredo/internal/drop"
 )
 
-// Status is what a server tells about itself.
+// Status is the state of a server.
 type Status struct {
 	Bind          []netip.Addr `json:"bind"`                     // addresses it listens on: the primary, then the secondary
-	Public        []netip.Addr `json:"public"`                   // what the world sees of them
+	Public        []netip.Addr `json:"public"`                   // the addresses that the Internet sees
 	Prefix        netip.Prefix `json:"prefix"`                   // of its clients, a /64
 	Native        bool         `json:"native"`                   // it can send to native IPv6 hosts
 	SecureClients int          `json:"secure_clients,omitempty"` // clients with a secret; 0: secure qualification is not required
@@ -19,8 +19,8 @@ type Status struct {
 	Counters      Counters     `json:"counters"`
 }
 
-// Counters count packets since the start. Those sent are counted when they are handed to the kernel; what it refuses
-// is in Drops too.
+// Counters count packets since the start. Sent packets are counted before the kernel gets them; those that it refuses are in
+// Drops, too.
 type Counters struct {
 	Solicitations  uint64            `json:"solicitations"`     // router solicitations received, good or bad
 	Advertisements uint64            `json:"advertisements"`    // router advertisements sent
@@ -29,7 +29,7 @@ type Counters struct {
 	Echoes         uint64            `json:"echoes_forwarded"`  // to Teredo clients
 	NativeBubbles  uint64            `json:"bubbles_forwarded_native"`
 	NativeEchoes   uint64            `json:"echoes_forwarded_native"`
-	ReceiveErrors  uint64            `json:"receive_errors"` // refusals of the kernel to hand over datagrams
+	ReceiveErrors  uint64            `json:"receive_errors"` // failed system calls
 	Drops          map[string]uint64 `json:"drops"`          // by reason
 }
 
@@ -56,7 +56,7 @@ func (s *Server) Status() Status {
 // counters is what the workers count in.
 type counters struct {
 	solicitations, receiveErrors atomic.Uint64
-	udp, ipv6                    [kinds]atomic.Uint64 // sent over UDP and natively, by what gave rise to it
+	udp, ipv6                    [kinds]atomic.Uint64 // sent over UDP and natively, by what caused it
 	drops                        drop.Counters
 }
 

@@ -15,11 +15,11 @@ import (
 const (
 	batch = 64 // datagrams for one system call
 
-	// receivePause keeps a socket that fails at every call from taking the processor.
+	// receivePause is a pause after an error, so that a socket that always fails does not use the whole processor.
 	receivePause = 100 * time.Millisecond
 )
 
-// worker moves the datagrams that arrive at one socket. It owns its buffers: nothing is allocated per datagram.
+// worker handles the datagrams of one socket. It owns its buffers: nothing is allocated per datagram.
 type worker struct {
 	*Server
 	conns  []conn // sockets by address
@@ -27,7 +27,7 @@ type worker struct {
 	native nativeSender
 	in     []udp.Message
 	built  [][]byte         // one buffer for each message in
-	out    [2][]udp.Message // by the address they leave from; their payloads are in built
+	out    [2][]udp.Message // by the address that they leave from; their payloads are in built
 }
 
 func newWorker(s *Server, conns []conn, local int, native nativeSender) *worker {
@@ -37,8 +37,8 @@ func newWorker(s *Server, conns []conn, local int, native nativeSender) *worker 
 	for i := range batch {
 		w.built[i] = make([]byte, 0, MaxOutput)
 	}
-	for via := range w.out {
-		w.out[via] = make([]udp.Message, 0, batch)
+	for local := range w.out {
+		w.out[local] = make([]udp.Message, 0, batch)
 	}
 	return w
 }
@@ -57,8 +57,8 @@ func (w *worker) run(ctx context.Context) {
 			continue
 		}
 		w.counters.receiveErrors.Add(1)
-		if !failing { // once for a row of them
-			w.log.Warn("receiving datagrams", "address", w.address(), "error", err)
+		if !failing { // only the first error in a row
+			w.log.Warn("cannot receive datagrams", "address", w.address(), "error", err)
 		}
 		failing = true
 		select {
@@ -68,7 +68,7 @@ func (w *worker) run(ctx context.Context) {
 	}
 }
 
-// process handles the first n messages and sends what comes of them.
+// process handles the first n messages and sends the output.
 func (w *worker) process(n int) {
 	now := int64(time.Since(w.started))
 	for i, m := range w.in[:n] {
@@ -78,12 +78,12 @@ func (w *worker) process(n int) {
 		}
 		w.carryOut(v)
 	}
-	for via := range w.out {
-		w.flush(via)
+	for local := range w.out {
+		w.flush(local)
 	}
 }
 
-// source is the IPv4 address whose budget a datagram is drawn from.
+// source returns the IPv4 address whose budget a datagram uses.
 func source(from netip.AddrPort) uint64 {
 	a := from.Addr().As4()
 	return uint64(binary.BigEndian.Uint32(a[:]))
@@ -98,7 +98,7 @@ func (w *worker) carryOut(v Verdict) {
 		w.counters.drops.Count(v.Reason)
 	case Send:
 		w.counters.udp[v.Kind].Add(1)
-		w.out[v.Via] = append(w.out[v.Via], udp.Message{Buf: v.Payload, N: len(v.Payload), Remote: v.To})
+		w.out[v.Local] = append(w.out[v.Local], udp.Message{Buf: v.Payload, N: len(v.Payload), Remote: v.To})
 	case Native:
 		if w.native.Send(v.To.Addr(), v.Payload) != nil {
 			w.counters.drops.Count(drop.NoRoute)
@@ -108,17 +108,17 @@ func (w *worker) carryOut(v Verdict) {
 	}
 }
 
-// flush sends what has collected for one address. What the kernel refuses is counted and forgotten, as if it had been
-// lost on the way: a server without state has nothing to repeat it from.
-func (w *worker) flush(via int) {
-	if len(w.out[via]) == 0 {
+// flush sends the collected datagrams of one address. Those that the kernel refuses are counted and not repeated, as if they
+// had been lost on the way.
+func (w *worker) flush(local int) {
+	if len(w.out[local]) == 0 {
 		return
 	}
-	sent, _ := w.conns[via].WriteBatch(w.out[via])
-	if refused := len(w.out[via]) - sent; refused > 0 {
+	sent, _ := w.conns[local].WriteBatch(w.out[local])
+	if refused := len(w.out[local]) - sent; refused > 0 {
 		w.counters.drops.Add(drop.SendFailed, uint64(refused))
 	}
-	w.out[via] = w.out[via][:0]
+	w.out[local] = w.out[local][:0]
 }
 
 // address is the bound address of this worker, for the log.

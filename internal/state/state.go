@@ -1,4 +1,4 @@
-// Package state keeps what a run of a program leaves for the next one: small files of JSON.
+// Package state reads and writes small JSON files that one run of a program leaves for the next one.
 package state
 
 import (
@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 )
 
-// Load reads a file that Save has written into v. Without the file v stays as it is, and there is no error.
+// Load decodes the file, which Save has written, into v. When there is no file, v is unchanged and the error is nil.
 func Load(path string, v any) error {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -25,7 +25,7 @@ func Load(path string, v any) error {
 	return nil
 }
 
-// Save writes v to the file in one step: whenever the program or the host stops, the file is the old one or the new one.
+// Save writes v to the file atomically: whenever the program or the host stops, the file is the old one or the new one.
 func Save(path string, v any) error {
 	text, err := json.Marshal(v)
 	if err == nil {

@@ -9,7 +9,7 @@ import (
 func TestNoAllocations(t *testing.T) {
 	for _, protocol := range []uint8{protocolTCP, protocolUDP} {
 		u := unit(newFlow(protocol, 1), flagACK, 1000, make([]byte, 50000))
-		s, ps, heads := new(splitter), make([]Packet, 128), make([][maxHead]byte, 128)
+		s, ps, heads := new(segmenter), make([]Packet, 128), make([][maxHead]byte, 128)
 		if n := testing.AllocsPerRun(100, func() {
 			if s.start(u) != nil || s.next(ps, heads) != 50 {
 				t.Fatal("not split")
@@ -27,8 +27,8 @@ func TestNoAllocations(t *testing.T) {
 		c := &coalescer{udp: true}
 		if n := testing.AllocsPerRun(100, func() {
 			copy(packets[0], originals[0])
-			c.gather(packets)
-			c.finish(&c.runs[0])
+			c.coalesce(packets)
+			c.prepare(&c.superPackets[0])
 			if c.n != 1 {
 				t.Fatal("not put together")
 			}

@@ -7,7 +7,7 @@ const segment, segments = 1208, 53
 
 func BenchmarkSplit(b *testing.B) {
 	u := unit(newFlow(protocolTCP, 1), flagACK, segment, make([]byte, segment*segments))
-	s, ps, heads := new(splitter), make([]Packet, segments), make([][maxHead]byte, segments)
+	s, ps, heads := new(segmenter), make([]Packet, segments), make([][maxHead]byte, segments)
 	b.SetBytes(segment * segments)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -28,7 +28,7 @@ func BenchmarkGather(b *testing.B) {
 	b.SetBytes(segment * segments)
 	b.ReportAllocs()
 	for b.Loop() {
-		if c.gather(packets); c.n != 1 {
+		if c.coalesce(packets); c.n != 1 {
 			b.Fatal("not put together")
 		}
 	}

@@ -3,6 +3,8 @@ package tun
 import (
 	"encoding/binary"
 	"math/bits"
+
+	"github.com/teredo-suite/teredo/teredo"
 )
 
 // sum adds the 16-bit words of b to a one's complement sum (RFC 1071). It works in the machine's byte order, which makes
@@ -14,7 +16,7 @@ func sum(b []byte, acc uint64) uint64 {
 	return sumWords(rest, acc+carry)
 }
 
-// sumWords is sum with the instructions that every processor has.
+// sumWords is sum without vector instructions.
 func sumWords(b []byte, acc uint64) uint64 {
 	var carry uint64
 	for len(b) >= 64 {
@@ -43,13 +45,13 @@ func sumWords(b []byte, acc uint64) uint64 {
 	return acc
 }
 
-// sumWord adds a number that is in the packet as a 16-bit word.
+// sumWord adds a 16-bit word of a packet, given as the number that it stands for.
 func sumWord(v uint16, acc uint64) uint64 {
 	acc, carry := bits.Add64(acc, uint64(networkOrder(v)), 0)
 	return acc + carry
 }
 
-// fold reduces a sum to 16 bits, as they are in the packet.
+// fold reduces a sum to the number that stands for it in a packet.
 func fold(acc uint64) uint16 {
 	acc = acc>>32 + acc&0xffffffff
 	acc = acc>>16 + acc&0xffff
@@ -58,14 +60,14 @@ func fold(acc uint64) uint16 {
 	return networkOrder(uint16(acc))
 }
 
-// networkOrder turns a number into the machine's reading of its form in a packet, and back.
+// networkOrder converts between a number and what the machine reads where the number stands in network byte order.
 func networkOrder(v uint16) uint16 {
 	var b [2]byte
 	binary.BigEndian.PutUint16(b[:], v)
 	return binary.NativeEndian.Uint16(b[:])
 }
 
-// pseudoHeader is the sum of the addresses of an IPv6 packet and of the protocol (RFC 8200 §8.1). The length is missing.
+// pseudoHeader is the sum of the pseudo-header of an IPv6 packet (RFC 8200 §8.1) without the length.
 func pseudoHeader(packet []byte, protocol uint8) uint64 {
-	return sumWord(uint16(protocol), sum(packet[8:ipv6HeaderLen], 0))
+	return sumWord(uint16(protocol), sum(teredo.AddressBytes(packet), 0))
 }

@@ -2,8 +2,7 @@ package tun
 
 import "golang.org/x/sys/cpu"
 
-// sumVectors adds the head of b, in steps of 64 bytes, by vector instructions where the processor has them. It returns the
-// sum and the rest of b.
+// sumVectors adds the head of b, in steps of 64 bytes, where the processor has AVX2. It returns the sum and the rest of b.
 func sumVectors(b []byte) (acc uint64, rest []byte) {
 	n := len(b) &^ 63
 	if n == 0 || !cpu.X86.HasAVX2 {

@@ -2,5 +2,5 @@
 
 package tun
 
-// sumVectors leaves all to the caller.
+// sumVectors leaves all of b to the caller.
 func sumVectors(b []byte) (acc uint64, rest []byte) { return 0, b }

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/teredo-suite/teredo/teredo"
 )
 
 // reference is RFC 1071 word by word.
@@ -60,12 +62,12 @@ func TestSumExample(t *testing.T) {
 // checksum is the right value of the checksum field of a TCP or UDP packet.
 func checksum(packet []byte, at int) uint16 {
 	p := append([]byte(nil), packet...)
-	field := p[ipv6HeaderLen+at:]
+	field := p[teredo.HeaderLen+at:]
 	field[0], field[1] = 0, 0
-	pseudo := append([]byte(nil), p[8:ipv6HeaderLen]...)
-	pseudo = binary.BigEndian.AppendUint32(pseudo, uint32(len(p)-ipv6HeaderLen))
+	pseudo := append([]byte(nil), p[8:teredo.HeaderLen]...)
+	pseudo = binary.BigEndian.AppendUint32(pseudo, uint32(len(p)-teredo.HeaderLen))
 	pseudo = append(pseudo, 0, 0, 0, p[6])
-	c := ^reference(append(pseudo, p[ipv6HeaderLen:]...), 0)
+	c := ^reference(append(pseudo, p[teredo.HeaderLen:]...), 0)
 	if c == 0 && p[6] == protocolUDP {
 		c = 0xffff
 	}

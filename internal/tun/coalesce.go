@@ -3,162 +3,166 @@ package tun
 import (
 	"bytes"
 	"encoding/binary"
+
+	"github.com/teredo-suite/teredo/teredo"
 )
 
 const (
-	maxPieces = 128 // packets of one batch, and of one run
-	nearby    = 8   // runs among which the flow of a packet is looked for
+	maxBatch = 128 // packets of one batch, and segments of one super-packet
+	lookBack = 8   // super-packets in which a packet's flow is searched for
 )
 
-// run is a super-packet in the making: packets of one flow that follow each other. Its fields are those of the last
-// packet, unless they are the same for all.
-type run struct {
-	first, last int // packets, by their place in the batch
-	pieces      int
-	payload     int    // bytes, of all packets
-	size        int    // payload of each packet but the last
+// superPacket is a super-packet that is being put together from consecutive packets of one flow, or a packet that stays
+// alone. Fields that segments do not share are those of the last one.
+type superPacket struct {
+	first, last int // segments, by their index in the batch
+	segments    int
+	payload     int    // bytes, of all segments
+	gsoSize     int    // payload of each segment but the last
 	headLen     int    // IPv6 and TCP or UDP header
 	next        uint32 // TCP: the sequence number that may follow
-	protocol    uint8  // 0: the packet goes alone
-	open        bool   // more may follow
-	checked     bool   // the checksum of the first packet was found right
+	protocol    uint8  // 0: the packet stays alone
+	open        bool   // more segments may follow
+	checked     bool   // the checksum of the first segment was found right
 }
 
-// coalescer puts the packets of a batch together to runs. The order of the packets of a flow stays.
+// coalescer puts the packets of a batch together to super-packets. The order of the packets of a flow stays.
 type coalescer struct {
-	udp     bool // of UDP flows too
-	packets [][]byte
-	runs    [maxPieces]run
-	n       int
-	after   [maxPieces]int // packet that follows in the run
+	udp          bool // UDP flows, too
+	packets      [][]byte
+	superPackets [maxBatch]superPacket
+	n            int           // superPackets in use
+	after        [maxBatch]int // for each packet, the next segment of its super-packet
 }
 
-// gather takes a batch of up to maxPieces packets; runs[:n] is what comes of it.
-func (c *coalescer) gather(packets [][]byte) {
+// coalesce takes a batch of up to maxBatch packets. The result is superPackets[:n].
+func (c *coalescer) coalesce(packets [][]byte) {
 	c.packets, c.n = packets, 0
 	for i, packet := range packets {
-		r, ok := c.classify(packet)
-		r.first, r.last, r.pieces = i, i, 1
+		s, ok := c.classify(packet)
+		s.first, s.last, s.segments = i, i, 1
 		if ok {
 			if old := c.sameFlow(packet); old != nil {
-				if old.open && c.join(old, &r, packet) {
+				if old.open && c.join(old, &s, packet) {
 					continue
 				}
 				old.open = false // what comes later must not overtake this packet
 			}
 		}
-		c.runs[c.n] = r
+		c.superPackets[c.n] = s
 		c.n++
 	}
 }
 
-// classify describes a packet as a run of its own. It may get company if it is a TCP segment with data and no flags but
-// ACK, PSH and ECE, or a UDP datagram; ok says that it has a flow at all.
-func (c *coalescer) classify(p []byte) (r run, ok bool) {
-	if len(p) < ipv6HeaderLen+udpHeaderLen || p[0]>>4 != 6 || int(binary.BigEndian.Uint16(p[4:])) != len(p)-ipv6HeaderLen {
-		return run{}, false
+// classify describes a packet as a super-packet of one segment. Others may join it if it is a TCP segment with data and no
+// flags but ACK, PSH and ECE, or a UDP datagram. ok tells whether it belongs to a flow at all.
+func (c *coalescer) classify(p []byte) (s superPacket, ok bool) {
+	if len(p) < teredo.HeaderLen+udpHeaderLen || teredo.CheckIPv6(p) != nil {
+		return superPacket{}, false
 	}
-	transport := p[ipv6HeaderLen:]
-	switch {
-	case p[6] == protocolTCP && len(transport) >= tcpHeaderLen:
-		r.headLen = ipv6HeaderLen + int(transport[tcpDataOffset]>>4)*4
-		r.payload = len(p) - r.headLen
-		if r.headLen < ipv6HeaderLen+tcpHeaderLen || r.payload <= 0 || transport[tcpFlags]&^(flagPSH|flagECE) != flagACK {
-			return run{}, true
+	transport := p[teredo.HeaderLen:]
+	switch next := teredo.NextHeader(p); {
+	case next == protocolTCP && len(transport) >= tcpHeaderLen:
+		s.headLen = teredo.HeaderLen + int(transport[tcpDataOffset]>>4)*4
+		s.payload = len(p) - s.headLen
+		if s.headLen < teredo.HeaderLen+tcpHeaderLen || s.payload <= 0 || transport[tcpFlags]&^(flagPSH|flagECE) != flagACK {
+			return superPacket{}, true
 		}
-		r.protocol, r.open = protocolTCP, transport[tcpFlags]&flagPSH == 0
-		r.next = binary.BigEndian.Uint32(transport[tcpSequence:]) + uint32(r.payload)
-	case p[6] == protocolUDP && c.udp:
-		r.headLen = ipv6HeaderLen + udpHeaderLen
-		r.payload = len(p) - r.headLen
-		if r.payload == 0 || int(binary.BigEndian.Uint16(transport[udpLength:])) != len(transport) {
-			return run{}, true
+		s.protocol, s.open = protocolTCP, transport[tcpFlags]&flagPSH == 0
+		s.next = binary.BigEndian.Uint32(transport[tcpSequence:]) + uint32(s.payload)
+	case next == protocolUDP && c.udp:
+		s.headLen = teredo.HeaderLen + udpHeaderLen
+		s.payload = len(p) - s.headLen
+		if s.payload == 0 || int(binary.BigEndian.Uint16(transport[udpLength:])) != len(transport) {
+			return superPacket{}, true
 		}
-		r.protocol, r.open = protocolUDP, true
+		s.protocol, s.open = protocolUDP, true
 	default:
-		return run{}, false
+		return superPacket{}, false
 	}
-	r.size = r.payload
-	return r, true
+	s.gsoSize = s.payload
+	return s, true
 }
 
-// sameFlow finds the last one of the latest runs that has the addresses, protocol and ports of a packet.
-func (c *coalescer) sameFlow(p []byte) *run {
-	for i := c.n - 1; i >= max(0, c.n-nearby); i-- {
-		r := &c.runs[i]
-		q := c.packets[r.first]
-		if len(q) >= ipv6HeaderLen+4 && q[6] == p[6] && bytes.Equal(q[8:ipv6HeaderLen+4], p[8:ipv6HeaderLen+4]) {
-			return r
+// sameFlow returns the latest super-packet with the addresses, protocol and ports of a packet. It searches the last few only.
+func (c *coalescer) sameFlow(p []byte) *superPacket {
+	for i := c.n - 1; i >= max(0, c.n-lookBack); i-- {
+		s := &c.superPackets[i]
+		q := c.packets[s.first]
+		if len(q) >= teredo.HeaderLen+portsLen && teredo.NextHeader(q) == teredo.NextHeader(p) &&
+			[portsLen]byte(q[teredo.HeaderLen:]) == [portsLen]byte(p[teredo.HeaderLen:]) &&
+			bytes.Equal(teredo.AddressBytes(q), teredo.AddressBytes(p)) {
+			return s
 		}
 	}
 	return nil
 }
 
-// join adds a packet, described by p, to a run if a receiver would see no difference.
-func (c *coalescer) join(r, p *run, packet []byte) bool {
-	head := c.packets[r.first]
-	if p.protocol != r.protocol || p.size > r.size || r.payload+p.size+r.headLen-ipv6HeaderLen > maxPayload ||
-		!bytes.Equal(head[:4], packet[:4]) || head[7] != packet[7] { // traffic class, flow label, hop limit
+// join adds a packet, described by p, to a super-packet if the receiver would see no difference.
+func (c *coalescer) join(s, p *superPacket, packet []byte) bool {
+	head := c.packets[s.first]
+	if p.protocol != s.protocol || p.gsoSize > s.gsoSize || s.payload+p.gsoSize+s.headLen-teredo.HeaderLen > maxPayload ||
+		teredo.ClassAndLabel(head) != teredo.ClassAndLabel(packet) || teredo.HopLimit(head) != teredo.HopLimit(packet) {
 		return false
 	}
-	if r.protocol == protocolTCP && !(sameTCP(head, packet, r, p) && p.next-uint32(p.size) == r.next) {
+	if s.protocol == protocolTCP && !(sameTCP(head, packet, s, p) && p.next-uint32(p.gsoSize) == s.next) {
 		return false
 	}
-	if !r.checked && !intact(head, r.protocol) {
+	if !s.checked && !intact(head, s.protocol) {
 		return false
 	}
-	r.checked = true
-	if !intact(packet, r.protocol) {
+	s.checked = true
+	if !intact(packet, s.protocol) {
 		return false
 	}
-	c.after[r.last] = p.first
-	r.last = p.first
-	r.pieces++
-	r.payload += p.size
-	r.next = p.next
-	r.open = p.open && p.size == r.size
+	c.after[s.last] = p.first
+	s.last = p.first
+	s.segments++
+	s.payload += p.gsoSize
+	s.next = p.next
+	s.open = p.open && p.gsoSize == s.gsoSize
 	return true
 }
 
-// sameTCP reports whether two segments have the same acknowledgement, flags but PSH, and options.
-func sameTCP(a, b []byte, ra, rb *run) bool {
-	const at = ipv6HeaderLen
-	return ra.headLen == rb.headLen &&
+// sameTCP reports whether two segments have the same acknowledgement number, options, and flags except PSH.
+func sameTCP(a, b []byte, sa, sb *superPacket) bool {
+	const at = teredo.HeaderLen
+	return sa.headLen == sb.headLen &&
 		bytes.Equal(a[at+tcpAck:at+tcpAck+4], b[at+tcpAck:at+tcpAck+4]) &&
 		(a[at+tcpFlags]^b[at+tcpFlags])&^flagPSH == 0 &&
-		bytes.Equal(a[at+tcpHeaderLen:ra.headLen], b[at+tcpHeaderLen:rb.headLen])
+		bytes.Equal(a[at+tcpHeaderLen:sa.headLen], b[at+tcpHeaderLen:sb.headLen])
 }
 
-// intact reports whether the checksum of a packet without extension headers is right. A super-packet gets a new one, which
-// must not hide that the old one was wrong. UDP without a checksum is not allowed in IPv6 (RFC 8200 §8.1).
+// intact reports whether the checksum of a packet without extension headers is right. A super-packet gets a new checksum,
+// which must not hide that an old one was wrong. UDP without a checksum is not allowed in IPv6 (RFC 8200 §8.1).
 func intact(p []byte, protocol uint8) bool {
-	transport := p[ipv6HeaderLen:]
+	transport := p[teredo.HeaderLen:]
 	if protocol == protocolUDP && transport[udpChecksum] == 0 && transport[udpChecksum+1] == 0 {
 		return false
 	}
 	return fold(sum(transport, sumWord(uint16(len(transport)), pseudoHeader(p, protocol)))) == 0xffff
 }
 
-// finish turns the first packet of a run into the head of a super-packet and returns its virtio header. The checksum field
-// gets the sum of the pseudo-header; the kernel does the rest, if it is needed at all.
-func (c *coalescer) finish(r *run) virtio {
-	if r.pieces == 1 {
-		return virtio{}
+// prepare turns the first segment into the head of its super-packet, as CHECKSUM_PARTIAL, and returns the virtio header. The
+// kernel completes the checksum if it is needed at all.
+func (c *coalescer) prepare(s *superPacket) virtioNetHdr {
+	if s.segments == 1 {
+		return virtioNetHdr{}
 	}
-	p := c.packets[r.first]
-	transport := p[ipv6HeaderLen:]
-	length := uint16(r.headLen - ipv6HeaderLen + r.payload)
-	binary.BigEndian.PutUint16(p[4:], length)
-	h := virtio{
-		flags: needsChecksum, headLen: uint16(r.headLen), gsoSize: uint16(r.size), sumStart: ipv6HeaderLen,
-		gso: gsoTCP6, sumAtOffset: tcpChecksum,
+	p := c.packets[s.first]
+	transport := p[teredo.HeaderLen:]
+	length := uint16(s.headLen - teredo.HeaderLen + s.payload)
+	teredo.PutPayloadLen(p, int(length))
+	h := virtioNetHdr{
+		flags: needsCsum, hdrLen: uint16(s.headLen), gsoSize: uint16(s.gsoSize), csumStart: teredo.HeaderLen,
+		gsoType: gsoTCPv6, csumOffset: tcpChecksum,
 	}
-	if r.protocol == protocolUDP {
-		h.gso, h.sumAtOffset = gsoUDP, udpChecksum
+	if s.protocol == protocolUDP {
+		h.gsoType, h.csumOffset = gsoUDPL4, udpChecksum
 		binary.BigEndian.PutUint16(transport[udpLength:], length)
 	} else {
-		transport[tcpFlags] |= c.packets[r.last][ipv6HeaderLen+tcpFlags] & flagPSH
+		transport[tcpFlags] |= c.packets[s.last][teredo.HeaderLen+tcpFlags] & flagPSH
 	}
-	binary.BigEndian.PutUint16(transport[h.sumAtOffset:], fold(sumWord(length, pseudoHeader(p, r.protocol))))
+	binary.BigEndian.PutUint16(transport[h.csumOffset:], fold(sumWord(length, pseudoHeader(p, s.protocol))))
 	return h
 }

@@ -5,27 +5,29 @@ import (
 	"encoding/binary"
 	"slices"
 	"testing"
+
+	"github.com/teredo-suite/teredo/teredo"
 )
 
-// written is what the kernel gets of a run: a virtio header and the packet.
-func written(c *coalescer, r *run) []byte {
-	h := c.finish(r)
+// written is what the kernel gets of a super-packet: a virtio header and the packet.
+func written(c *coalescer, r *superPacket) []byte {
+	h := c.prepare(r)
 	u := make([]byte, virtioLen)
 	h.put(u)
 	u = append(u, c.packets[r.first]...)
-	for i, k := r.first, 1; k < r.pieces; k++ {
+	for i, k := r.first, 1; k < r.segments; k++ {
 		i = c.after[i]
 		u = append(u, c.packets[i][r.headLen:]...)
 	}
 	return u
 }
 
-// pieces gathers packets and returns how many are in each run.
-func pieces(packets ...[]byte) (n []int) {
+// coalesced returns how many packets are in each super-packet.
+func coalesced(packets ...[]byte) (n []int) {
 	c := &coalescer{udp: true}
-	c.gather(packets)
-	for _, r := range c.runs[:c.n] {
-		n = append(n, r.pieces)
+	c.coalesce(packets)
+	for _, r := range c.superPackets[:c.n] {
+		n = append(n, r.segments)
 	}
 	return n
 }
@@ -42,7 +44,7 @@ func TestGather(t *testing.T) {
 		p[at] ^= v
 		return p
 	}
-	const transport = ipv6HeaderLen
+	const transport = teredo.HeaderLen
 	one, two := func() *flow { return newFlow(protocolTCP, 1) }, func() *flow { return newFlow(protocolTCP, 2) }
 	datagrams := func() *flow { return newFlow(protocolUDP, 1) }
 
@@ -91,7 +93,7 @@ func TestGather(t *testing.T) {
 		{"segments", tcp(one(), 9, 9, 9), []int{3}},
 		{"the last shorter", tcp(one(), 9, 9, 8, 9), []int{3, 1}},
 		{"a longer one", tcp(one(), 9, 10), []int{1, 1}},
-		{"PSH ends a run", push, []int{2, 1}},
+		{"PSH ends a super-packet", push, []int{2, 1}},
 		{"a gap", withGap, []int{1, 2}},
 		{"another acknowledgement", withAck, []int{2, 1, 2}},
 		{"FIN", withFIN, []int{1, 1}},
@@ -111,12 +113,12 @@ func TestGather(t *testing.T) {
 		{"no IPv6", [][]byte{{}, {0x60}, make([]byte, 100)}, []int{1, 1, 1}},
 		{"a length that is not so", [][]byte{append(tcp(one(), 9)[0], 0), append(tcp(one(), 9)[0], 0)}, []int{1, 1}},
 	} {
-		if got := pieces(test.packets...); !slices.Equal(got, test.want) {
-			t.Errorf("%s: %v packets to a run, want %v", test.name, got, test.want)
+		if got := coalesced(test.packets...); !slices.Equal(got, test.want) {
+			t.Errorf("%s: %v packets to a super-packet, want %v", test.name, got, test.want)
 		}
 	}
 	c := &coalescer{udp: false}
-	if c.gather(tcp(datagrams(), 9, 9)); c.n != 2 {
+	if c.coalesce(tcp(datagrams(), 9, 9)); c.n != 2 {
 		t.Error("datagrams were put together where the kernel does not take them apart")
 	}
 }
@@ -127,15 +129,15 @@ func TestFinish(t *testing.T) {
 		f, g := newFlow(protocol, 1), newFlow(protocol, 1)
 		payload := random(newRand(3), 2500)
 		c := &coalescer{udp: true}
-		c.gather([][]byte{f.packet(flagACK, payload[:1000]), f.packet(flagACK, payload[1000:2000]), f.packet(flagACK|flagPSH, payload[2000:])})
-		got, want := written(c, &c.runs[0]), unit(g, flagACK|flagPSH, 1000, payload)
-		h := parseVirtio(got)
-		if h.headLen != uint16(len(want)-virtioLen-len(payload)) {
-			t.Errorf("header length %d", h.headLen)
+		c.coalesce([][]byte{f.packet(flagACK, payload[:1000]), f.packet(flagACK, payload[1000:2000]), f.packet(flagACK|flagPSH, payload[2000:])})
+		got, want := written(c, &c.superPackets[0]), unit(g, flagACK|flagPSH, 1000, payload)
+		h := parseVirtioNetHdr(got)
+		if h.hdrLen != uint16(len(want)-virtioLen-len(payload)) {
+			t.Errorf("header length %d", h.hdrLen)
 		}
 		// The checksum fields hold different things: here the pseudo-header's sum, as the kernel wants it.
-		at := virtioLen + ipv6HeaderLen + int(h.sumAtOffset)
-		length := uint16(len(want) - virtioLen - ipv6HeaderLen)
+		at := virtioLen + teredo.HeaderLen + int(h.csumOffset)
+		length := uint16(len(want) - virtioLen - teredo.HeaderLen)
 		if field := binary.BigEndian.Uint16(got[at:]); field != fold(sumWord(length, pseudoHeader(want[virtioLen:], protocol))) {
 			t.Errorf("protocol %d: the checksum field is %#04x", protocol, field)
 		}
@@ -147,7 +149,7 @@ func TestFinish(t *testing.T) {
 	}
 }
 
-// What is gathered and taken apart again is the same: the same packets, and those of a flow in the same order.
+// What is coalesced and taken apart again is the same: the same packets, and those of a flow in the same order.
 func FuzzGather(f *testing.F) {
 	for seed := range uint64(20) {
 		f.Add(seed)
@@ -159,10 +161,10 @@ func FuzzGather(f *testing.F) {
 			want[flowOf(p)] = append(want[flowOf(p)], bytes.Clone(p))
 		}
 		c := &coalescer{udp: true}
-		c.gather(packets)
+		c.coalesce(packets)
 		got, total := make(map[string][][]byte), 0
-		for i := range c.runs[:c.n] {
-			for _, p := range split(t, new(splitter), written(c, &c.runs[i]), 128) {
+		for i := range c.superPackets[:c.n] {
+			for _, p := range split(t, new(segmenter), written(c, &c.superPackets[i]), 128) {
 				got[flowOf(p)] = append(got[flowOf(p)], p)
 				total++
 			}
@@ -186,7 +188,7 @@ func traffic(seed uint64) (packets [][]byte) {
 		flows = append(flows, newFlow([]uint8{protocolTCP, protocolUDP}[r.IntN(2)], n))
 	}
 	rarely := func() bool { return r.IntN(12) == 0 }
-	for range 1 + r.IntN(maxPieces) {
+	for range 1 + r.IntN(maxBatch) {
 		f := flows[r.IntN(len(flows))]
 		size, flags := 100, uint8(flagACK)
 		if rarely() {
@@ -211,4 +213,4 @@ func traffic(seed uint64) (packets [][]byte) {
 }
 
 // flowOf tells packets apart whose order does not matter.
-func flowOf(p []byte) string { return string(p[6]) + string(p[8:ipv6HeaderLen+4]) }
+func flowOf(p []byte) string { return string(p[6]) + string(p[8:teredo.HeaderLen+4]) }

@@ -12,12 +12,13 @@ import (
 
 	"github.com/teredo-suite/teredo/internal/descriptor"
 	"github.com/teredo-suite/teredo/internal/offload"
+	"github.com/teredo-suite/teredo/teredo"
 )
 
 const (
-	maxUnit   = virtioLen + ipv6HeaderLen + maxPayload
+	maxUnit   = virtioLen + teredo.HeaderLen + maxPayload // what one read can bring
 	arenaSize = 2 * maxUnit
-	heads     = 128
+	heads     = 128 // packets of one ReadBatch
 )
 
 // device is a TUN interface of Linux.
@@ -26,29 +27,28 @@ type device struct {
 	vnet     bool // every packet has a virtio header
 	offloads Offloads
 
-	// Of the reader.
-	arena []byte
-	heads [heads][maxHead]byte
-	split splitter
-	into  []Packet // of the call of ReadBatch
-	n     int      // packets in there
-	err   error
+	// What ReadBatch uses:
+	arena     []byte
+	heads     [heads][maxHead]byte
+	segmenter segmenter
+	into      []Packet // what ReadBatch was given
+	n         int      // packets in it
+	err       error
 
 	writing sync.Mutex
 	writer
 }
 
-// Open creates a TUN interface. It is gone when the device is closed, or its process dies. mode is about super-packets of
-// TCP; those of UDP are used where the kernel has them.
+// Open creates a TUN interface. The interface disappears when the device is closed or the process ends. mode tells whether to
+// use super-packets of TCP; super-packets of UDP are used with them where the kernel has them. With the mode On, and without
+// support in the kernel, the error is ErrNoOffload.
 func Open(name string, mode offload.Mode) (Device, error) {
 	d, err := open(name, mode != offload.Off)
-	if mode == offload.Auto && errors.Is(err, errNoOffload) {
+	if mode == offload.Auto && errors.Is(err, ErrNoOffload) {
 		return open(name, false)
 	}
 	return d, err
 }
-
-var errNoOffload = errors.New("the kernel refuses TCP offload for TUN interfaces; use --tun-offload=auto or off")
 
 func open(name string, vnet bool) (Device, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
@@ -60,7 +60,7 @@ func open(name string, vnet bool) (Device, error) {
 		d.file, err = descriptor.NewReader(fd, d.fill)
 	}
 	if err != nil {
-		// The interface is gone with fd.
+		// This removes the interface, too.
 		_ = unix.Close(fd)
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func (d *device) configure(fd int, name string) error {
 		udp = unix.TUN_F_USO4 | unix.TUN_F_USO6 // Linux takes both or none
 	)
 	if err := unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, tcp); err != nil {
-		return fmt.Errorf("%w: %w", errNoOffload, err)
+		return fmt.Errorf("%w: %w", ErrNoOffload, err)
 	}
 	d.offloads.TCP = true
 	d.offloads.UDP = unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, tcp|udp) == nil
@@ -100,11 +100,11 @@ func (d *device) configure(fd int, name string) error {
 func (d *device) Offloads() Offloads { return d.offloads }
 func (d *device) Close() error       { return d.file.Close() }
 
-// ReadBatch is of Device. It reads on as long as there are packets, up to a super-packet's worth, so that many small ones
-// leave together.
+// ReadBatch implements Device. It reads until no packet is left, or until it has a super-packet's worth of bytes, so that
+// many small packets can be sent together.
 func (d *device) ReadBatch(ps []Packet) (n int, err error) {
-	if d.split.pending() {
-		return d.split.next(ps[:min(len(ps), heads)], d.heads[:]), nil
+	if d.segmenter.pending() {
+		return d.segmenter.next(ps[:min(len(ps), heads)], d.heads[:]), nil
 	}
 	d.into, d.n, d.err = ps[:min(len(ps), heads)], 0, nil
 	if err := d.file.Read(); err != nil {
@@ -113,11 +113,11 @@ func (d *device) ReadBatch(ps []Packet) (n int, err error) {
 	return d.n, d.err
 }
 
-// fill reads what there is, and reports whether there was anything, or an error.
+// fill reads the packets that wait. It reports whether there were any, or an error.
 func (d *device) fill(fd int) bool {
-	for used := 0; d.n < len(d.into) && used <= len(d.arena)-maxUnit && !d.split.pending() && d.err == nil; {
+	for used := 0; d.n < len(d.into) && used <= len(d.arena)-maxUnit && !d.segmenter.pending() && d.err == nil; {
 		unit := d.arena[used : used+maxUnit]
-		// Without the runtime's hooks of a system call that may take its time: this one does not wait.
+		// RawSyscall does not tell the runtime, which need not know: the file is non-blocking.
 		size, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&unit[0])), maxUnit)
 		switch errno {
 		case 0:
@@ -134,19 +134,19 @@ func (d *device) fill(fd int) bool {
 	return true
 }
 
-// take makes packets of what one read brought.
+// take makes packets of the result of one read.
 func (d *device) take(unit []byte, ps []Packet, heads [][maxHead]byte) (n int, err error) {
 	if !d.vnet {
 		ps[0] = Packet{Head: unit}
 		return 1, nil
 	}
-	if err := d.split.start(unit); err != nil {
+	if err := d.segmenter.start(unit); err != nil {
 		return 0, err
 	}
-	return d.split.next(ps, heads), nil
+	return d.segmenter.next(ps, heads), nil
 }
 
-// failed describes a failure. EBADFD means that somebody has removed the interface.
+// failed describes a failed system call. EBADFD means that the interface was removed.
 func failed(call string, errno syscall.Errno) error {
 	if errno == unix.EBADFD {
 		return os.ErrClosed

@@ -4,22 +4,13 @@ package tun
 
 import (
 	"errors"
-
-	"golang.zx2c4.com/wireguard/tun"
+	"fmt"
+	"runtime"
 
 	"github.com/teredo-suite/teredo/internal/offload"
 )
 
-// Open creates a TUN interface. It is gone when the device is closed, or its process dies. This system has no
-// super-packets.
-func Open(name string, mode offload.Mode) (Device, error) {
-	if mode == offload.On {
-		return nil, errors.New("this system has no offload for TUN interfaces; use --tun-offload=auto or off")
-	}
-	const mtu = 1280
-	dev, err := tun.CreateTUN(name, mtu)
-	if err != nil {
-		return nil, err
-	}
-	return wrap(dev), nil
+// Open fails: only Linux devices are supported.
+func Open(string, offload.Mode) (Device, error) {
+	return nil, fmt.Errorf("TUN interfaces on %s: %w", runtime.GOOS, errors.ErrUnsupported)
 }

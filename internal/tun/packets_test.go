@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"math/rand/v2"
 	"net/netip"
+
+	"github.com/teredo-suite/teredo/teredo"
 )
 
 // flow makes packets of one TCP or UDP flow.
@@ -49,7 +51,7 @@ func (f *flow) packet(flags uint8, payload []byte) []byte {
 	binary.BigEndian.PutUint16(p[4:], uint16(len(transport)))
 	p = append(append(p, f.src.AsSlice()...), f.dst.AsSlice()...)
 	p = append(p, transport...)
-	binary.BigEndian.PutUint16(p[ipv6HeaderLen+at:], checksum(p, at))
+	binary.BigEndian.PutUint16(p[teredo.HeaderLen+at:], checksum(p, at))
 	return p
 }
 

@@ -1,24 +1,29 @@
-// Package tun reads and writes IPv6 packets at a TUN interface, many at a time.
+// Package tun reads and writes IPv6 packets at a TUN interface of Linux, many at a time.
 //
-// On Linux the kernel hands over the segments of a TCP or UDP flow as one super-packet, of up to 64 KiB, and takes them as
-// one (IFF_VNET_HDR, TSO, USO). Such a packet is cut by reference: each segment gets a head of its own, and its body stays
-// where the kernel put it. What is written is put together the same way, by a vector of the pieces. Elsewhere the device
-// is wireguard's, where every packet is a system call of its own.
+// With generic segmentation offload (IFF_VNET_HDR, TUN_F_TSO6, TUN_F_USO6) the kernel hands over consecutive segments of one
+// TCP or UDP flow as one super-packet of up to 64 KiB, and accepts super-packets, too. A super-packet is segmented without
+// copying its payload: each segment gets headers of its own, and its payload stays where the kernel put it. Written packets
+// are coalesced into super-packets in the same way, with one writev(2) that gathers the segments.
 package tun
 
+import "errors"
+
+// ErrNoOffload is the error of Open when the offload was demanded and the kernel refuses it.
+var ErrNoOffload = errors.New("the kernel has no TCP offload for TUN interfaces")
+
 // Packet is an IPv6 packet in two parts. The headers, at least 40 bytes of a packet that has them, are in Head; Body is
-// empty unless the packet was cut out of a super-packet.
+// empty unless the packet was a segment of a super-packet.
 type Packet struct{ Head, Body []byte }
 
 // Device is a TUN interface. One goroutine at a time may read; any number may write.
 type Device interface {
-	// ReadBatch waits for packets and fills the first n elements of ps, of which there must be one or more. The bytes are
-	// the device's, and valid until the next call. After Close, or when the interface is gone, the error is os.ErrClosed.
+	// ReadBatch waits for packets and fills the first n elements of ps, which must not be empty. The bytes belong to the
+	// device and are valid until the next call. After Close, or when the interface is gone, the error is os.ErrClosed.
 	ReadBatch(ps []Packet) (n int, err error)
-	// WriteBatch hands packets to the local stack, in order within each flow, and returns how many it took. A packet that
-	// it refuses is skipped; err is the first refusal. The bytes of the packets may be changed.
+	// WriteBatch hands packets to the local stack, in order within each flow, and returns how many it accepted. A packet
+	// that it refuses is skipped; err is the first refusal. WriteBatch may change the bytes of the packets.
 	WriteBatch(packets [][]byte) (n int, err error)
-	// Offloads says which super-packets cross the interface.
+	// Offloads tells which super-packets cross the interface.
 	Offloads() Offloads
 	Close() error
 }
@@ -36,10 +41,10 @@ const (
 )
 
 const (
-	ipv6HeaderLen = 40
-	tcpHeaderLen  = 20 // without options
-	udpHeaderLen  = 8
-	maxPayload    = 65535 // of an IPv6 packet, by its length field
+	tcpHeaderLen = 20 // without options
+	udpHeaderLen = 8
+	portsLen     = 4     // both ports, with which TCP and UDP headers begin
+	maxPayload   = 65535 // of an IPv6 packet, by its length field
 )
 
 // Offsets from the start of the TCP or UDP header.

@@ -7,14 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// writer is what writing needs, reused from batch to batch.
+// writer is the state of WriteBatch, which every batch uses again.
 type writer struct {
 	coalescer
 	header [virtioLen]byte
-	iovecs [maxPieces + 1]unix.Iovec
+	iovecs [maxBatch + 1]unix.Iovec
 }
 
-// WriteBatch is of Device.
+// WriteBatch implements Device.
 func (d *device) WriteBatch(packets [][]byte) (n int, err error) {
 	fd, err := d.file.Acquire()
 	if err != nil {
@@ -24,7 +24,7 @@ func (d *device) WriteBatch(packets [][]byte) (n int, err error) {
 	d.writing.Lock()
 	defer d.writing.Unlock()
 	for len(packets) > 0 {
-		batch := packets[:min(len(packets), maxPieces)]
+		batch := packets[:min(len(packets), maxBatch)]
 		packets = packets[len(batch):]
 		written, refusal := d.write(fd, batch)
 		n += written
@@ -47,11 +47,11 @@ func (d *device) write(fd int, packets [][]byte) (n int, err error) {
 		}
 		return n, err
 	}
-	d.gather(packets)
-	for i := range d.runs[:d.coalescer.n] {
-		r := &d.runs[i]
-		if errno := d.writeRun(fd, r); errno == 0 {
-			n += r.pieces
+	d.coalesce(packets)
+	for i := range d.superPackets[:d.coalescer.n] {
+		s := &d.superPackets[i]
+		if errno := d.writeSuperPacket(fd, s); errno == 0 {
+			n += s.segments
 		} else if err == nil {
 			err = failed("write", errno)
 		}
@@ -59,17 +59,17 @@ func (d *device) write(fd int, packets [][]byte) (n int, err error) {
 	return n, err
 }
 
-// writeRun writes a run as one packet: the first whole, of the others the payload.
-func (d *device) writeRun(fd int, r *run) syscall.Errno {
-	d.finish(r).put(d.header[:])
+// writeSuperPacket gathers a super-packet: the whole first segment, and the payload of the others.
+func (d *device) writeSuperPacket(fd int, s *superPacket) syscall.Errno {
+	d.prepare(s).put(d.header[:])
 	d.point(0, d.header[:])
-	d.point(1, d.packets[r.first])
-	i := r.first
-	for k := 2; k <= r.pieces; k++ {
+	d.point(1, d.packets[s.first])
+	i := s.first
+	for k := 2; k <= s.segments; k++ {
 		i = d.after[i]
-		d.point(k, d.packets[i][r.headLen:])
+		d.point(k, d.packets[i][s.headLen:])
 	}
-	return d.writev(fd, r.pieces+1)
+	return d.writev(fd, s.segments+1)
 }
 
 func (d *device) point(i int, b []byte) {
@@ -77,7 +77,7 @@ func (d *device) point(i int, b []byte) {
 	d.iovecs[i].SetLen(len(b))
 }
 
-// writev writes the first n pieces as one packet.
+// writev writes the first n iovecs as one packet.
 func (d *device) writev(fd, n int) syscall.Errno {
 	for {
 		_, _, errno := unix.RawSyscall(unix.SYS_WRITEV, uintptr(fd), uintptr(unsafe.Pointer(&d.iovecs[0])), uintptr(n))

@@ -32,7 +32,7 @@ func pick(is bool, yes, no string) string {
 func transfer(b *testing.B, segments bool, gro, size int) {
 	const batches = 8
 	rx, tx := open(b), open(b)
-	tx.segments.Store(segments)
+	tx.gso.Store(segments)
 	setOption(b, rx, unix.SOL_UDP, unix.UDP_GRO, gro)
 	out, in := messages(rx.LocalAddr(), maxMessages, size), make([]Message, maxMessages)
 

@@ -25,13 +25,13 @@ type Conn struct {
 	options  Options
 	receiver *receiver
 	senders  sync.Pool   // of *sender: as many as there are concurrent writers
-	segments atomic.Bool // bursts may leave as one UDP_SEGMENT send
-	coalesce bool        // bursts may arrive as one (UDP_GRO)
+	gso      atomic.Bool // several datagrams may leave as one (UDP_SEGMENT)
+	gro      bool        // several datagrams may arrive as one (UDP_GRO)
 }
 
-// Listen opens a socket on a local IPv4 address, which may be 0.0.0.0.
-// Port 0 lets the kernel choose one. An error is one sentence that tells a
-// person what to do; errors.Is finds syscall.EADDRINUSE and its like in it.
+// Listen opens a socket on a local IPv4 address, which may be 0.0.0.0. Port 0
+// lets the kernel choose a port. The error is a *ListenError, ErrNoGSO,
+// ErrNoGRO, or one of a system call that should not fail.
 func Listen(local netip.AddrPort, o Options) (*Conn, error) {
 	conns, err := ListenGroup(local, 1, o)
 	if err != nil {
@@ -42,10 +42,10 @@ func Listen(local netip.AddrPort, o Options) (*Conn, error) {
 
 // ListenGroup is Listen with several sockets on one address and port. The kernel spreads remotes over them (SO_REUSEPORT).
 //
-// The first socket does not offer to share the port until it has it, so it finds out whether another program has the port.
-// The others join it.
+// The first socket sets SO_REUSEPORT only after it is bound. So it fails when another program has the port, even if that
+// program set the option, too.
 func ListenGroup(local netip.AddrPort, size int, o Options) (conns []*Conn, err error) {
-	if err := checkLocal(local.Addr()); err != nil {
+	if err := checkLocal(local); err != nil {
 		return nil, err
 	}
 	for len(conns) < size {
@@ -61,11 +61,11 @@ func ListenGroup(local netip.AddrPort, size int, o Options) (conns []*Conn, err 
 	return conns, nil
 }
 
-// listen opens a socket. It may join others, and then others may join it, if it is to share its port.
+// listen opens a socket. With join it shares the port of sockets that exist; with shared, others can join it later.
 func listen(local netip.AddrPort, join, shared bool, o Options) (*Conn, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
-		return nil, explain(local, os.NewSyscallError("socket", err))
+		return nil, &ListenError{local, os.NewSyscallError("socket", err)}
 	}
 	if join {
 		err = share(fd)
@@ -77,9 +77,8 @@ func listen(local netip.AddrPort, join, shared bool, o Options) (*Conn, error) {
 		err = share(fd)
 	}
 	if err != nil {
-		// The socket was not used.
-		_ = unix.Close(fd)
-		return nil, explain(local, err)
+		_ = unix.Close(fd) // nothing was sent that closing could lose
+		return nil, &ListenError{local, err}
 	}
 	return newConn(fd, o)
 }
@@ -95,8 +94,7 @@ func newConn(fd int, o Options) (c *Conn, err error) {
 		c.file, err = descriptor.NewReader(fd, c.receiver.receive)
 	}
 	if err != nil {
-		// The socket was not used.
-		_ = unix.Close(fd)
+		_ = unix.Close(fd) // nothing was sent that closing could lose
 		return nil, fmt.Errorf("prepare UDP socket: %w", err)
 	}
 	c.senders.New = func() any { return newSender(c) }
@@ -104,7 +102,7 @@ func newConn(fd int, o Options) (c *Conn, err error) {
 }
 
 // prepare sets what Teredo demands of its outer packets, which must succeed,
-// and what makes them fast, which may fail.
+// and the sizes of the kernel's buffers, which need not.
 func (c *Conn) prepare(fd int) error {
 	for _, o := range []struct {
 		name                 string
@@ -132,26 +130,26 @@ func (c *Conn) prepare(fd int) error {
 	return nil
 }
 
-// setOffloads turns on what is wanted and there.
+// setOffloads turns on the offloads that are wanted and that the kernel has.
 func (c *Conn) setOffloads(fd int) error {
 	if c.options.GRO != offload.Off {
-		c.coalesce = unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1) == nil // Linux 5.0
-		if !c.coalesce && c.options.GRO == offload.On {
-			return errors.New("the kernel has no UDP_GRO; use --udp-gro=auto or off")
+		c.gro = unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1) == nil // Linux 5.0
+		if !c.gro && c.options.GRO == offload.On {
+			return ErrNoGRO
 		}
 	}
 	if c.options.GSO != offload.Off {
 		_, err := unix.GetsockoptInt(fd, unix.SOL_UDP, unix.UDP_SEGMENT) // Linux 4.18
-		c.segments.Store(err == nil)
+		c.gso.Store(err == nil)
 		if err != nil && c.options.GSO == offload.On {
-			return errors.New("the kernel has no UDP_SEGMENT; use --udp-gso=auto or off")
+			return ErrNoGSO
 		}
 	}
 	return nil
 }
 
-// enlarge sets the size of a kernel buffer: beyond the system's limit where
-// privileges allow it, else up to it.
+// enlarge sets the size of a kernel buffer. Without the privilege to exceed the
+// system's limit (net.core.rmem_max, wmem_max), the limit applies.
 func enlarge(fd, force, option int) {
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, force, bufferSize) != nil {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, bufferSize)
@@ -161,13 +159,13 @@ func enlarge(fd, force, option int) {
 // LocalAddr returns the address and port the socket is bound to.
 func (c *Conn) LocalAddr() netip.AddrPort { return c.local }
 
-// Offloads says which offloads are in use now.
-func (c *Conn) Offloads() Offloads { return Offloads{GSO: c.segments.Load(), GRO: c.coalesce} }
+// Offloads tells which offloads are in use now.
+func (c *Conn) Offloads() Offloads { return Offloads{GSO: c.gso.Load(), GRO: c.gro} }
 
 // Close closes the socket. A blocked ReadBatch or WriteBatch returns.
 func (c *Conn) Close() error { return closed(c.file.Close()) }
 
-// closed turns the error of a closed file into that of a closed connection.
+// closed turns os.ErrClosed into net.ErrClosed.
 func closed(err error) error {
 	if errors.Is(err, os.ErrClosed) {
 		return net.ErrClosed
@@ -188,11 +186,22 @@ type control struct {
 	value [8]byte
 }
 
-// networkOrder turns a port into the kernel's form, and back.
-func networkOrder(port uint16) uint16 {
-	var b [2]byte
-	binary.BigEndian.PutUint16(b[:], port)
-	return binary.NativeEndian.Uint16(b[:])
+// sockaddr is struct sockaddr_in of ip(7). Port and address are in network byte
+// order.
+type sockaddr struct {
+	family uint16
+	port   [2]byte
+	addr   [4]byte
+	_      [8]byte
+}
+
+func (a *sockaddr) set(remote netip.AddrPort) {
+	binary.BigEndian.PutUint16(a.port[:], remote.Port())
+	a.addr = remote.Addr().As4()
+}
+
+func (a *sockaddr) addrPort() netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4(a.addr), binary.BigEndian.Uint16(a.port[:]))
 }
 
 // retryable reports whether a system call that failed is worth repeating at

@@ -67,7 +67,7 @@ func TestFragments(t *testing.T) {
 		write(t, tx, ms)
 		expect(t, rx, tx.LocalAddr(), 16, ms)
 	}
-	if !tx.segments.Load() {
+	if !tx.gso.Load() {
 		t.Error("UDP_SEGMENT was given up for one path's MTU")
 	}
 }

@@ -3,7 +3,6 @@
 package udp
 
 import (
-	"errors"
 	"net"
 	"net/netip"
 
@@ -19,18 +18,21 @@ type Conn struct {
 }
 
 // Listen opens a socket on a local IPv4 address, which may be 0.0.0.0.
-// Port 0 lets the system choose one. An error is one sentence that tells a
-// person what to do; errors.Is finds syscall.EADDRINUSE and its like in it.
+// Port 0 lets the system choose one. The error is a *ListenError, ErrNoGSO or
+// ErrNoGRO.
 func Listen(local netip.AddrPort, o Options) (*Conn, error) {
-	if err := checkLocal(local.Addr()); err != nil {
+	if err := checkLocal(local); err != nil {
 		return nil, err
 	}
-	if o.GSO == offload.On || o.GRO == offload.On {
-		return nil, errors.New("this system has no UDP offload; use --udp-gso and --udp-gro with auto or off")
+	if o.GSO == offload.On {
+		return nil, ErrNoGSO
+	}
+	if o.GRO == offload.On {
+		return nil, ErrNoGRO
 	}
 	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(local))
 	if err != nil {
-		return nil, explain(local, err)
+		return nil, &ListenError{local, err}
 	}
 	_ = conn.SetReadBuffer(bufferSize)
 	_ = conn.SetWriteBuffer(bufferSize)
@@ -40,15 +42,15 @@ func Listen(local netip.AddrPort, o Options) (*Conn, error) {
 	}, nil
 }
 
-// ListenGroup is Listen: one socket has to do for all.
+// ListenGroup is Listen: this system cannot spread remotes over several sockets.
 func ListenGroup(local netip.AddrPort, size int, o Options) ([]*Conn, error) {
 	c, err := Listen(local, o)
 	return []*Conn{c}, err
 }
 
 // ReadBatch waits for a datagram and fills the first message with it. Its
-// bytes are the Conn's, and valid until the next call. After Close the error
-// is net.ErrClosed. Nothing is allocated.
+// bytes belong to the Conn and are valid until the next call. After Close the
+// error is net.ErrClosed. Nothing is allocated.
 func (c *Conn) ReadBatch(ms []Message) (n int, err error) {
 	if len(ms) == 0 {
 		return 0, nil
@@ -91,7 +93,7 @@ func (c *Conn) write(m *Message) error {
 // LocalAddr returns the address and port the socket is bound to.
 func (c *Conn) LocalAddr() netip.AddrPort { return c.local }
 
-// Offloads says which offloads are in use: none.
+// Offloads tells which offloads are in use: none.
 func (c *Conn) Offloads() Offloads { return Offloads{} }
 
 // Close closes the socket. A blocked ReadBatch returns.

@@ -9,16 +9,15 @@ import (
 	"github.com/teredo-suite/teredo/internal/offload"
 )
 
-// ListenMulticast opens a socket for what is sent to an IPv4 multicast group and port on the interface that has the local
-// address. It is bound to the group, so nothing that was sent by unicast arrives at it, and several programs may have one.
+// ListenMulticast opens a socket that receives what is sent to an IPv4 multicast group and port, on the interface that has the
+// local address. The socket is bound to the group, so it receives no unicast, and several programs may have one at once.
 func ListenMulticast(group netip.AddrPort, local netip.Addr) (*Conn, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open multicast socket: %w", err)
 	}
 	if err := join(fd, group, local); err != nil {
-		// The socket was not used.
-		_ = unix.Close(fd)
+		_ = unix.Close(fd) // nothing was sent that closing could lose
 		return nil, err
 	}
 	return newConn(fd, Options{GSO: offload.Off, GRO: offload.Off})

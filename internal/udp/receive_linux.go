@@ -2,7 +2,6 @@ package udp
 
 import (
 	"encoding/binary"
-	"net/netip"
 	"os"
 	"syscall"
 	"unsafe"
@@ -12,16 +11,17 @@ import (
 
 const (
 	slots = 64 // units of one recvmmsg
-	// slotSize is more than the largest unit. As no power of two, it spreads the slots over the sets of the processor's caches.
+	// slotSize is more than the largest unit. It is no power of two, which spreads the slots over the sets of the processor's
+	// caches.
 	slotSize = 64<<10 + 4<<10 + 192
-	// budget is how many bytes one recvmmsg should bring. More of them would have left the processor's cache before they
-	// are looked at.
-	budget = 4 * slotSize
+	// batchBytes is how many bytes one recvmmsg should bring. With more, the first would have left the processor's cache
+	// before they are read.
+	batchBytes = 4 * slotSize
 )
 
 // ReadBatch waits for datagrams and fills the first n messages with them.
-// Their bytes are the Conn's, and valid until the next call. After Close the
-// error is net.ErrClosed. Nothing is allocated.
+// Their bytes belong to the Conn and are valid until the next call. After Close
+// the error is net.ErrClosed. Nothing is allocated.
 func (c *Conn) ReadBatch(ms []Message) (n int, err error) {
 	if len(ms) == 0 {
 		return 0, nil
@@ -39,7 +39,7 @@ func (c *Conn) ReadBatch(ms []Message) (n int, err error) {
 	return r.take(ms), nil
 }
 
-// receiver holds what one recvmmsg brought until ReadBatch has handed it out.
+// receiver holds the result of one recvmmsg until ReadBatch has returned all of it.
 // Each slot takes one unit: a datagram, or several of equal size (the last may
 // be shorter) from one remote that the kernel coalesced.
 type receiver struct {
@@ -50,7 +50,7 @@ type receiver struct {
 	offset int           // bytes of it that were taken
 
 	headers  [slots]mmsghdr
-	names    [slots]unix.RawSockaddrInet4
+	names    [slots]sockaddr
 	iovecs   [slots]unix.Iovec
 	controls [slots]control
 	buffers  []byte
@@ -77,14 +77,14 @@ func (r *receiver) reset(h *mmsghdr) {
 	h.SetControllen(unix.CmsgSpace(4))
 }
 
-// receive fills the slots with what is there, and reports whether there was anything, or an error.
+// receive fills the slots with the datagrams that wait. It reports whether there were any, or an error.
 func (r *receiver) receive(fd int) bool {
 	for i := range r.filled {
 		r.reset(&r.headers[i])
 	}
 	r.filled, r.slot, r.offset = 0, 0, 0
 	for {
-		// Without the runtime's hooks of a system call that may take its time: this one does not wait.
+		// RawSyscall6 does not tell the runtime, which need not know: this call does not wait.
 		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd),
 			uintptr(unsafe.Pointer(&r.headers[0])), uintptr(r.limit), unix.MSG_DONTWAIT, 0, 0)
 		if retryable(errno) {
@@ -98,20 +98,20 @@ func (r *receiver) receive(fd int) bool {
 	}
 }
 
-// adjust has the next recvmmsg bring about as much as the budget, if its units are like the last ones.
+// adjust has the next recvmmsg bring about batchBytes, if its units are as long as the last ones.
 func (r *receiver) adjust() {
 	bytes := 0
 	for i := range r.filled {
 		bytes += int(r.headers[i].len)
 	}
-	r.limit = min(slots, max(1, r.filled*budget/max(bytes, 1)))
+	r.limit = min(slots, max(1, r.filled*batchBytes/max(bytes, 1)))
 }
 
-// take hands out datagrams of the slots and returns how many.
+// take fills ms with datagrams from the slots and returns how many.
 func (r *receiver) take(ms []Message) int {
 	n := 0
 	for n < len(ms) && r.slot < r.filled {
-		remote := r.remote()
+		remote := r.names[r.slot].addrPort()
 		datagram := r.next()
 		ms[n] = Message{Buf: datagram, N: len(datagram), Remote: remote}
 		n++
@@ -143,9 +143,4 @@ func (r *receiver) segmentSize(all int) int {
 		return size
 	}
 	return all
-}
-
-func (r *receiver) remote() netip.AddrPort {
-	name := &r.names[r.slot]
-	return netip.AddrPortFrom(netip.AddrFrom4(name.Addr), networkOrder(name.Port))
 }

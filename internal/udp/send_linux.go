@@ -30,8 +30,8 @@ func (c *Conn) WriteBatch(ms []Message) (n int, err error) {
 	return n, err
 }
 
-// sender packs messages into headers for sendmmsg. Each header is one unit:
-// a message, or a burst of consecutive ones that may leave together.
+// sender packs messages into headers for sendmmsg. Each header is one unit: a
+// message, or a burst of consecutive ones that one UDP_SEGMENT send can carry.
 type sender struct {
 	conn    *Conn
 	sent    int   // messages sent by this call of send
@@ -44,7 +44,7 @@ type sender struct {
 
 	headers  [maxMessages]mmsghdr
 	sizes    [maxMessages]int // messages in each unit
-	names    [maxMessages]unix.RawSockaddrInet4
+	names    [maxMessages]sockaddr
 	controls [maxMessages]control
 	iovecs   [2 * maxMessages]unix.Iovec // Buf and Tail of each message
 }
@@ -53,7 +53,7 @@ func newSender(c *Conn) *sender {
 	s := &sender{conn: c}
 	for i := range s.headers {
 		h, name, c := &s.headers[i], &s.names[i], &s.controls[i]
-		name.Family = unix.AF_INET
+		name.family = unix.AF_INET
 		h.Name = (*byte)(unsafe.Pointer(name))
 		h.Namelen = unix.SizeofSockaddrInet4
 		c.Level, c.Type = unix.SOL_UDP, unix.UDP_SEGMENT
@@ -72,7 +72,7 @@ func (s *sender) send(fd int, ms []Message) (sent int, err error) {
 			ms = ms[1:]
 			continue
 		}
-		if !s.conn.segments.Load() {
+		if !s.conn.gso.Load() {
 			alone = len(ms)
 		}
 		s.pack(ms, alone)
@@ -103,11 +103,11 @@ func (s *sender) pack(ms []Message, alone int) {
 // those to one remote, of equal size but for the last, which may be shorter.
 // An empty datagram cannot be part of one.
 //
-// As the Don't Fragment bit is clear, RFC 6864 §4.3 wants IPv4 IDs that do not
-// soon repeat. The kernel numbers the datagrams of a burst one by one, but the
-// next burst to the same address starts only one further on. That matters only
-// where a path both fragments datagrams and loses fragments: wrong ones are
-// then joined, which the UDP checksum finds, and more datagrams are lost.
+// As the Don't Fragment bit is clear, IPv4 identifications must not repeat soon
+// (RFC 6864 §4.3). The kernel increments them within a burst, but the next burst
+// to the same address starts only one further on. That matters only where a path
+// both fragments datagrams and loses fragments: fragments of different datagrams
+// are then reassembled, the UDP checksum finds that, and more datagrams are lost.
 func burst(ms []Message) int {
 	first := &ms[0]
 	size := first.size()
@@ -144,8 +144,7 @@ func (s *sender) add(ms []Message, iovecs []unix.Iovec) {
 	s.packed++
 	s.sizes[u] = len(ms)
 
-	s.names[u].Port = networkOrder(ms[0].Remote.Port())
-	s.names[u].Addr = ms[0].Remote.Addr().As4()
+	s.names[u].set(ms[0].Remote)
 
 	h := &s.headers[u]
 	h.Iov = &iovecs[0]
@@ -186,16 +185,15 @@ func (s *sender) flush(fd int) (done, burst int, err error) {
 	return done, 0, nil
 }
 
-// burstRefused is told that the kernel refused a UDP_SEGMENT send. Its
-// datagrams are sent again one by one. EIO means that it cannot be done by
-// this device or route at all: no more are tried, unless they are asked for.
-// Other errors say nothing of the next burst: EMSGSIZE and EINVAL mean a path
-// MTU smaller than the datagrams, which single ones survive as fragments. As
-// ICMP can lower a path MTU, they must not slow down every other remote for
-// good.
+// burstRefused handles that the kernel refused a UDP_SEGMENT send, whose
+// datagrams are then sent one by one. EIO means that this device or route
+// cannot do it at all, so it is not tried again, unless it is demanded. Other
+// errors tell nothing about the next burst. EMSGSIZE and EINVAL mean a path MTU
+// smaller than the datagrams, which leave one by one as fragments. As ICMP can
+// lower a path MTU, these errors must not slow down every other remote for good.
 func (s *sender) burstRefused() {
 	if s.errno == unix.EIO && s.conn.options.GSO != offload.On {
-		s.conn.segments.Store(false)
+		s.conn.gso.Store(false)
 	}
 }
 
@@ -209,7 +207,7 @@ func (s *sender) refuse(err error) {
 // either passed is not 0, or errno is why the first unit was refused.
 func (s *sender) sendUnits(fd int) error {
 	for {
-		// Without the runtime's hooks of a system call that may take its time: this one does not wait.
+		// RawSyscall6 does not tell the runtime, which need not know: this call does not wait.
 		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd),
 			uintptr(unsafe.Pointer(&s.headers[s.head])), uintptr(s.packed-s.head), unix.MSG_DONTWAIT, 0, 0)
 		switch errno {

@@ -16,7 +16,7 @@ import (
 // needSegments skips a test where the kernel cannot send bursts.
 func needSegments(t *testing.T, c *Conn) {
 	t.Helper()
-	if !c.segments.Load() {
+	if !c.gso.Load() {
 		t.Skip("this kernel has no UDP_SEGMENT")
 	}
 }
@@ -103,7 +103,7 @@ func TestRefusedBurst(t *testing.T) {
 	}
 	expect(t, rx, tx.LocalAddr(), 16, ms)
 	expect(t, other, tx.LocalAddr(), 16, []Message{elsewhere, elsewhere})
-	if !tx.segments.Load() {
+	if !tx.gso.Load() {
 		t.Error("UDP_SEGMENT was given up after EINVAL")
 	}
 }

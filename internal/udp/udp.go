@@ -1,13 +1,14 @@
 // Package udp carries batches of IPv4 UDP datagrams.
 //
-// On Linux a batch costs one system call in each direction, and a burst to one
-// remote crosses the kernel as one unit (UDP_SEGMENT, UDP_GRO). Elsewhere
-// every datagram is a system call of its own.
+// On Linux a batch costs one system call in each direction, and consecutive
+// datagrams to one remote cross the kernel as one unit: generic segmentation
+// offload (GSO, UDP_SEGMENT) and generic receive offload (GRO, UDP_GRO). On
+// other systems every datagram costs a system call.
 //
-// Outer packets are as Teredo asks: the IPv4 Don't Fragment bit is clear
+// Outer packets are as Teredo demands: the IPv4 Don't Fragment bit is clear
 // (RFC 4380 §5.1.2) and the ECN field is zero (RFC 9601 §6.1.3). Linux sockets
-// also refuse to send to broadcast addresses. Elsewhere the system's defaults
-// are relied upon.
+// also refuse to send to broadcast addresses. On other systems the defaults
+// apply.
 package udp
 
 import (
@@ -28,10 +29,10 @@ type Message struct {
 // size is the length of the UDP payload.
 func (m *Message) size() int { return m.N + len(m.Tail) }
 
-// Options are how a socket uses the kernel. The zero value is good for most.
+// Options tell which offloads a socket uses. The zero value uses those that the kernel has.
 type Options struct {
-	GSO offload.Mode // send bursts as one unit (UDP_SEGMENT)
-	GRO offload.Mode // receive bursts as one unit (UDP_GRO)
+	GSO offload.Mode // send several datagrams as one unit (UDP_SEGMENT)
+	GRO offload.Mode // receive several datagrams as one unit (UDP_GRO)
 }
 
 // Offloads are the offloads that a socket uses now.
@@ -46,11 +47,11 @@ var ErrRemote = errors.New("remote is not an IPv4 address with a port")
 
 const (
 	maxPayload  = 65535 - 20 - 8 // UDP payload of the largest IPv4 packet
-	maxSegments = 64             // datagrams of one UDP_SEGMENT send, by every kernel's measure
+	maxSegments = 64             // datagrams of one UDP_SEGMENT send (UDP_MAX_SEGMENTS of the oldest kernels)
 	bufferSize  = 4 << 20        // wanted size of the kernel's buffers, each way
 )
 
-// MostSegments is how many datagrams with payloads of size bytes can leave as one unit.
+// MostSegments is how many datagrams with payloads of size bytes one UDP_SEGMENT send can carry.
 func MostSegments(size int) int { return min(maxSegments, maxPayload/size) }
 
 func sendable(remote netip.AddrPort) bool {

@@ -109,7 +109,7 @@ func TestHabitsAtServer(t *testing.T) {
 			var got []string
 			switch d := h.Handle(v.local, v.from, unhex(t, v.payload), make([]byte, 0, server.MaxOutput)); d.Action {
 			case server.Send:
-				got = append(got, fmt.Sprintf("%v sends to %v: %x", [...]netip.Addr{server1, server2}[d.Via], d.To, d.Payload))
+				got = append(got, fmt.Sprintf("%v sends to %v: %x", [...]netip.Addr{server1, server2}[d.Local], d.To, d.Payload))
 			case server.Native:
 				got = append(got, fmt.Sprintf("native to %v: %x", d.To.Addr(), d.Payload))
 			default:
@@ -151,7 +151,9 @@ func TestHabitsAtClient(t *testing.T) {
 			})
 			c.SetAddress(client)
 			c.SetNAT(peer.NAT{Local: netip.MustParseAddrPort("10.0.0.1:40000")})
-			v.play(t, c.Inbound, c.Peers)
+			v.play(t, func(now time.Time, from netip.AddrPort, p *teredo.Packet, out *peer.Output) {
+				c.InboundVia(now, from, 0, p, out)
+			}, c.Peers)
 		})
 	}
 }

@@ -1,5 +1,5 @@
-// Package wild answers as Teredo servers do that others have built and that clients meet on the Internet, for tests: those
-// of Microsoft and of trex.fi, as captures show them. Where they differ from package server they do so within RFC 4380.
+// Package wild answers as the Teredo servers of others do that clients meet on the Internet, for tests: those of Microsoft and of
+// trex.fi, as captures show them. They differ from package server within the limits of RFC 4380.
 package wild
 
 import (
@@ -9,7 +9,7 @@ import (
 	"github.com/teredo-suite/teredo/teredo"
 )
 
-// The addresses that Server.Handle numbers; Datagram.Via says which one an answer leaves from.
+// The addresses of a server, as Server.Handle numbers them. Datagram.Via tells which one an answer leaves from.
 const (
 	Primary   = 0
 	Secondary = 1
@@ -17,18 +17,18 @@ const (
 
 const (
 	hopLimit      = 21  // of the bubbles that a relay on port 3544 sends
-	nativeHops    = 127 // of what native hosts send, as clients see it
+	nativeHops    = 127 // of packets from native hosts, as clients see them
 	udp           = 17
 	advertisement = 88 // bytes of a router advertisement with a prefix and without MTU
-	mostHeld      = 8  // packets that wait for a client's bubble
+	mostHeld      = 8  // packets that wait for the bubble of one client
 )
 
-// Server is a server at one address, or at two adjacent ones. Its zero value but for Address is ready.
+// Server is a server at one address, or at two adjacent ones. Only Address must be set.
 type Server struct {
 	Address netip.Addr // the primary one
 
-	// Relay makes it a relay as well, which sends from the server's own port 3544, without an origin indication (RFC 4380
-	// §5.3.1, §5.4.3). Every address of the native Internet behind it answers pings, and sends UDP datagrams back.
+	// Relay makes it a relay, too. The relay sends from the server's port 3544, without an origin indication (RFC 4380 §5.3.1,
+	// §5.4.3). Every native address behind it answers echo requests and returns UDP datagrams.
 	Relay bool
 
 	clients map[netip.Addr]*client
@@ -64,8 +64,8 @@ func (s *Server) Handle(local uint8, from netip.AddrPort, payload []byte, out *t
 	}
 }
 
-// Send carries a packet of a native host to a client: at once when the client has been heard of, else after the bubble
-// that answers the relay's.
+// Send carries a packet of a native host to a client: at once when a bubble has come from the client, else after the bubble that
+// answers the relay's.
 func (s *Server) Send(packet []byte, out *teredo.Outbox) {
 	dst := teredo.Destination(packet)
 	if c := s.clients[dst]; c != nil && c.heard {
@@ -87,7 +87,7 @@ func (s *Server) Send(packet []byte, out *teredo.Outbox) {
 	out.Send(teredo.Mapped(dst), bubble)
 }
 
-// heard takes the bubble of a client.
+// heard handles the bubble of a client.
 func (s *Server) heard(src netip.Addr, out *teredo.Outbox) {
 	c := s.clients[src]
 	if c == nil {
@@ -100,7 +100,7 @@ func (s *Server) heard(src netip.Addr, out *teredo.Outbox) {
 	c.held = nil
 }
 
-// forward passes a bubble on. Those of clients carry no origin indication.
+// forward forwards a bubble. Bubbles of clients get no origin indication.
 func (s *Server) forward(from netip.AddrPort, dst netip.Addr, p *teredo.Packet, out *teredo.Outbox) {
 	if !teredo.IsBubble(p.IPv6) {
 		return
@@ -113,7 +113,7 @@ func (s *Server) forward(from netip.AddrPort, dst netip.Addr, p *teredo.Packet, 
 	out.Send(teredo.Mapped(dst), append(b, p.Trailers...))
 }
 
-// advertise answers a router solicitation: from the other address when the cone bit asks for that.
+// advertise answers a router solicitation: from the other address when the cone bit is 1.
 func (s *Server) advertise(local uint8, from netip.AddrPort, p *teredo.Packet, out *teredo.Outbox) {
 	src := teredo.Source(p.IPv6)
 	if teredo.ConeBit(src) {
@@ -127,44 +127,35 @@ func (s *Server) advertise(local uint8, from netip.AddrPort, p *teredo.Packet, o
 	out.SendVia(local, from, AppendAdvertisement(b, s.Address, src))
 }
 
-// AppendAdvertisement appends the router advertisement of a server to dst. Its prefix has bits after the 64th, which belong to
-// nothing.
+// AppendAdvertisement appends the router advertisement of a server to dst. Its prefix has bits set after the 64th.
 func AppendAdvertisement(b []byte, server, dst netip.Addr) []byte {
 	start := len(b)
 	b = teredo.AppendRouterAdvertisement(b, server, dst)[:start+advertisement]
 	ra := b[start:]
-	binary.BigEndian.PutUint16(ra[4:], advertisement-teredo.HeaderLen)
+	teredo.PutPayloadLen(ra, advertisement-teredo.HeaderLen)
 	message := ra[teredo.HeaderLen:]
 	binary.BigEndian.PutUint32(message[8:], 15000) // reachable time
 	binary.BigEndian.PutUint32(message[12:], 2000) // retransmission timer
 	copy(message[16+24:], []byte{0xff, 0, 0, 0, 0, 0x20, 1, 0})
 	binary.BigEndian.PutUint16(message[2:], 0)
-	binary.BigEndian.PutUint16(message[2:], ^checksum(ra))
+	binary.BigEndian.PutUint16(message[2:], ^teredo.UpperLayerSum(ra))
 	return b
 }
 
-// checksum is the ones-complement sum over the pseudo-header and the ICMPv6 message, which has an even length.
-func checksum(ipv6 []byte) uint16 {
-	sum := uint32(len(ipv6)-teredo.HeaderLen) + 58
-	for b := ipv6[8:]; len(b) > 1; b = b[2:] {
-		sum += uint32(binary.BigEndian.Uint16(b))
-	}
-	sum = sum>>16 + sum&0xffff
-	return uint16(sum>>16 + sum&0xffff)
-}
-
-// answer is what the native host that a packet is for answers; nil: nothing.
+// answer returns the answer of the native host that a packet is for, nil when there is none.
 func answer(ipv6 []byte) []byte {
 	b := teredo.AppendEchoReply(nil, teredo.Destination(ipv6), ipv6)
 	if len(b) == 0 && teredo.NextHeader(ipv6) == udp && len(ipv6) >= teredo.HeaderLen+8 {
-		b = append(b, ipv6[:8]...)
-		b = append(append(b, ipv6[24:40]...), ipv6[8:24]...) // the checksum stays the same
-		b = append(append(b, ipv6[42:44]...), ipv6[40:42]...)
-		b = append(b, ipv6[44:]...)
+		b = append(b, ipv6...) // the checksum stays the same
+		copy(teredo.SourceBytes(b), teredo.DestinationBytes(ipv6))
+		copy(teredo.DestinationBytes(b), teredo.SourceBytes(ipv6))
+		ports, swapped := ipv6[teredo.HeaderLen:], b[teredo.HeaderLen:]
+		copy(swapped[:2], ports[2:])
+		copy(swapped[2:], ports[:2])
 	}
 	if len(b) == 0 {
 		return nil
 	}
-	b[7] = nativeHops
+	teredo.PutHopLimit(b, nativeHops)
 	return b
 }

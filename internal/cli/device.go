@@ -1,0 +1,64 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/teredo-suite/teredo/internal/kernelpath"
+	"github.com/teredo-suite/teredo/internal/offload"
+	"github.com/teredo-suite/teredo/internal/tun"
+)
+
+// CheckName says what is wrong with an interface name, if anything is.
+func CheckName(name string) error {
+	const longest = 15 // IFNAMSIZ without the final zero
+	switch {
+	case name == "" || len(name) > longest:
+		return fmt.Errorf("interface name %q must have 1 to %d characters", name, longest)
+	case name == "." || name == ".." || strings.ContainsAny(name, "/:% \t\n"):
+		return fmt.Errorf("interface name %q must not be . or .., nor contain a slash, colon, percent sign or space", name)
+	}
+	return nil
+}
+
+// OpenDevice creates the TUN interface. It is gone when the device is closed, or its process dies.
+func (f *OffloadFlags) OpenDevice(name string) (tun.Device, error) {
+	dev, err := tun.Open(name, f.TUNOffload)
+	switch {
+	case err == nil:
+		return dev, nil
+	case errors.Is(err, os.ErrPermission):
+		return nil, fmt.Errorf("cannot create the interface %s: run as root, or give the program CAP_NET_ADMIN: %w", name, err)
+	case errors.Is(err, syscall.EBUSY):
+		return nil, fmt.Errorf("interface %s exists already and is in use: stop the program that has it, or choose another name with --tun: %w", name, err)
+	case errors.Is(err, syscall.EINVAL):
+		return nil, fmt.Errorf("interface %s exists already and is no TUN interface: choose another name with --tun: %w", name, err)
+	}
+	if _, missing := os.Stat("/dev/net/tun"); errors.Is(missing, fs.ErrNotExist) {
+		return nil, fmt.Errorf("cannot create the interface %s: /dev/net/tun is missing; load the module with 'modprobe tun', or give the container the device", name)
+	}
+	return nil, fmt.Errorf("create the interface %s: %w", name, err)
+}
+
+// OpenKernel has the kernel carry up to so many flows between the TUN device and the UDP port at the local address. It returns nil
+// where the kernel cannot and need not.
+func (f *OffloadFlags) OpenKernel(name string, local netip.AddrPort, flows int, log *slog.Logger) (*kernelpath.Path, error) {
+	if f.KernelPath == offload.Off {
+		return nil, nil
+	}
+	path, err := kernelpath.Open(name, local, flows, log)
+	switch {
+	case err == nil:
+		return path, nil
+	case f.KernelPath == offload.On:
+		return nil, fmt.Errorf("%w; use --kernel-path=auto or off", err)
+	}
+	log.Info("the program carries all packets instead of the kernel", "reason", err)
+	return nil, nil
+}
