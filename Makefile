@@ -25,7 +25,8 @@ endif
 
 # Commands that the integration tests call, each with its Debian package.
 TOOLS := ip:iproute2 nft:nftables miredo:miredo miredo-server:miredo-server tshark:tshark tcpdump:tcpdump \
-	iperf3:iperf3 curl:curl ping:iputils-ping sysctl:procps setcap:libcap2-bin miniupnpd:miniupnpd-nftables ethtool:ethtool prometheus:prometheus
+	iperf3:iperf3 curl:curl ping:iputils-ping sysctl:procps setcap:libcap2-bin miniupnpd:miniupnpd-nftables ethtool:ethtool \
+	named:bind9 dig:bind9-dnsutils radvd:radvd dnsmasq:dnsmasq-base prometheus:prometheus
 
 .DEFAULT_GOAL := build
 .PHONY: build test generate deps demo bench bench-quick lint fuzz install clean help check-go
@@ -94,13 +95,14 @@ install: ## install programs and units below PREFIX (/usr/local); packagers set 
 		[ -x bin/$$program ] || { echo "bin/$$program is not built: run make build first" >&2; exit 1; }; \
 	done
 	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d \
-		$(DESTDIR)$(SYSCONFDIR)/teredo $(DESTDIR)$(SYSCONFDIR)/NetworkManager/conf.d
+		$(DESTDIR)$(PREFIX)/share/teredo $(DESTDIR)$(SYSCONFDIR)/teredo $(DESTDIR)$(SYSCONFDIR)/NetworkManager/conf.d
 	@for program in $(PROGRAMS); do \
 		install -m 755 bin/$$program $(DESTDIR)$(PREFIX)/bin/ && \
 		sed 's|/usr/bin/|$(PREFIX)/bin/|' contrib/systemd/$$program.service \
 			>$(DESTDIR)$(PREFIX)/lib/systemd/system/$$program.service || exit 1; \
 	done
 	@install -m 644 contrib/systemd/teredo.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/teredo.conf
+	@install -m 644 contrib/systemd/teredo-server-relay.conf $(DESTDIR)$(PREFIX)/share/teredo/
 	@install -m 644 contrib/NetworkManager/90-teredo.conf $(DESTDIR)$(SYSCONFDIR)/NetworkManager/conf.d/
 	@echo "installed below $(DESTDIR)$(PREFIX); to use the units, run: systemd-sysusers && systemctl daemon-reload"
 

@@ -18,20 +18,27 @@ const transferTimeout = 3 * time.Minute
 // transfer sends size bytes over TCP and checks that the same bytes arrive.
 func (w *world) transfer(from, to string, addr netip.Addr, size int64) {
 	w.t.Helper()
-	if err := w.tryTransfer(from, to, addr, size); err != nil {
+	w.transferTo(from, to, addr, addr, size)
+}
+
+// transferTo is transfer where the receiver has another address at the sender's side than it has itself.
+func (w *world) transferTo(from, to string, addr, own netip.Addr, size int64) {
+	w.t.Helper()
+	if err := w.tryTransfer(from, to, addr, own, size); err != nil {
 		w.t.Errorf("transfer %s -> %s: %v", from, to, err)
 	}
 }
 
-func (w *world) tryTransfer(from, to string, addr netip.Addr, size int64) error {
+func (w *world) tryTransfer(from, to string, addr, own netip.Addr, size int64) error {
 	ctx, cancel := context.WithTimeout(w.t.Context(), transferTimeout)
 	defer cancel()
-	listener, err := w.Host(to).Listen(netip.AddrPortFrom(addr, 0).String())
+	listener, err := w.Host(to).Listen(netip.AddrPortFrom(own, 0).String())
 	if err != nil {
 		return err
 	}
 	defer listener.Close()
-	out, err := w.Host(from).Dial(ctx, listener.Addr().String())
+	port := listener.Addr().(*net.TCPAddr).AddrPort().Port()
+	out, err := w.Host(from).Dial(ctx, netip.AddrPortFrom(addr, port).String())
 	if err != nil {
 		return err
 	}

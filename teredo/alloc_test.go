@@ -22,6 +22,7 @@ func TestNoAllocations(t *testing.T) {
 		data     = ipv6Packet(clientA, native, 17, 64, make([]byte, 1200))
 		trailers = teredo.AppendAlternateAddressTrailer(bubble[40:], alternate1, alternate2)
 		mapped   = netip.MustParseAddrPort("192.0.2.1:4096")
+		natives  = teredo.NativePrefixes{}
 		out      teredo.Outbox
 		sink     bool
 	)
@@ -30,6 +31,9 @@ func TestNoAllocations(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	prefix, err := teredo.NewNativePrefix(teredo.ServerOf(clientA), netip.MustParsePrefix("2001:db8:c::/64"))
+	must(err)
+	natives = append(natives, prefix)
 	for name, f := range map[string]func(){
 		"Parse with encapsulations": func() { must(p.Parse(secured)) },
 		"Parse with trailer":        func() { must(p.Parse(bubble)) },
@@ -41,6 +45,10 @@ func TestNoAllocations(t *testing.T) {
 			a, ok := teredo.ParseAddress(src)
 			sink = ok && a.Addr() == src && teredo.Mapped(src).IsValid() && teredo.ServerOf(src).IsValid() && teredo.ConeBit(src)
 			sink = teredo.IsTeredo(teredo.ClientLinkLocal(true, mapped)) || teredo.IsTeredo(teredo.ServerLinkLocal(mapped.Addr()))
+		},
+		"native prefixes": func() {
+			natives.Outward(data)
+			sink = natives.Inward(data) || natives.Contains(native)
 		},
 		"Global": func() { sink = filter.Global(mapped.Addr()) },
 		"ParseEcho": func() {

@@ -107,3 +107,21 @@ func BenchmarkAppendBubble(b *testing.B) {
 		teredo.AppendBubble(buffer, clientA, clientB, 255)
 	}
 }
+
+func BenchmarkNativePrefixes(b *testing.B) {
+	server := teredo.ServerOf(clientA)
+	prefix, err := teredo.NewNativePrefix(server, netip.MustParsePrefix("2001:db8:c::/64"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	natives := teredo.NativePrefixes{prefix}
+	packet := ipv6Packet(clientA, native, 17, 64, make([]byte, 1200))
+	back := ipv6Packet(native, clientA, 17, 64, make([]byte, 1200))
+	b.ReportAllocs()
+	for b.Loop() {
+		natives.Outward(packet)
+		copy(back[24:40], packet[8:24])
+		natives.Inward(back)
+		copy(packet[8:24], back[24:40])
+	}
+}

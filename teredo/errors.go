@@ -19,7 +19,7 @@ var (
 	ErrIPv6Length  = errors.New("packet size differs from its IPv6 payload length")
 )
 
-// Rules of ICMPv6 messages (RFC 4443 §2, RFC 4861 §6.1.1 and §6.1.2).
+// Rules of ICMPv6 messages (RFC 4443 §2, RFC 4861 §6.1.1, §6.1.2 and §7.1.1).
 var (
 	ErrNotICMPv6      = errors.New("next header is not ICMPv6")
 	ErrICMPv6Short    = errors.New("ICMPv6 message is shorter than its type requires")
@@ -30,6 +30,8 @@ var (
 	ErrNotLinkLocal   = errors.New("source address is not link-local")
 	ErrNotAllRouters  = errors.New("destination address is not ff02::2")
 	ErrOptionLength   = errors.New("neighbor discovery option has a wrong length")
+	ErrTarget         = errors.New("target of the neighbor solicitation is a multicast address")
+	ErrAddressTest    = errors.New("neighbor solicitation from the unspecified address has another form than RFC 4861 §7.1.1 allows")
 )
 
 // Rules of the prefix in a Teredo router advertisement (RFC 4380 §5.2.1).

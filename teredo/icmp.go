@@ -13,6 +13,9 @@ const (
 	ICMPv6RouterSolicitation  = 133
 	ICMPv6RouterAdvertisement = 134
 	icmpv6Redirect            = 137
+
+	ICMPv6NeighborSolicitation  = 135
+	ICMPv6NeighborAdvertisement = 136
 )
 
 // checksumAt is where the ICMPv6 checksum is, from the start of the IPv6 header.

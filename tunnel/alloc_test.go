@@ -23,7 +23,13 @@ type loadConn struct {
 	feed     chan int         // how many of it to receive
 	sent     chan udp.Message // the first of each batch, N being the size of the batch
 	closed   chan struct{}
+	buffers  buffers
 }
+
+// buffers are those that a worker gets its packets in, which it may change.
+type buffers [burst][2048]byte
+
+func (b *buffers) fill(i int, packet []byte) []byte { return b[i][:copy(b[i][:], packet)] }
 
 func (c *loadConn) ReadBatch(ms []udp.Message) (int, error) {
 	select {
@@ -31,7 +37,7 @@ func (c *loadConn) ReadBatch(ms []udp.Message) (int, error) {
 		return 0, net.ErrClosed
 	case n := <-c.feed:
 		for i := range n {
-			ms[i] = udp.Message{Buf: c.datagram.Buf, N: len(c.datagram.Buf), Remote: c.datagram.Remote}
+			ms[i] = udp.Message{Buf: c.buffers.fill(i, c.datagram.Buf), N: len(c.datagram.Buf), Remote: c.datagram.Remote}
 		}
 		return n, nil
 	}
@@ -52,6 +58,7 @@ type loadDevice struct {
 	feed      chan int
 	delivered chan int
 	closed    chan struct{}
+	buffers   buffers
 }
 
 func (d *loadDevice) ReadBatch(ps []tun.Packet) (int, error) {
@@ -60,7 +67,7 @@ func (d *loadDevice) ReadBatch(ps []tun.Packet) (int, error) {
 		return 0, os.ErrClosed
 	case n := <-d.feed:
 		for i := range n {
-			ps[i] = tun.Packet{Head: d.packet}
+			ps[i] = tun.Packet{Head: d.buffers.fill(i, d.packet)}
 		}
 		return n, nil
 	}
@@ -74,20 +81,35 @@ func (d *loadDevice) WriteBatch(packets [][]byte) (int, error) {
 func (d *loadDevice) Offloads() tun.Offloads { return tun.Offloads{} }
 func (d *loadDevice) Close() error           { close(d.closed); return nil }
 
-// The workers carry packets whose path is known without allocating, in both directions.
+// The workers carry packets whose path is known without allocating, in both directions, translated or not.
 func TestWorkersAllocateNothing(t *testing.T) {
+	t.Run("untranslated", func(t *testing.T) { testWorkersAllocateNothing(t, nil) })
+	t.Run("translated", func(t *testing.T) {
+		prefix, err := teredo.NewNativePrefix(netip.MustParseAddr("198.18.0.1"), netip.MustParsePrefix("3fff:1:2:3::/64"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		testWorkersAllocateNothing(t, teredo.NativePrefixes{prefix})
+	})
+}
+
+func testWorkersAllocateNothing(t *testing.T, natives teredo.NativePrefixes) {
 	native, mapped := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddrPort("198.18.0.7:4000")
 	client := teredo.Address{Server: netip.MustParseAddr("198.18.0.1"), Mapped: mapped}.Addr()
 	source := netip.MustParseAddr("fe80::1")
+	outside, translated := natives.Native(client)
+	if !translated {
+		outside = client
+	}
 	dev := &loadDevice{
-		packet: teredo.AppendEchoRequest(nil, native, client, 1, 1, make([]byte, 1000)),
+		packet: teredo.AppendEchoRequest(nil, native, outside, 1, 1, make([]byte, 1000)),
 		feed:   make(chan int), delivered: make(chan int), closed: make(chan struct{}),
 	}
 	conn := &loadConn{
 		datagram: udp.Message{Buf: teredo.AppendBubble(nil, client, source, 255), Remote: mapped},
 		feed:     make(chan int), sent: make(chan udp.Message), closed: make(chan struct{}),
 	}
-	relay := tunnel.NewRelay(tunnel.RelayConfig{Device: dev, Conn: conn, Capacity: 16, PermitIPv4: natsim.Filter().Permit})
+	relay := tunnel.NewRelay(tunnel.RelayConfig{Device: dev, Conn: conn, Capacity: 16, Natives: natives, PermitIPv4: natsim.Filter().Permit})
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- relay.Run(ctx) }()
@@ -100,7 +122,7 @@ func TestWorkersAllocateNothing(t *testing.T) {
 	if m := <-conn.sent; m.Remote != mapped {
 		t.Errorf("the second datagram goes to %v", m.Remote)
 	}
-	conn.datagram.Buf = teredo.AppendEchoReply(nil, client, dev.packet)
+	conn.datagram.Buf = teredo.AppendEchoRequest(nil, client, native, 1, 1, make([]byte, 1000))
 	if n := testing.AllocsPerRun(100, func() {
 		dev.feed <- burst
 		if m := <-conn.sent; m.N != burst || m.Remote != mapped {
@@ -116,6 +138,18 @@ func TestWorkersAllocateNothing(t *testing.T) {
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations for %d packets from UDP", n, burst)
+	}
+	conn.datagram.Buf = teredo.AppendEchoRequest(nil, client, outside, 1, 1, make([]byte, 1000)) // turns back
+	if n := testing.AllocsPerRun(100, func() {
+		if !translated {
+			return
+		}
+		conn.feed <- burst
+		if m := <-conn.sent; m.N != burst || m.Remote != mapped {
+			t.Errorf("%d datagrams to %v", m.N, m.Remote)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations for %d packets that turn back", n, burst)
 	}
 	stop()
 	if err := <-ended; err != nil {

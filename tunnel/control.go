@@ -48,6 +48,8 @@ func (t *tunnel) answer(now time.Time, r rules, q *question) {
 	switch q.kind {
 	case outbound:
 		r.outbound(now, q.packet)
+	case turnedBack:
+		t.turnBack(now, q.packet)
 	case refresh:
 		r.refresh(now, teredo.Destination(q.packet))
 	case offerOutbound:
@@ -81,7 +83,7 @@ func (t *tunnel) carryOut() {
 	for _, d := range t.out.TUN.Datagrams() {
 		t.packets = append(t.packets, d.Payload)
 	}
-	t.deliver(t.packets)
+	t.deliver(t.packets, &t.back)
 	t.out.Reset()
 }
 

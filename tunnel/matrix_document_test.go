@@ -21,9 +21,10 @@ const matrixDocument = "../docs/nat-matrix.md"
 
 // cell is what was measured of one pair of NATs.
 type cell struct {
-	outcome         // with all extensions, at one server
-	needed   string // the first extension set that connects; "No" when none does
-	twoHomes bool   // connects too when each client has a server of its own
+	outcome                // with all extensions, at one server
+	needed   string        // the first extension set that connects; "No" when none does
+	twoHomes bool          // connects too when each client has a server of its own
+	native   time.Duration // from sending to arrival at the other client's native address, through a relay; 0: does not connect
 }
 
 // The matrix of RFC 6081 figure 1, measured. Every pair that the figure connects is connected, directly and by the extensions
@@ -76,6 +77,7 @@ func measure(t *testing.T, from, to natKind) cell {
 			break
 		}
 	}
+	c.native = atNativeAddresses(t, from, to)
 	return c
 }
 
@@ -151,6 +153,13 @@ shows the seconds until ICMPv6 told the sender that the destination is unreachab
 examples in RFC 6081 §6.1 and §6.3: the client that began learns only from its second indirect bubble that the path works.
 
 %s
+## At native addresses
+
+Where server and relay give clients native addresses ([protocol.md](protocol.md#an-operators-own-prefix)), the relay connects them. Milliseconds from
+the first packet to its arrival. A client behind an address-symmetric NAT reaches no relay at all: its packets come from another IPv4
+address than it has in its IPv6 address, and a relay must drop them (RFC 4380 §5.4.2).
+
+%s
 ## Random ports
 
 The table shows whose data left from a random port (RFC 6081 §5.4 and §5.5): that of the row's client, of the column's, or of both.
@@ -189,7 +198,13 @@ func document(cells [][]cell) string {
 		}
 		return ""
 	})
-	return fmt.Sprintf(matrixText, needed, times, ports)
+	natives := table(func(i, j int) string {
+		if c := cells[i][j]; c.native != 0 {
+			return fmt.Sprint(c.native.Milliseconds())
+		}
+		return "no"
+	})
+	return fmt.Sprintf(matrixText, needed, times, natives, ports)
 }
 
 // table is one in Markdown with a row and a column for each kind of NAT.

@@ -53,6 +53,7 @@ type questionKind uint8
 
 const (
 	outbound      questionKind = iota // packet is an IPv6 packet from the TUN device
+	turnedBack                        // packet is an IPv6 packet of one client for the native address of another one
 	inbound                           // packet is a well-formed UDP payload
 	refresh                           // packet is an IPv6 packet that was sent; its destination's path wants a refresh
 	offerOutbound                     // packet is the header of an IPv6 packet that was sent; the kernel may carry its flow

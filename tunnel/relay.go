@@ -19,6 +19,7 @@ type RelayConfig struct {
 	Conn       Conn
 	Kernel     func() (Kernel, error) // as in ClientConfig
 	Capacity   int                    // most clients in the list of recent peers
+	Natives    teredo.NativePrefixes  // that stand for clients' addresses outside of the Teredo service
 	PermitIPv4 []netip.Prefix         // special-use IPv4 ranges to take for global ones
 	Network    RelayNetwork           // as it is at the start; tell changes with NetworkChanged
 	Rand       func([]byte)           // fills with random bytes; one goroutine at a time calls it; nil: crypto/rand
@@ -57,13 +58,15 @@ func NewRelay(cfg RelayConfig) *Relay {
 	drops, sockets := new(drop.Counters), newSockets(nil)
 	sockets.serve(cfg.Conn)
 	peers := peer.NewRelay(now, cfg.Network.Errors, peer.Config{
-		Capacity: cfg.Capacity, Filter: cfg.filter(cfg.Network), Drops: drops, Rand: cfg.Rand,
+		Capacity: cfg.Capacity, Filter: cfg.filter(cfg.Network), Drops: drops, Rand: cfg.Rand, Natives: cfg.Natives,
 	})
 	peers.Serve(cfg.Network.Serve, cfg.Network.Own)
 	peers.SetBehindNAT(cfg.Network.BehindNAT)
-	return &Relay{
+	r := &Relay{
 		tunnel: newTunnel(cfg.Device, sockets, peers, cfg.Kernel, drops), cfg: cfg, started: now, peers: peers, network: cfg.Network,
 	}
+	r.turnBack = func(now time.Time, packet []byte) { r.peers.Turned(now, packet, &r.out) }
+	return r
 }
 
 // filter is the configured one with the directed-broadcast addresses of now (SEC-V4-01).
@@ -103,20 +106,21 @@ func (r *Relay) deadline() (time.Time, bool)           { return r.peers.Deadline
 
 // RelayStatus describes a running relay.
 type RelayStatus struct {
-	State           string            `json:"state"` // "running"
-	Local           netip.AddrPort    `json:"local"`
-	Serves          []netip.Prefix    `json:"serves"` // native IPv6 addresses
-	Offloads        Offloads          `json:"offloads"`
-	Peers           int               `json:"peers"`
-	Capacity        int               `json:"capacity"` // most of them that are remembered
-	UptimeSeconds   float64           `json:"uptime_seconds"`
-	SentPackets     uint64            `json:"sent_packets"`
-	ReceivedPackets uint64            `json:"received_packets"`
-	SentBytes       uint64            `json:"sent_bytes"` // without the headers of IPv4 and UDP
-	ReceivedBytes   uint64            `json:"received_bytes"`
-	Paths           Paths             `json:"paths,omitzero"` // of these, what went to and from peers
-	Drops           map[string]uint64 `json:"drops"`
-	Queues          map[string]int    `json:"queues,omitempty"` // packets that wait for the control goroutine, in queues that are not empty
+	State           string                `json:"state"` // "running"
+	Local           netip.AddrPort        `json:"local"`
+	Serves          []netip.Prefix        `json:"serves"`                    // native IPv6 addresses
+	Natives         teredo.NativePrefixes `json:"native_prefixes,omitempty"` // SERVER=PREFIX, of clients' native addresses
+	Offloads        Offloads              `json:"offloads"`
+	Peers           int                   `json:"peers"`
+	Capacity        int                   `json:"capacity"` // most of them that are remembered
+	UptimeSeconds   float64               `json:"uptime_seconds"`
+	SentPackets     uint64                `json:"sent_packets"`
+	ReceivedPackets uint64                `json:"received_packets"`
+	SentBytes       uint64                `json:"sent_bytes"` // without the headers of IPv4 and UDP
+	ReceivedBytes   uint64                `json:"received_bytes"`
+	Paths           Paths                 `json:"paths,omitzero"` // of these, what went to and from peers
+	Drops           map[string]uint64     `json:"drops"`
+	Queues          map[string]int        `json:"queues,omitempty"` // packets that wait for the control goroutine, in queues that are not empty
 	Counts
 	Budgets
 }
@@ -129,7 +133,7 @@ func (r *Relay) Status(ctx context.Context) (s RelayStatus, err error) {
 
 func (r *Relay) status(now time.Time) RelayStatus {
 	return RelayStatus{
-		State: "running", Local: r.cfg.Conn.LocalAddr(), Serves: r.network.serves(),
+		State: "running", Local: r.cfg.Conn.LocalAddr(), Serves: r.network.serves(), Natives: r.cfg.Natives,
 		Offloads: r.offloads(), Peers: r.peers.Len(), Capacity: r.cfg.Capacity, UptimeSeconds: now.Sub(r.started).Seconds(),
 		SentPackets: r.sent.Load(), ReceivedPackets: r.received.Load(),
 		SentBytes: r.sentBytes.Load(), ReceivedBytes: r.receivedBytes.Load(), Paths: r.traffic(),

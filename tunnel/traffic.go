@@ -55,7 +55,10 @@ func (t *tunnel) traffic() Paths {
 }
 
 // tally is the traffic of a batch in one direction.
-type tally struct{ direct, relay peer.Traffic }
+type tally struct {
+	direct, relay peer.Traffic
+	clients       bool // all peers are clients: some addresses of theirs are native ones
+}
 
 // add counts a packet of so many bytes that begins with head. Other is where its other end's address begins: that of its source or of
 // its destination. What is for the server is no traffic of peers: its addresses are link-local, or it is not a plain IPv6 packet.
@@ -64,7 +67,7 @@ func (t *tally) add(head []byte, other, size int) {
 		return
 	}
 	of := &t.relay
-	if binary.BigEndian.Uint32(head[other:]) == teredoPrefix {
+	if t.clients || binary.BigEndian.Uint32(head[other:]) == teredoPrefix {
 		of = &t.direct
 	}
 	of.Packets++

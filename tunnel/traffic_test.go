@@ -49,3 +49,18 @@ func TestPaths(t *testing.T) {
 		}
 	})
 }
+
+// All peers of a relay are clients, also where it translates their addresses and turns packets back from one to another.
+func TestPathsTranslated(t *testing.T) {
+	nativeScenario(t, func(t *testing.T, w *nativeWorld) {
+		a, b, host := w.any(w.Network), w.any(w.Network), w.Native()
+		a.Send(host.Addr(), "out")
+		w.receives(host.Stack, "out", w.native(a))
+		a.Send(w.native(b), "back")
+		w.receives(b.Stack, "back", w.native(a))
+		s := w.relay.Status()
+		if s.Paths.Relay != (tunnel.Traffic{}) || s.Paths.Direct.ReceivedPackets != s.ReceivedPackets || s.Paths.Direct.ReceivedBytes != s.ReceivedBytes || s.ReceivedPackets < 2 {
+			t.Errorf("%+v of %d packets and %d bytes", s.Paths, s.ReceivedPackets, s.ReceivedBytes)
+		}
+	})
+}

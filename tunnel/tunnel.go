@@ -60,6 +60,8 @@ type tunnel struct {
 	messages []Message
 	vias     []uint8 // of the messages
 	packets  [][]byte
+	back     turned
+	turnBack func(now time.Time, packet []byte) // of a relay: has the rules send a packet from one client to another one
 
 	sent, received           atomic.Uint64 // packets carried to UDP and from it
 	sentBytes, receivedBytes atomic.Uint64 // of them, without the headers of IPv4 and UDP

@@ -43,6 +43,7 @@ func (t *tunnel) uplink(ctx context.Context) error {
 			return fmt.Errorf("read from the TUN interface: %w", err)
 		}
 		now := t.table.Stamp(time.Now())
+		t.enter(packets[:n])
 		runs.outgoing(t.table, packets[:n])
 		messages, vias = messages[:0], vias[:0]
 		for _, r := range runs.all {
@@ -106,6 +107,7 @@ func (t *tunnel) receive(conn Conn, via uint8, size int) error {
 	messages := make([]Message, size)
 	runs := newRuns()
 	var offers offers
+	var back turned
 	for {
 		n, err := conn.ReadBatch(messages)
 		if errors.Is(err, net.ErrClosed) {
@@ -133,19 +135,20 @@ func (t *tunnel) receive(conn Conn, via uint8, size int) error {
 				t.offer(&offers, offerInbound, m.Buf[:m.N], now)
 			}
 		}
-		t.deliver(packets)
+		t.deliver(packets, &back)
 	}
 }
 
 // deliver writes packets to the TUN device.
-func (t *tunnel) deliver(packets [][]byte) {
+func (t *tunnel) deliver(packets [][]byte, back *turned) {
+	packets = t.leave(packets, back)
 	if len(packets) == 0 {
 		return
 	}
 	n, _ := t.device.WriteBatch(packets)
 	t.received.Add(uint64(n))
 	size := 0
-	var paths tally
+	paths := tally{clients: t.table.Translates()}
 	for _, packet := range packets[:n] {
 		size += len(packet)
 		paths.add(packet, sourceAt, len(packet))

@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"github.com/teredo-suite/teredo/internal/cli"
+	"github.com/teredo-suite/teredo/internal/dnsupdate"
 	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/tunnel"
 )
@@ -23,6 +24,7 @@ func main() {
 		Probe     probeCommand         `cmd:"" help:"Find out which servers answer, what the NAT does, and which peers a client could reach."`
 		Explain   explainCommand       `cmd:"" help:"Show what a Teredo address contains, and whether programs send to it."`
 		Bugreport bugreport            `cmd:"" help:"Write an archive that tells others what is wrong, without secrets."`
+		OnChange  onChangeCommand      `cmd:"" hidden:"" help:"Run a command with each change that standard input tells of."`
 		Version   cli.Version          `cmd:"" help:"Show the version."`
 	}{})
 }
@@ -30,7 +32,8 @@ func main() {
 // status is the client's status with what only the program knows.
 type status struct {
 	tunnel.ClientStatus
-	Confined string `json:"confined,omitempty"` // by what, once it is set up
+	DNS      dnsupdate.Status `json:"dns,omitzero"`
+	Confined string           `json:"confined,omitempty"` // by what, once it is set up
 }
 
 type run struct {
@@ -49,6 +52,7 @@ type run struct {
 	PortMapping    bool     `negatable:"" default:"true" help:"Ask the gateway to forward a UDP port, by UPnP, PCP or NAT-PMP, and remove the mapping at the end."`
 	Always         bool     `help:"Stay up even while the host has native IPv6."`
 	Disable        []string `placeholder:"EXTENSION,…" enum:"symmetric-nat,upnp,port-preserving,sequential,hairpinning,load-reduction" help:"Turn off these extensions of RFC 6081 (${enum}). symmetric-nat also turns off the three after it, and port-preserving also turns off sequential."`
+	announceFlags
 	cli.OffloadFlags
 	cli.NativeFlags
 	cli.PeersFlags
@@ -66,6 +70,7 @@ Examples:
     ${name} run --server teredo.example.net
     ${name} run --server 192.0.2.1 --port 40000
     ${name} run --server teredo.example.net --server teredo.example.org
+    ${name} run --server teredo.example.net --dns-update laptop.example.net --dns-key /etc/teredo/dns.key
     ${name} run --config /etc/teredo/client.toml`
 }
 

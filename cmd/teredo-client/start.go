@@ -42,7 +42,7 @@ func (r *run) Check() error {
 			return err
 		}
 	}
-	return nil
+	return r.announceFlags.check()
 }
 
 // checkServer checks the names of a server, of which the second may be empty; and addresses. Those that a name has are checked
@@ -94,6 +94,7 @@ type client struct {
 	state    *cli.State[status]
 	secure   bool // there is a secret in use; of reloadSecret
 	memory   *memory
+	announce announcer
 	confined cli.Confinement
 	conn     *udp.Conn // the service port, when it is open
 	running  *tunnel.Client
@@ -134,6 +135,10 @@ func newState() *cli.State[status] {
 
 // serve sets the client up and runs it.
 func (c *client) serve(ctx context.Context) error {
+	var err error
+	if c.announce, err = c.run.newAnnouncer(c.cfg.Log); err != nil {
+		return err
+	}
 	c.state.WaitsFor("the interface " + c.run.TUN)
 	device, err := c.run.openDevice(c.cfg.Log)
 	if err != nil {
@@ -157,6 +162,7 @@ func (c *client) serve(ctx context.Context) error {
 	workers.Go("network", func(ctx context.Context) error { return c.follow(ctx, changes, keeper) })
 	workers.Go("interface", keeper.Run)
 	workers.Go("last run", c.memory.keep)
+	workers.Go("announcements", c.announce.run)
 	return workers.Wait()
 }
 
@@ -182,7 +188,7 @@ func (c *client) status(ctx context.Context) (status, error) {
 	if s.NativeIPv6 != "" {
 		s.WaitingFor += "; --always keeps Teredo up"
 	}
-	return status{s, c.confined.String()}, err
+	return status{ClientStatus: s, DNS: c.announce.status(), Confined: c.confined.String()}, err
 }
 
 // changed tells the service manager.
@@ -197,7 +203,7 @@ func changed(state string, ready bool) {
 // openKernel opens the kernel's path, for which the client needs more than for anything that comes after it. So then it confines
 // itself.
 func (c *client) openKernel() (tunnel.Kernel, error) {
-	path, err := c.run.OpenKernel(c.run.TUN, c.conn.LocalAddr(), tunnel.MostKernelFlows, c.cfg.Log)
+	path, err := c.run.OpenKernel(c.run.TUN, c.conn.LocalAddr(), nil, tunnel.MostKernelFlows, c.cfg.Log)
 	if err == nil {
 		c.confined.To(c.needs(path != nil), &c.run.RunFlags, c.cfg.Log)
 	}
@@ -214,7 +220,7 @@ func (c *client) needs(kernel bool) confine.Policy {
 		NetAdmin: true, BPF: kernel, Connect: true,
 		Settings: []string{netcfg.Settings},
 	}
-	if slices.ContainsFunc(slices.Concat(c.run.Server, c.run.Server2), isName) {
+	if c.run.DNSUpdate != "" || slices.ContainsFunc(slices.Concat(c.run.Server, c.run.Server2), isName) {
 		p.Replaced = resolve.Files() // as DHCP clients and network managers do
 	}
 	if c.run.SecretFile != "" {
@@ -237,7 +243,11 @@ func (c *client) complete() (err error) {
 		if new.IsValid() {
 			c.memory.note(c.conn.LocalAddr().Port(), new)
 		}
-		return r.configure(old, new)
+		if err := r.configure(old, new); err != nil {
+			return err
+		}
+		c.announce.tell(new, netip.Addr{})
+		return nil
 	}
 	cfg.Restore = func(address netip.Addr) ([]string, error) { return netcfg.RestoreClient(r.TUN, address) }
 	cfg.RandomPort = r.openRandomPort

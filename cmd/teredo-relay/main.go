@@ -5,8 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 
+	"github.com/teredo-suite/teredo/cmd/internal/relay"
 	"github.com/teredo-suite/teredo/internal/cli"
+	"github.com/teredo-suite/teredo/internal/confine"
 	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/teredo"
 	"github.com/teredo-suite/teredo/tunnel"
@@ -28,16 +31,12 @@ func main() {
 }
 
 type run struct {
-	Bind       cli.IPv4         `placeholder:"ADDRESS" help:"IPv4 address of this host. The default is the source address of the route to each client."`
-	Port       uint16           `default:"3545" placeholder:"PORT" help:"UDP port to use (${default}). Not 3544, which is for servers."`
-	TUN        string           `name:"tun" default:"teredo" placeholder:"NAME" help:"Name of the interface to create (${default})."`
-	HostOnly   bool             `help:"Serve only this host, at all of its IPv6 addresses. Without this flag, packets of clients are delivered to this host only if --serve covers its address."`
-	Serve      cli.IPv6Prefixes `placeholder:"CIDR,…" help:"Serve only these ranges of native IPv6 addresses. They may include special-use ones (unique local, 6to4, NAT64) and those of this host. The default is every global address except those of this host."`
-	Capacity   int              `placeholder:"N" help:"Most clients that the relay remembers; it forgets the least recently used first. The default is what a quarter of the memory holds, from 4096 to 1048576."`
-	Forwarding bool             `help:"Turn on IPv6 forwarding of this host while the relay runs."`
+	Bind         cli.IPv4           `placeholder:"ADDRESS" help:"IPv4 address of this host. The default is the source address of the route to each client."`
+	Port         uint16             `default:"3545" placeholder:"PORT" help:"UDP port to use (${default}). Not 3544, which is for servers."`
+	HostOnly     bool               `help:"Serve only this host, at all of its IPv6 addresses. Without this flag, packets of clients are delivered to this host only if --serve covers its address."`
+	NativePrefix cli.NativePrefixes `placeholder:"[SERVER=]PREFIX,…" help:"Give the clients of a server native addresses in this /64, one prefix for each server. SERVER is the server's public IPv4 address; the default is --bind. Give the server the same --native-prefix."`
+	relay.Flags
 	cli.SunsetFlags
-	cli.OffloadFlags
-	cli.PeersFlags
 	cli.RunFlags
 }
 
@@ -45,7 +44,7 @@ type run struct {
 type status struct {
 	WaitingFor string     `json:"waiting_for,omitempty"` // while it sets itself up
 	Sunset     cli.Sunset `json:"sunset,omitzero"`       // when it ceases to serve
-	tunnel.RelayStatus
+	relay.Status
 	Confined string `json:"confined,omitempty"` // by what, once it is set up
 }
 
@@ -55,15 +54,53 @@ func (run) Help() string {
 and routes 2001::/32 to it. Announce that prefix to the IPv6 hosts that the relay is to serve, and allow UDP to its port.
 It needs IPv6 forwarding to serve them. With --host-only it serves only this host.
 
+With --native-prefix nobody has to announce 2001::/32: the clients of one server have native addresses in a /64 that is
+routed to this host, and all of the IPv6 Internet reaches them there. Where the /64 is that of an interface instead, as most
+hosters have it, --neighbor-proxy INTERFACE has the router of that link find the clients here.
+
 Examples:
 
     ${name} run --bind 198.51.100.1 --forwarding
+    ${name} run --bind 198.51.100.1 --forwarding --native-prefix 2001:db8:c::/64
+    ${name} run --bind 198.51.100.1 --forwarding --native-prefix 2001:db8:c::/64 --neighbor-proxy eth0
     ${name} run --host-only
     ${name} run --config /etc/teredo/relay.toml`
 }
 
 // Run relays packets and serves status requests.
-func (r *run) Run(ctx context.Context, p *cli.Process) error { return start(ctx, p, r) }
+func (r *run) Run(ctx context.Context, p *cli.Process) error {
+	log := p.Logger(&r.RunFlags)
+	ctx, err := r.Sunset.Context(ctx, log)
+	if err != nil {
+		return err
+	}
+	natives, err := r.natives()
+	if err != nil {
+		return cli.Usage(err)
+	}
+	state := cli.NewState(
+		status{Status: relay.Status{RelayStatus: tunnel.RelayStatus{State: "initial"}}, Sunset: r.Sunset},
+		func(s *status) (state, waitingFor *string) { return &s.State, &s.WaitingFor },
+	)
+	var confined cli.Confinement
+	a := &relay.Relay{
+		Flags: r.Flags, Bind: r.Bind.Addr, Port: r.Port, HostOnly: r.HostOnly, Natives: natives, PermitIPv4: r.PermitIPv4,
+		Mark: r.StateFile("forwarding"), Log: log,
+		WaitsFor: state.WaitsFor, Confine: func(needs confine.Policy) { confined.To(needs, &r.RunFlags, log) },
+	}
+	a.Runs = func() {
+		state.Runs(func(ctx context.Context) (status, error) {
+			s, err := a.Status(ctx)
+			return status{Status: s, Sunset: r.Sunset, Confined: confined.String()}, err
+		})
+	}
+	a.Ready = func(local netip.AddrPort) { cli.Ready(fmt.Sprintf("Relaying at %v", local)) }
+	questions, err := r.Peers(a.Peers)
+	if err != nil {
+		return err
+	}
+	return cli.Serve(ctx, p, cli.Service[status]{Flags: &r.RunFlags, Log: log, State: state, Run: a.Run, Questions: questions})
+}
 
 // Check finds what is wrong with the flags.
 func (r *run) Check() error {
@@ -74,11 +111,16 @@ func (r *run) Check() error {
 		return errors.New("--host-only needs no --forwarding: leave one of them out")
 	case r.HostOnly && r.Serve != nil:
 		return errors.New("--host-only serves all addresses of this host: leave --serve out")
+	case r.HostOnly && r.NativePrefix != nil:
+		return errors.New("--host-only serves only this host, and native addresses are for other hosts: leave --native-prefix out")
 	}
-	if r.Capacity != 0 {
-		if err := checkCapacity(r.Capacity); err != nil {
-			return err
-		}
+	if _, err := r.natives(); err != nil {
+		return err
 	}
-	return cli.CheckName(r.TUN)
+	return r.Flags.Check(r.NativePrefix != nil)
+}
+
+// natives are the native prefixes of clients. One that names no server is that of the server at the relay's own address.
+func (r *run) natives() (teredo.NativePrefixes, error) {
+	return r.NativePrefix.For(r.Bind.Addr, r.PermitIPv4)
 }

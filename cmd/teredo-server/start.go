@@ -4,21 +4,27 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/netip"
 
+	"github.com/teredo-suite/teredo/cmd/internal/relay"
 	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/internal/confine"
+	"github.com/teredo-suite/teredo/internal/control"
 	"github.com/teredo-suite/teredo/internal/netcfg"
 	"github.com/teredo-suite/teredo/internal/server"
+	"github.com/teredo-suite/teredo/internal/worker"
 )
 
 // program is the server with what it is told to do, and what the control socket tells of it.
 type program struct {
-	run     *run
-	log     *slog.Logger
-	cfg     server.Config
-	state   *cli.State[status]
-	running *server.Server
-	started chan struct{} // closed when running is set
+	run      *run
+	log      *slog.Logger
+	cfg      server.Config
+	state    *cli.State[status]
+	confined cli.Confinement
+	relay    *relay.Relay // nil: there is none
+	running  *server.Server
+	started  chan struct{} // closed when running is set
 }
 
 func start(ctx context.Context, p *cli.Process, r *run) error {
@@ -34,21 +40,41 @@ func start(ctx context.Context, p *cli.Process, r *run) error {
 		status{State: "initial", Sunset: r.Sunset},
 		func(s *status) (state, waitingFor *string) { return &s.State, &s.WaitingFor },
 	)
+	var questions map[string]control.Question
+	if r.Relay {
+		if s.relay, err = s.newRelay(); err != nil {
+			return cli.Usage(err)
+		}
+		if questions, err = r.Peers(s.relay.Peers); err != nil {
+			return err
+		}
+	}
 	return cli.Serve(ctx, p, cli.Service[status]{
-		Flags: &r.RunFlags, Log: s.log, State: s.state, Run: s.serve,
+		Flags: &r.RunFlags, Log: s.log, State: s.state, Run: s.serve, Questions: questions,
 		Reload: cli.Reload{Flags: []string{"secret-file"}, Files: s.reloadSecrets},
 	})
 }
 
-// needs is what a server needs that has its sockets.
-func (r *run) needs() (p confine.Policy) {
-	if r.SecretFile != "" {
-		p.Read = append(p.Read, r.SecretFile)
-	}
-	return p
+// newRelay makes the relay beside the server.
+func (s *program) newRelay() (*relay.Relay, error) {
+	r := s.run
+	natives, err := r.natives()
+	return &relay.Relay{
+		Flags: r.Flags, Bind: r.Bind.Addr, Port: r.RelayPort, Natives: natives, PermitIPv4: r.PermitIPv4,
+		Mark: r.StateFile("forwarding"), Log: s.log,
+		WaitsFor: s.state.WaitsFor, Confine: s.confine, Runs: s.runs, Ready: func(netip.AddrPort) { s.ready("Serving and relaying") },
+	}, err
 }
 
-// serve sets the server up and runs it.
+// confine has the program give up what server and relay do not need, the relay what it needs.
+func (s *program) confine(needs confine.Policy) {
+	if s.run.SecretFile != "" {
+		needs.Read = append(needs.Read, s.run.SecretFile)
+	}
+	s.confined.To(needs, &s.run.RunFlags, s.log)
+}
+
+// serve sets the server and its relay up and runs them.
 func (s *program) serve(ctx context.Context) (err error) {
 	s.state.WaitsFor("the addresses of this host")
 	if s.cfg.Filter.Broadcasts, err = netcfg.Broadcasts(); err != nil {
@@ -61,16 +87,35 @@ func (s *program) serve(ctx context.Context) (err error) {
 	if s.running, err = server.New(s.cfg, s.log); err != nil {
 		return err
 	}
-	confined := s.run.ConfineTo(s.run.needs(), s.log)
 	close(s.started)
-	s.state.Runs(func(context.Context) (status, error) {
-		return status{State: "running", Sunset: s.run.Sunset, Status: s.running.Status(), Confined: confined}, nil
-	})
 	now := s.running.Status()
 	s.log.Info("serving", slog.Any("bind", now.Bind), slog.Any("public", now.Public), slog.Any("prefix", now.Prefix))
 	if !s.cfg.Secondary.IsValid() {
 		s.log.Warn("clients cannot recognise a symmetric NAT: give a second IPv4 address with --bind2")
 	}
-	cli.Ready(fmt.Sprintf("Serving at %v", s.cfg.Primary))
-	return s.running.Run(ctx)
+	workers, _ := worker.NewGroup(ctx)
+	workers.Go("server", s.running.Run)
+	if s.relay != nil {
+		workers.Go("relay", s.relay.Run)
+	} else {
+		s.confine(confine.Policy{})
+		s.runs()
+		s.ready("Serving")
+	}
+	return workers.Wait()
+}
+
+// runs has the control socket tell what server and relay are doing.
+func (s *program) runs() { s.state.Runs(s.status) }
+
+// ready tells the service manager that the program is set up, and what it is doing.
+func (s *program) ready(doing string) { cli.Ready(fmt.Sprintf("%s at %v", doing, s.cfg.Primary)) }
+
+// status describes the server, and the relay beside it.
+func (s *program) status(ctx context.Context) (now status, err error) {
+	if s.relay != nil {
+		now.Relay, err = s.relay.Status(ctx)
+	}
+	now.State, now.Sunset, now.Status, now.Confined = "running", s.run.Sunset, s.running.Status(), s.confined.String()
+	return now, err
 }

@@ -35,7 +35,8 @@ type port struct {
 	link    Link
 	rand    *rand.Rand
 	receive func(Packet)
-	teredo  *port // of a native host: where its packets to 2001::/32 go
+	relay   *port          // of a native host: where its packets to clients go
+	routes  []netip.Prefix // of a relay: what the native internet sends there
 }
 
 func (in *Internet) newPort(name string, delay time.Duration, receive func(Packet)) *port {

@@ -1,5 +1,10 @@
 package natsim
 
+import (
+	"net/netip"
+	"slices"
+)
+
 // Native is a host of the native IPv6 internet.
 type Native struct {
 	*Stack
@@ -21,18 +26,13 @@ func (in *Internet) Native() (n *Native) {
 	return n
 }
 
-// Via has the host's packets to 2001::/32 go to a relay. Without it they go to the relay that was made first.
-func (n *Native) Via(r *Relay) { n.in.do(func() { n.port.teredo = r.native }) }
+// Via has the host's packets to clients go to a relay, as far as it has a route. Without it they go to the first relay that has.
+func (n *Native) Via(r *Relay) { n.in.do(func() { n.port.relay = r.native }) }
 
 // SetLink changes the host's link.
 func (n *Native) SetLink(l Link) { n.in.do(func() { n.port.link = l }) }
 
-// firstRelay is where the native internet routes 2001::/32.
-func (in *Internet) firstRelay() *port {
-	for _, p := range in.native.ports {
-		if p.teredo == p {
-			return p
-		}
-	}
-	return nil
+// leadsTo reports whether the native internet has a route to the address through a relay's port.
+func (p *port) leadsTo(dst netip.Addr) bool {
+	return slices.ContainsFunc(p.routes, func(r netip.Prefix) bool { return r.Contains(dst) })
 }

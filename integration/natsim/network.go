@@ -5,8 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"time"
-
-	"github.com/teredo-suite/teredo/teredo"
 )
 
 // Network is one IPv4 network: the public internet, or the LAN behind a NAT.
@@ -91,13 +89,15 @@ func (n *Network) route(from *port, p Packet) {
 	n.in.trace.add(n.name, Dropped, "no such address", p)
 }
 
-// find returns the port that has an address or, for Teredo addresses in the native internet, the relay's.
+// find returns the port that has an address or, for addresses of clients in the native internet, a relay's.
 func (n *Network) find(from *port, dst netip.Addr) *port {
-	if n == n.in.native && teredo.IsTeredo(dst) {
-		if from.teredo != nil {
-			return from.teredo
+	if from != nil && from.relay != nil && from.relay.leadsTo(dst) {
+		return from.relay
+	}
+	for _, p := range n.ports {
+		if p.leadsTo(dst) {
+			return p
 		}
-		return n.in.firstRelay()
 	}
 	for _, p := range n.ports {
 		if slices.Contains(p.addrs, dst) {

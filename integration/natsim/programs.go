@@ -120,7 +120,15 @@ type Relay struct {
 	Tunnel *tunnel.Relay
 }
 
-// Relay adds a relay to the network. Options change its configuration.
+// routes are what leads to a relay in the native internet: the native prefixes of clients or, without any, 2001::/32.
+func routes(natives teredo.NativePrefixes) []netip.Prefix {
+	if len(natives) == 0 {
+		return []netip.Prefix{teredo.Prefix()}
+	}
+	return natives.Prefixes()
+}
+
+// Relay adds a relay to the network. Options change its configuration. One with native prefixes has no route to 2001::/32.
 func (n *Network) Relay(options ...func(*tunnel.RelayConfig)) *Relay {
 	in := n.in
 	r := &Relay{in: in, Host: n.host("relay")}
@@ -131,7 +139,7 @@ func (n *Network) Relay(options ...func(*tunnel.RelayConfig)) *Relay {
 			in.trace.add(name, Received, "", p)
 			r.Device.push(p.Payload)
 		})
-		r.native.teredo = r.native
+		r.native.relay = r.native
 		in.native.attach(r.native)
 	})
 	r.run(options)
@@ -159,6 +167,7 @@ func (r *Relay) run(options []func(*tunnel.RelayConfig)) {
 	for _, o := range options {
 		o(&cfg)
 	}
+	in.do(func() { r.native.routes = routes(cfg.Natives) })
 	r.Tunnel = tunnel.NewRelay(cfg)
 	r.program = in.start(name, r.Tunnel.Run)
 }

@@ -23,6 +23,7 @@ type Server struct {
 	drops     drop.Counters
 	down      bool
 	noNative  bool
+	prefix    netip.Prefix // of its clients' native addresses
 	Primary   netip.Addr
 	Secondary netip.Addr // zero: none
 }
@@ -46,6 +47,11 @@ func Wild(s *Server) { s.wild = &wild.Server{Address: s.Primary} }
 // in which every address answers.
 func WildRelay(s *Server) { s.wild = &wild.Server{Address: s.Primary, Relay: true} }
 
+// ServerNative gives the clients of a server a native prefix.
+func ServerNative(prefix netip.Prefix) ServerOption {
+	return func(s *Server) { s.prefix = prefix }
+}
+
 // Server adds a server. Its secondary address is the one after the primary, unless options say otherwise.
 func (in *Internet) Server(options ...ServerOption) (s *Server) {
 	var err error
@@ -61,7 +67,7 @@ func (in *Internet) Server(options ...ServerOption) (s *Server) {
 		for _, o := range options {
 			o(s)
 		}
-		s.handler, err = server.NewHandler(server.Config{Primary: s.Primary, Secondary: s.Secondary, Filter: Filter()})
+		s.handler, err = server.NewHandler(server.Config{Primary: s.Primary, Secondary: s.Secondary, Filter: Filter(), Native: s.prefix})
 	})
 	if err != nil {
 		in.t.Fatal(err)

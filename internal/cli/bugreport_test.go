@@ -180,7 +180,7 @@ func TestSecretFlags(t *testing.T) {
 		want              bool
 	}{
 		{"secret", "", true}, {"web-token", "TOKEN", true}, {"key", "", true}, {"passwords", "", true},
-		{"secret-file", "FILE", false}, {"keyboard", "", false}, {"server", "HOST", false},
+		{"secret-file", "FILE", false}, {"keyboard", "", false}, {"server", "HOST", false}, {"on-change", "COMMAND", true},
 	} {
 		flag := &kong.Flag{Value: &kong.Value{Name: test.name}, PlaceHolder: test.placeholder}
 		if got := holdsSecret(flag); got != test.want {

@@ -13,6 +13,7 @@ import (
 	"github.com/teredo-suite/teredo/internal/kernelpath"
 	"github.com/teredo-suite/teredo/internal/offload"
 	"github.com/teredo-suite/teredo/internal/tun"
+	"github.com/teredo-suite/teredo/teredo"
 )
 
 // CheckName says what is wrong with an interface name, if anything is.
@@ -46,13 +47,13 @@ func (f *OffloadFlags) OpenDevice(name string) (tun.Device, error) {
 	return nil, fmt.Errorf("create the interface %s: %w", name, err)
 }
 
-// OpenKernel has the kernel carry up to so many flows between the TUN device and the UDP port at the local address. It returns nil
-// where the kernel cannot and need not.
-func (f *OffloadFlags) OpenKernel(name string, local netip.AddrPort, flows int, log *slog.Logger) (*kernelpath.Path, error) {
+// OpenKernel has the kernel carry up to so many flows between the TUN device and the UDP port at the local address. Peers with
+// addresses in natives have native ones at the TUN device. It returns nil where the kernel cannot and need not.
+func (f *OffloadFlags) OpenKernel(name string, local netip.AddrPort, natives teredo.NativePrefixes, flows int, log *slog.Logger) (*kernelpath.Path, error) {
 	if f.KernelPath == offload.Off {
 		return nil, nil
 	}
-	path, err := kernelpath.Open(name, local, flows, log)
+	path, err := kernelpath.Open(name, local, flows, natives, log)
 	switch {
 	case err == nil:
 		return path, nil

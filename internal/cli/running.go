@@ -61,8 +61,9 @@ func asTyped(v reflect.Value) string {
 	return strings.Join(items, ",")
 }
 
-// holdsSecret reports whether the value of a flag may be a secret, by the flag's name. The name of a file with secrets is none.
+// holdsSecret reports whether the value of a flag may be a secret, by the flag's name. The name of a file with secrets is none. A
+// command may have a secret among its arguments.
 func holdsSecret(flag *kong.Flag) bool {
 	named := regexp.MustCompile(`(^|-)(secret|key|token|password)s?(-|$)`).MatchString(flag.Name)
-	return named && flag.PlaceHolder != "FILE"
+	return named && flag.PlaceHolder != "FILE" || flag.PlaceHolder == "COMMAND"
 }

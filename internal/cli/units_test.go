@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -35,5 +36,40 @@ func TestUnits(t *testing.T) {
 				t.Errorf("%s has no %s", unit, line)
 			}
 		}
+	}
+}
+
+// A server that is a relay, too, may do all that a relay may: its unit with the additional settings lets it.
+func TestServerRelayUnit(t *testing.T) {
+	settings := func(files ...string) map[string][]string {
+		all := make(map[string][]string)
+		for _, file := range files {
+			text, err := os.ReadFile("../../contrib/systemd/" + file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.Lines(string(text)) {
+				if key, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok {
+					all[key] = append(all[key], strings.Fields(value)...)
+				}
+			}
+		}
+		return all
+	}
+	relay, both := settings("teredo-relay.service"), settings("teredo-server.service", "teredo-server-relay.conf")
+	for _, key := range []string{"AmbientCapabilities", "CapabilityBoundingSet", "RestrictAddressFamilies", "SystemCallFilter", "DeviceAllow"} {
+		for _, value := range relay[key] {
+			if !slices.Contains(both[key], value) {
+				t.Errorf("%s lacks %s", key, value)
+			}
+		}
+	}
+	for _, key := range []string{"PrivateDevices", "ProtectKernelTunables"} { // a relay's unit has neither
+		if values := both[key]; values[len(values)-1] != "no" {
+			t.Errorf("%s is %s", key, values)
+		}
+	}
+	if both["StateDirectory"] == nil {
+		t.Error("there is no folder for state")
 	}
 }

@@ -109,7 +109,7 @@ func (s source) mayImport(folder string) bool {
 	case s.in("tunnel"):
 		return rules && folder != "internal/server" || leaf
 	case s.in("integration/natsim"), s.in("cmd"):
-		return rules || folder == "tunnel" || leaf
+		return rules || folder == "tunnel" || leaf || s.in("cmd") && folder == "cmd/internal/relay"
 	case s.in("internal/probe"):
 		return folder == "teredo" || folder == "qualify" || leaf
 	case s.in("internal"):

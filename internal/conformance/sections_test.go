@@ -55,7 +55,7 @@ var sections = []struct {
 	{"5.4", []place{{"internal/peer/rfc4380_54_relay.go", "Relay"}}},
 	{"5.4.1", []place{
 		{"internal/peer/rfc4380_54_relay.go", "Relay.Outbound"},
-		{"internal/peer/rfc4380_54_relay.go", "Relay.refuse"},
+		{"internal/peer/rfc4380_54_relay.go", "Relay.carry"},
 		{"internal/peer/rfc4380_54_relay.go", "Relay.try"}, // case 3
 		{"internal/peer/table.go", "Table.Outgoing"},       // case 1 for workers
 	}},

@@ -48,7 +48,7 @@ func TestAddUplink(t *testing.T) {
 		{"bound to an address of another interface", "192.0.2.7:40000", "203.0.113.5:50000", "192.0.2.7", w.west},
 	} {
 		// Not a subtest, which would be in the first namespace.
-		p, err := Open(tunName, netip.MustParseAddrPort(test.local), 16, quiet)
+		p, err := Open(tunName, netip.MustParseAddrPort(test.local), 16, nil, quiet)
 		must(t, err)
 		e, before := testEnds(), time.Now()
 		introduce, err := p.Add(e.Flow, netip.MustParseAddrPort(test.remote), before)
@@ -122,8 +122,8 @@ func TestAddNoSource(t *testing.T) {
 	}
 }
 
-// An uplink that finishes packets needs no introduction, and its flows are open at once.
-func TestAddFinishes(t *testing.T) {
+// Over a physical link no introduction is needed, and flows are open at once.
+func TestAddPhysical(t *testing.T) {
 	newTown(t)
 	tap := newTAP(t, "tap")
 	addRoute(t, tap, "203.0.113.128/25")
@@ -136,12 +136,12 @@ func TestAddFinishes(t *testing.T) {
 	if usage, err := p.Usage(e.Flow); !usage.Open || err != nil {
 		t.Errorf("usage %+v, error %v", usage, err)
 	}
-	if get(t, p, e.Flow).Finished == 0 {
+	if get(t, p, e.Flow).Physical == 0 {
 		t.Error("its datagrams have no checksum")
 	}
 }
 
-// Unfinished packets may go to hosts behind a virtual link, and to no others: hardware could not handle them.
+// GSO and CHECKSUM_PARTIAL packets may go on to hosts behind a virtual link only: hardware could not handle the encapsulation mark.
 func TestAddInside(t *testing.T) {
 	inNamespace(t) // with IPv6 on the links
 	newTUN(t, false)
@@ -149,9 +149,9 @@ func TestAddInside(t *testing.T) {
 	addAddress(t, uplink, "192.0.2.1/24")
 	virtual, _ := newVeth(t, "virtual", "virtual-far")
 	addRoute(t, virtual, "2001:db8:1::/64")
-	finishing := newTAP(t, "finishing")
-	addRoute(t, finishing, "203.0.113.128/25")
-	addRoute(t, finishing, "2001:db8:2::/64")
+	physical := newTAP(t, "physical")
+	addRoute(t, physical, "203.0.113.128/25")
+	addRoute(t, physical, "2001:db8:2::/64")
 
 	p := openPath(t, netip.MustParseAddrPort("0.0.0.0:40000"), 16)
 	e := testEnds()
@@ -163,7 +163,7 @@ func TestAddInside(t *testing.T) {
 	}
 	e.far = netip.MustParseAddrPort("203.0.113.129:50000")
 	if _, err := p.Add(Flow{netip.MustParseAddr("2001:db8:2::1"), e.Peer}, e.far, time.Now()); err != nil {
-		t.Errorf("finished packets: %v", err)
+		t.Errorf("over a physical link: %v", err)
 	}
 }
 
@@ -176,7 +176,7 @@ func TestAddAgain(t *testing.T) {
 	must(t, err)
 	known := get(t, p, e.Flow)
 	known.Sent, known.Received, known.SentBytes, known.ReceivedBytes, known.Open = 5, 7, 500, 700, 1
-	known.Marked, known.Shown, known.InOrder, known.BurstIn, known.Last, known.Answered, known.Brisk = 7, 8, 9, 10, 11, 12, 13
+	known.Encapsulated, known.Introduced, known.InOrder, known.BurstIn, known.Last, known.Answered, known.Brisk = 7, 8, 9, 10, 11, 12, 13
 	put(t, p, e.Flow, known)
 
 	_, err = p.Add(e.Flow, e.far, time.Now().Add(-20*time.Second))
@@ -271,7 +271,7 @@ func TestCapacity(t *testing.T) {
 
 func TestOpenUnknownInterface(t *testing.T) {
 	inNamespace(t)
-	if _, err := Open("nowhere", testEnds().near, 16, quiet); err == nil || !strings.Contains(err.Error(), "nowhere") {
+	if _, err := Open("nowhere", testEnds().near, 16, nil, quiet); err == nil || !strings.Contains(err.Error(), "nowhere") {
 		t.Error(err)
 	}
 }
@@ -288,7 +288,7 @@ func TestOpenWithoutCapability(t *testing.T) {
 			inNamespace(t)
 			newTUN(t, false)
 			drop(t, missing...)
-			_, err := Open(tunName, testEnds().near, 16, quiet)
+			_, err := Open(tunName, testEnds().near, 16, nil, quiet)
 			const sentence = "the kernel path needs root, or the capabilities CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and CAP_NET_RAW"
 			if err == nil || !strings.HasPrefix(err.Error(), sentence) {
 				t.Error(err)

@@ -15,11 +15,11 @@ import (
 	"github.com/teredo-suite/teredo/teredo"
 )
 
-// finished makes the flow of a wire whose packets are finished when they leave it.
-func (w *wire) finished(t *testing.T) objectFlow {
+// physical makes a flow over a physical link.
+func (w *wire) physical(t *testing.T) objectFlow {
 	t.Helper()
 	value := w.put(t, heardJustNow, true)
-	value.Finished = 1
+	value.Physical = 1
 	put(t, w.Path, w.Flow, value)
 	return value
 }
@@ -27,7 +27,7 @@ func (w *wire) finished(t *testing.T) objectFlow {
 // A datagram that others may look at has the right UDP checksum, whatever is in it.
 func TestChecksum(t *testing.T) {
 	w := newWire(t)
-	before := w.finished(t)
+	before := w.physical(t)
 	segment := tcpSegment(1000, 0)
 	for _, test := range []struct {
 		name   string
@@ -53,7 +53,7 @@ func TestChecksum(t *testing.T) {
 // A checksum that comes out as 0 is sent as its complement (RFC 768), and those beside it are right, too.
 func TestChecksumZero(t *testing.T) {
 	w := newWire(t)
-	w.finished(t)
+	w.physical(t)
 	zero := 0
 	for label := range 1 << 16 {
 		packet := w.summed(icmpv6, []byte{128, 0, 0, 0, 0, 0, 0, 0}, 2)
@@ -85,7 +85,7 @@ func tcpSegment(sequence, acknowledged uint32) []byte {
 	return append(b, 5<<4, 0x10, 1, 1, 0, 0, 0, 0)
 }
 
-// trial is a flow over an uplink that finishes packets.
+// trial is a flow over a physical link.
 type trial struct {
 	*wire
 	t *testing.T
@@ -93,7 +93,7 @@ type trial struct {
 
 func newTrial(t *testing.T) *trial {
 	w := &trial{newWire(t), t}
-	w.finished(t)
+	w.physical(t)
 	return w
 }
 
@@ -132,10 +132,10 @@ func (w *trial) expire(change func(*objectFlow)) {
 	put(w.t, w.Path, w.Flow, f)
 }
 
-// bare is what is known about datagrams without a checksum.
-func (w *trial) bare() (b objectBare) {
+// known is what is known about datagrams without a UDP checksum.
+func (w *trial) known() (b objectNoChecksum) {
 	w.t.Helper()
-	if err := w.objects.Bares.Lookup(ipv4(w.ends.far.Addr()), &b); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+	if err := w.objects.NoChecksums.Lookup(ipv4(w.ends.far.Addr()), &b); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		w.t.Fatal(err)
 	}
 	return b
@@ -144,12 +144,12 @@ func (w *trial) bare() (b objectBare) {
 // since changes what is known about datagrams without a checksum, as if time had passed.
 func (w *trial) since(age time.Duration) {
 	w.t.Helper()
-	b := w.bare()
+	b := w.known()
 	if b.Answered != 0 {
 		b.Answered -= uint64(age)
 	}
 	b.Retry -= min(b.Retry, uint64(age))
-	must(w.t, w.objects.Bares.Put(ipv4(w.ends.far.Addr()), &b))
+	must(w.t, w.objects.NoChecksums.Put(ipv4(w.ends.far.Addr()), &b))
 }
 
 func (w *trial) want(sequence uint32, taken bool, when string) {
@@ -220,7 +220,7 @@ func TestTrialLost(t *testing.T) {
 			w.want(1000, true, "at first")
 			for failures := uint64(1); failures <= 12; failures++ {
 				lost(w)
-				if b := w.bare(); b.Answered != 0 || b.Failures != min(failures, 9) {
+				if b := w.known(); b.Answered != 0 || b.Failures != min(failures, 9) {
 					t.Fatalf("after failure %d: %+v", failures, b)
 				}
 				w.want(2900, false, "after the loss")
@@ -266,7 +266,7 @@ func TestTrialOpen(t *testing.T) {
 			w := newTrial(t)
 			w.want(1000, true, "at first")
 			other(w)
-			if b := w.bare(); b != (objectBare{}) || get(t, w.Path, w.Flow).Trial == 0 {
+			if b := w.known(); b != (objectNoChecksum{}) || get(t, w.Path, w.Flow).Trial == 0 {
 				t.Errorf("%+v, flow %+v", b, get(t, w.Path, w.Flow))
 			}
 			w.expire(func(f *objectFlow) { f.Trial -= uint64(3 * time.Second) })

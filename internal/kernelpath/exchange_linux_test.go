@@ -19,40 +19,47 @@ import (
 type party struct {
 	*Path
 	ends
+	seen      netip.Addr // the address that the other host has for it
+	other     netip.Addr // and it for the other
 	namespace int
 	tun       int          // of its program
 	socket    *net.UDPConn // of its program
 }
 
-// newParties makes two hosts that a virtual link joins. Their TUN devices get unfinished packets.
-func newParties(t *testing.T) (a, b *party) {
+// newParties makes two hosts that a virtual link joins. Their TUN devices get GSO and CHECKSUM_PARTIAL packets. a translates the
+// address of b.
+func newParties(t *testing.T, e ends, natives teredo.NativePrefixes) (a, b *party) {
 	t.Helper()
 	inNamespace(t)
-	a = &party{ends: testEnds(), namespace: thisNamespace(t)}
+	a = &party{ends: e, seen: e.Local, namespace: thisNamespace(t)}
 	inNamespace(t)
-	b = &party{ends: testEnds().swapped(), namespace: thisNamespace(t)}
+	b = &party{ends: e.swapped(), seen: e.Peer, namespace: thisNamespace(t)}
+	if native, ok := natives.Native(b.Local); ok {
+		b.seen = native
+	}
 	link, far := newVeth(t, "uplink", "far")
 	must(t, netlink.LinkSetNsFd(far, a.namespace))
-	b.up(t, link)
+	b.up(t, link, a.seen, nil)
 	enter(t, a.namespace)
 	must(t, netlink.LinkSetUp(linkOf(t, "far")))
-	a.up(t, linkOf(t, "far"))
+	a.up(t, linkOf(t, "far"), b.seen, natives)
 	return a, b
 }
 
-// up sets the host up, in its namespace.
-func (p *party) up(t *testing.T, uplink netlink.Link) {
+// up sets the host up, in its namespace. Its stack sends to the other host's address.
+func (p *party) up(t *testing.T, uplink netlink.Link, other netip.Addr, natives teredo.NativePrefixes) {
 	t.Helper()
+	p.other = other
 	addAddress(t, uplink, netip.PrefixFrom(p.near.Addr(), 24).String())
 	p.tun = newTUN(t, true)
 	addAddress(t, linkOf(t, tunName), p.Local.String()+"/128")
-	addRoute(t, linkOf(t, tunName), teredo.Prefix().String())
+	addRoute(t, linkOf(t, tunName), netip.PrefixFrom(other, 128).String())
 	socket, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(p.near))
 	must(t, err)
 	t.Cleanup(func() { socket.Close() })
 	must(t, socket.SetDeadline(time.Now().Add(patience)))
 	p.socket = socket
-	p.Path = openPath(t, p.near, 16)
+	p.Path = openTranslating(t, p.near, natives, 16)
 }
 
 // introduce has a bubble of one host open the flow at the other, which gets it, too.
@@ -76,7 +83,28 @@ func (p *party) usage(t *testing.T) Usage {
 
 // Two hosts talk, and their programs get no packet of it.
 func TestExchange(t *testing.T) {
-	a, b := newParties(t)
+	exchange(t, testEnds(), nil)
+}
+
+// The same where one of them is a relay that translates the other one's address, for its own local stack here.
+func TestExchangeTranslated(t *testing.T) {
+	e, natives := translatedEnds(t)
+	exchange(t, e, natives)
+}
+
+// translatedEnds are those of a flow between a native host and a client that has a native address.
+func translatedEnds(t *testing.T) (ends, teredo.NativePrefixes) {
+	t.Helper()
+	e := testEnds()
+	e.Local = netip.MustParseAddr("2001:db8:1::80")
+	prefix, err := teredo.NewNativePrefix(teredo.ServerOf(e.Peer), netip.MustParsePrefix("2001:db8:c::/64"))
+	must(t, err)
+	return e, teredo.NativePrefixes{prefix}
+}
+
+func exchange(t *testing.T, e ends, natives teredo.NativePrefixes) {
+	t.Helper()
+	a, b := newParties(t, e, natives)
 	for _, p := range []*party{b, a} { // so the thread stays with a
 		enter(t, p.namespace)
 		introduce, err := p.Add(p.Flow, p.far, time.Now())
@@ -113,8 +141,8 @@ func (p *party) mustHaveReadNothing(t *testing.T) {
 	t.Helper()
 	const virtioLen = 10
 	for packet := receiveNow(t, p.tun); packet != nil; packet = receiveNow(t, p.tun) {
-		if ipv6 := packet[virtioLen:]; teredo.Destination(ipv6) == p.Peer {
-			t.Errorf("the program gets %x", ipv6)
+		if d := teredo.Destination(packet[virtioLen:]); d == p.Peer || d == p.other {
+			t.Errorf("the program gets %x", packet[virtioLen:])
 		}
 	}
 	raw, err := p.socket.SyscallConn()
@@ -144,7 +172,7 @@ func exchangeUDP(t *testing.T, a, b *party) {
 	got := make([]byte, 2048)
 	for size := 0; size <= teredo.MTU-teredo.HeaderLen-udpLen; size += 29 { // so few are no burst, however brisk
 		want := bytes.Repeat([]byte{byte(size)}, size)
-		_, err := here.WriteToUDPAddrPort(want, netip.AddrPortFrom(b.Local, 7))
+		_, err := here.WriteToUDPAddrPort(want, netip.AddrPortFrom(b.seen, 7))
 		must(t, err)
 		n, from, err := there.ReadFromUDPAddrPort(got)
 		must(t, err)
@@ -178,7 +206,7 @@ func exchangeTCP(t *testing.T, a, b *party) {
 		echoed <- err
 	}()
 	enter(t, a.namespace)
-	here, err := net.DialTCP("tcp6", nil, &net.TCPAddr{IP: b.Local.AsSlice(), Port: 7})
+	here, err := net.DialTCP("tcp6", nil, &net.TCPAddr{IP: b.seen.AsSlice(), Port: 7})
 	must(t, err)
 	defer here.Close()
 	must(t, here.SetDeadline(time.Now().Add(patience)))

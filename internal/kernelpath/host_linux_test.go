@@ -62,7 +62,7 @@ func withoutIPv6(t *testing.T) {
 	must(t, os.WriteFile("/proc/sys/net/ipv6/conf/default/disable_ipv6", []byte("1"), 0))
 }
 
-// newTUN makes the TUN device. With virtio, every packet has a header of virtio, and the kernel leaves packets unfinished.
+// newTUN makes the TUN device. With virtio, every packet has a header of virtio, and the kernel makes GSO and CHECKSUM_PARTIAL packets.
 func newTUN(t *testing.T, virtio bool) (fd int) {
 	t.Helper()
 	flags := uint16(unix.IFF_TUN)
@@ -77,7 +77,7 @@ func newTUN(t *testing.T, virtio bool) (fd int) {
 	return fd
 }
 
-// newTAP makes an Ethernet interface that has no offloads, so packets are finished when they leave it.
+// newTAP makes an Ethernet interface that has no offloads, as a physical link without them.
 func newTAP(t *testing.T, name string) netlink.Link {
 	t.Helper()
 	newDevice(t, name, unix.IFF_TAP)

@@ -23,7 +23,12 @@ func newPath(t *testing.T) *Path {
 
 func openPath(t *testing.T, local netip.AddrPort, flows int) *Path {
 	t.Helper()
-	p, err := Open(tunName, local, flows, quiet)
+	return openTranslating(t, local, nil, flows)
+}
+
+func openTranslating(t *testing.T, local netip.AddrPort, natives teredo.NativePrefixes, flows int) *Path {
+	t.Helper()
+	p, err := Open(tunName, local, flows, natives, quiet)
 	must(t, err)
 	t.Cleanup(func() { must(t, p.Close()) })
 	return p
@@ -146,31 +151,31 @@ func TestIncomingCloses(t *testing.T) {
 	bubble := teredo.AppendBubble(nil, e.Peer, e.Local, 21)
 	hour := uint64(time.Hour) // later than now, which stands for "just now" however slow the machine is
 	for _, test := range []struct {
-		name    string
-		marked  uint64
-		shown   uint64
-		payload []byte
-		open    uint64
+		name         string
+		encapsulated uint64
+		introduced   uint64
+		payload      []byte
+		open         uint64
 	}{
-		{"never marked", 0, 1, data, 1},
-		{"marked long ago", 1, 1, data, 0},
-		{"marked just now", uint64(bootTime(time.Now())) + hour, 1, data, 1},
-		{"not shown yet", 1, 0, data, 1},
-		{"shown just now", 1, uint64(bootTime(time.Now())) + hour, data, 1},
+		{"never with the mark", 0, 1, data, 1},
+		{"with the mark long ago", 1, 1, data, 0},
+		{"with the mark just now", uint64(bootTime(time.Now())) + hour, 1, data, 1},
+		{"not introduced yet", 1, 0, data, 1},
+		{"introduced just now", 1, uint64(bootTime(time.Now())) + hour, data, 1},
 		{"bubble", 1, 1, bubble, 1},
 	} {
 		flow := e.value(1, time.Now(), true)
-		flow.Marked, flow.Shown = test.marked, test.shown
+		flow.Encapsulated, flow.Introduced = test.encapsulated, test.introduced
 		put(t, p, e.Flow, flow)
 		runProgram(t, p.objects.Incoming, newDatagram(e.swapped(), test.payload).frame(), nil)
-		if got := get(t, p, e.Flow); got.Open != test.open || got.Marked != test.marked {
+		if got := get(t, p, e.Flow); got.Open != test.open || got.Encapsulated != test.encapsulated {
 			t.Errorf("%s: flow is %+v", test.name, got)
 		}
-		flow.Finished = 1
+		flow.Physical = 1
 		put(t, p, e.Flow, flow)
 		runProgram(t, p.objects.Incoming, newDatagram(e.swapped(), test.payload).frame(), nil)
 		if got := get(t, p, e.Flow); got.Open != 1 {
-			t.Errorf("%s, and packets leave finished: flow is %+v", test.name, got)
+			t.Errorf("%s, over a physical link: flow is %+v", test.name, got)
 		}
 	}
 }

@@ -1,16 +1,20 @@
-// Package kernelpath has the kernel carry the packets of confirmed flows between the TUN device and the uplink: two eBPF
-// programs add and remove the 28 bytes of IPv4 and UDP header, so a packet, or a super-packet of many segments, never leaves
-// the kernel. All rules stay in the program, which says what a confirmed flow is and takes every packet that belongs to none.
+// Package kernelpath has the kernel carry the packets of confirmed flows between the TUN device and the uplink. Two eBPF
+// programs add and remove the 28 bytes of IPv4 and UDP header, so a packet, or a GSO packet of many segments, never leaves the
+// kernel. All rules stay in the program. It says what a confirmed flow is, and gets every packet that belongs to none.
 //
-// A packet that the kernel has made is often unfinished: its checksum is still to be filled in, and a super-packet is still to
-// be cut up. A network interface does both before anything leaves the host. A virtual link to the same machine does
-// not, and a program that gets such a packet from its UDP socket cannot use it. So over an uplink that does not finish packets
-// a flow carries them only when a packet from the other end has shown that it is open there, too: a direct bubble sent
-// through the kernel arrives still marked as tunnelled. When packets come without the mark for a while the flow closes again: a
-// program sends them, which may be another than before.
+// The kernel often makes GSO packets, which still have to be segmented, and CHECKSUM_PARTIAL packets, whose checksum still has to be
+// filled in. A physical link gets them segmented and with checksums. A virtual link, such as veth, passes them on as they are,
+// and a program at its other end that gets such a packet from its UDP socket cannot use it. So over a virtual link a flow carries
+// packets only when the other end has shown that its kernel carries the flow, too. It shows that by a direct bubble, sent through its
+// kernel path, which arrives with the encapsulation mark (skb->encapsulation). The flow closes when packets come without the mark
+// for a while: then the other end's program sends them, and may have restarted.
 //
-// Over other uplinks datagrams have a UDP checksum, but for the segments of super-packets and what else the kernel cannot know it
-// for. Some NATs and firewalls drop those without. So they leave only where one was acknowledged; see may_be_bare in path.c.
+// Over physical links datagrams have a UDP checksum. The exceptions are segments of GSO packets, and packets for which the kernel
+// cannot compute it from headers alone. Some NATs and firewalls drop datagrams without one. So these leave only where one
+// was acknowledged; see may_omit_checksum in path.c.
+//
+// Where clients have native addresses, the programs translate these on the way. ICMPv6 errors are left to the program, as
+// they quote further addresses.
 package kernelpath
 
 import (
@@ -18,7 +22,7 @@ import (
 	"time"
 )
 
-// Flow is packets between an IPv6 address on our side of the tunnel and a peer.
+// Flow is the packets between one IPv6 address on our side of the tunnel and one peer.
 type Flow struct {
 	Local, Peer netip.Addr
 }
@@ -28,6 +32,6 @@ type Usage struct {
 	Sent, Received           uint64    // packets
 	SentBytes, ReceivedBytes uint64    // of them, without the headers of the datagrams
 	Heard                    time.Time // of the last reception
-	Open                     bool      // packets are sent, unfinished ones too
-	NoBursts                 bool      // bursts of TCP are left to the program, as datagrams without a checksum get lost
+	Open                     bool      // packets may be sent, over virtual links GSO and CHECKSUM_PARTIAL packets, too
+	NoBursts                 bool      // GSO packets of TCP are left to the program, as datagrams without a UDP checksum get lost
 }

@@ -13,13 +13,6 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-type objectBare struct {
-	_        structs.HostLayout
-	Answered uint64
-	Failures uint64
-	Retry    uint64
-}
-
 type objectFlow struct {
 	_             structs.HostLayout
 	Local         uint32
@@ -32,50 +25,56 @@ type objectFlow struct {
 	Received      uint64
 	SentBytes     uint64
 	ReceivedBytes uint64
-	Finished      uint64
+	Physical      uint64
 	Open          uint64
-	Marked        uint64
-	Shown         uint64
+	Encapsulated  uint64
+	Introduced    uint64
 	InOrder       uint64
 	Trial         uint64
 	TrialSequence uint32
 	TrialLocal    uint16
 	TrialPeer     uint16
-	Kept          uint64
+	Withheld      uint64
 	BurstIn       uint64
 	Last          uint64
 	Answered      uint64
 	Brisk         uint64
+	Native        objectIn6Addr
 }
 
 type objectFlowKey struct {
 	_     structs.HostLayout
-	Local struct {
-		_    structs.HostLayout
-		In6U struct {
-			_       structs.HostLayout
-			U6Addr8 [16]uint8
-		}
+	Local objectIn6Addr
+	Peer  objectIn6Addr
+}
+
+type objectIn6Addr struct {
+	_    structs.HostLayout
+	In6U struct {
+		_       structs.HostLayout
+		U6Addr8 [16]uint8
 	}
-	Peer struct {
-		_    structs.HostLayout
-		In6U struct {
-			_       structs.HostLayout
-			U6Addr8 [16]uint8
-		}
-	}
+}
+
+type objectNoChecksum struct {
+	_        structs.HostLayout
+	Answered uint64
+	Failures uint64
+	Retry    uint64
 }
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	objectMapBares     = "bares"
-	objectMapFlows     = "flows"
-	objectProgIncoming = "incoming"
-	objectProgOutgoing = "outgoing"
-	objectVarFailed    = "failed"
-	objectVarTunnel    = "tunnel"
+	objectMapClients     = "clients"
+	objectMapFlows       = "flows"
+	objectMapNoChecksums = "no_checksums"
+	objectProgIncoming   = "incoming"
+	objectProgOutgoing   = "outgoing"
+	objectVarFailed      = "failed"
+	objectVarTranslates  = "translates"
+	objectVarTunnel      = "tunnel"
 )
 
 // loadObject returns the embedded CollectionSpec for object.
@@ -128,16 +127,18 @@ type objectProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type objectMapSpecs struct {
-	Bares *ebpf.MapSpec `ebpf:"bares"`
-	Flows *ebpf.MapSpec `ebpf:"flows"`
+	Clients     *ebpf.MapSpec `ebpf:"clients"`
+	Flows       *ebpf.MapSpec `ebpf:"flows"`
+	NoChecksums *ebpf.MapSpec `ebpf:"no_checksums"`
 }
 
 // objectVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type objectVariableSpecs struct {
-	Failed *ebpf.VariableSpec `ebpf:"failed"`
-	Tunnel *ebpf.VariableSpec `ebpf:"tunnel"`
+	Failed     *ebpf.VariableSpec `ebpf:"failed"`
+	Translates *ebpf.VariableSpec `ebpf:"translates"`
+	Tunnel     *ebpf.VariableSpec `ebpf:"tunnel"`
 }
 
 // objectObjects contains all objects after they have been loaded into the kernel.
@@ -160,14 +161,16 @@ func (o *objectObjects) Close() error {
 //
 // It can be passed to loadObjectObjects or ebpf.CollectionSpec.LoadAndAssign.
 type objectMaps struct {
-	Bares *ebpf.Map `ebpf:"bares"`
-	Flows *ebpf.Map `ebpf:"flows"`
+	Clients     *ebpf.Map `ebpf:"clients"`
+	Flows       *ebpf.Map `ebpf:"flows"`
+	NoChecksums *ebpf.Map `ebpf:"no_checksums"`
 }
 
 func (m *objectMaps) Close() error {
 	return _ObjectClose(
-		m.Bares,
+		m.Clients,
 		m.Flows,
+		m.NoChecksums,
 	)
 }
 
@@ -175,8 +178,9 @@ func (m *objectMaps) Close() error {
 //
 // It can be passed to loadObjectObjects or ebpf.CollectionSpec.LoadAndAssign.
 type objectVariables struct {
-	Failed *ebpf.Variable `ebpf:"failed"`
-	Tunnel *ebpf.Variable `ebpf:"tunnel"`
+	Failed     *ebpf.Variable `ebpf:"failed"`
+	Translates *ebpf.Variable `ebpf:"translates"`
+	Tunnel     *ebpf.Variable `ebpf:"tunnel"`
 }
 
 // objectPrograms contains all programs after they have been loaded into the kernel.

@@ -209,7 +209,7 @@ func known(f objectFlow) objectFlow {
 	return objectFlow{
 		Local: f.Local, Remote: f.Remote, LocalPort: f.LocalPort, RemotePort: f.RemotePort,
 		Uplink: f.Uplink, Heard: f.Heard, Sent: f.Sent, Received: f.Received,
-		SentBytes: f.SentBytes, ReceivedBytes: f.ReceivedBytes, Finished: f.Finished, Open: f.Open,
+		SentBytes: f.SentBytes, ReceivedBytes: f.ReceivedBytes, Physical: f.Physical, Open: f.Open,
 	}
 }
 

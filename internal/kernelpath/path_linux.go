@@ -13,11 +13,13 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
+
+	"github.com/teredo-suite/teredo/teredo"
 )
 
 const (
-	keptRecently = 10 * time.Second // since the program got a burst because of what is on the way
-	mostLogged   = 1000
+	withheldRecently = 10 * time.Second // since a GSO packet went to the program because of a NAT or firewall
+	mostLogged       = 1000
 )
 
 // Path is the kernel's path between one TUN device and one UDP port. One goroutine at a time uses it.
@@ -25,22 +27,24 @@ type Path struct {
 	objects objectObjects
 	tun     int // index of the interface
 	local   netip.AddrPort
+	natives teredo.NativePrefixes
 	egress  link.Link
 	uplinks map[int]*uplink
 	packets int // socket that bubbles leave from
 
 	log    *slog.Logger
-	logged map[netip.Addr]bool // addresses that datagrams without a checksum do not get to
+	logged map[netip.Addr]bool // addresses that datagrams without a UDP checksum do not reach
 }
 
-// Open makes the path between the TUN device and the UDP port of this host, for at most so many flows at a time. Without
-// the privilege, or on a kernel that cannot do it, the error says what is missing.
-func Open(tun string, local netip.AddrPort, flows int, log *slog.Logger) (*Path, error) {
+// Open makes the path between the TUN device and the UDP port of this host, for at most so many flows at a time. Peers with
+// addresses in natives have native ones on the side of the TUN device. Without the privilege, or on a kernel that cannot do it,
+// the error says what is missing.
+func Open(tun string, local netip.AddrPort, flows int, natives teredo.NativePrefixes, log *slog.Logger) (*Path, error) {
 	device, err := net.InterfaceByName(tun)
 	if err != nil {
 		return nil, fmt.Errorf("find interface %s: %w", tun, err)
 	}
-	p := &Path{tun: device.Index, local: local, uplinks: make(map[int]*uplink), packets: -1, log: log, logged: make(map[netip.Addr]bool)}
+	p := &Path{tun: device.Index, local: local, natives: natives, uplinks: make(map[int]*uplink), packets: -1, log: log, logged: make(map[netip.Addr]bool)}
 	if err := p.open(uint32(flows)); err != nil {
 		return nil, errors.Join(explain(err), p.Close())
 	}
@@ -53,6 +57,10 @@ func (p *Path) open(flows uint32) error {
 		return err
 	}
 	spec.Maps["flows"].MaxEntries = flows
+	spec.Maps["clients"].MaxEntries = flows
+	if err := spec.Variables["translates"].Set(len(p.natives) > 0); err != nil {
+		return err
+	}
 	if err := spec.Variables["tunnel"].Set(uint32(p.tun)); err != nil {
 		return err
 	}
@@ -77,7 +85,7 @@ func explain(err error) error {
 	return fmt.Errorf("the kernel path needs Linux 6.6 or later, with BPF and BTF: %w", err)
 }
 
-// Close takes the path away. Packets then go through the program.
+// Close ends the path. The program carries all packets from then on.
 func (p *Path) Close() error {
 	var errs []error
 	for _, u := range p.uplinks {
@@ -92,17 +100,17 @@ func (p *Path) Close() error {
 	return errors.Join(append(errs, p.objects.Close())...)
 }
 
-// Add has the kernel carry a flow, whose packets go to an endpoint and come from there, and which was last heard of at a time
-// (RFC 4380 §5.2.4). It may be there already. introduce says that packets leave the host unfinished, so the flow opens at the
-// other end only when a bubble sent by Send has come there.
+// Add has the kernel carry a flow, or changes one that it carries. remote is the endpoint of the peer's datagrams, heard the time of the
+// last reception (RFC 4380 §5.2.4). introduce means that the uplink is a virtual link: the flow opens at the other end when
+// a bubble that Send has sent arrives there.
 func (p *Path) Add(f Flow, remote netip.AddrPort, heard time.Time) (introduce bool, err error) {
 	up, source, err := p.uplink(remote.Addr())
 	if err != nil {
 		return false, err
 	}
-	if !up.finishes {
+	if !up.physical {
 		if inside, err := staysInside(f.Local); err != nil || !inside {
-			return false, errors.Join(fmt.Errorf("%w for unfinished packets to %v", errNoUplink, f.Local), err)
+			return false, errors.Join(fmt.Errorf("%w for GSO and CHECKSUM_PARTIAL packets to %v", errNoUplink, f.Local), err)
 		}
 	}
 	var value objectFlow
@@ -112,21 +120,35 @@ func (p *Path) Add(f Flow, remote netip.AddrPort, heard time.Time) (introduce bo
 	to, toPort := ipv4(remote.Addr()), networkOrder(remote.Port())
 	if value.Remote != to || value.RemotePort != toPort || value.Uplink != uint32(up.index) {
 		value = objectFlow{Sent: value.Sent, Received: value.Received, SentBytes: value.SentBytes, ReceivedBytes: value.ReceivedBytes}
-		if up.finishes {
-			value.Finished, value.Open = 1, 1
+		if up.physical {
+			value.Physical, value.Open = 1, 1
 		}
 	}
 	value.Local, value.LocalPort = ipv4(source), networkOrder(p.local.Port())
 	value.Remote, value.RemotePort, value.Uplink = to, toPort, uint32(up.index)
 	value.Heard = uint64(max(int64(value.Heard), int64(bootTime(heard))))
+	native, translated := p.natives.Native(f.Peer)
+	if translated {
+		value.Native.In6U.U6Addr8 = native.As16()
+	}
 	if err := p.objects.Flows.Put(f.key(), &value); err != nil {
 		return false, fmt.Errorf("add a flow: %w", err)
 	}
-	return !up.finishes, nil
+	if translated {
+		if err := p.objects.Clients.Put(Flow{f.Local, native}.key(), &f.key().Peer); err != nil {
+			return false, errors.Join(fmt.Errorf("add a native address: %w", err), p.Remove(f))
+		}
+	}
+	return !up.physical, nil
 }
 
-// Remove has packets of the flow go through the program.
+// Remove has the program carry the packets of a flow again.
 func (p *Path) Remove(f Flow) error {
+	if native, ok := p.natives.Native(f.Peer); ok {
+		if err := p.objects.Clients.Delete(Flow{f.Local, native}.key()); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("remove a native address: %w", err)
+		}
+	}
 	if err := p.objects.Flows.Delete(f.key()); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("remove a flow: %w", err)
 	}
@@ -142,7 +164,7 @@ func (p *Path) Usage(f Flow) (Usage, error) {
 	u := Usage{
 		Sent: value.Sent, Received: value.Received, SentBytes: value.SentBytes, ReceivedBytes: value.ReceivedBytes,
 		Heard: fromBootTime(value.Heard), Open: value.Open != 0,
-		NoBursts: time.Since(fromBootTime(value.Kept)) < keptRecently,
+		NoBursts: time.Since(fromBootTime(value.Withheld)) < withheldRecently,
 	}
 	if u.NoBursts {
 		p.tell(value.Remote)
@@ -150,7 +172,7 @@ func (p *Path) Usage(f Flow) (Usage, error) {
 	return u, nil
 }
 
-// tell logs, once for each of many addresses, what hinders the kernel.
+// tell logs that datagrams without a UDP checksum do not reach an address, once for each of the first mostLogged addresses.
 func (p *Path) tell(remote uint32) {
 	var b [4]byte
 	binary.NativeEndian.PutUint32(b[:], remote)
@@ -170,7 +192,7 @@ func (p *Path) Failed() (n uint64, err error) {
 	return n, nil
 }
 
-// Send sends an IPv6 packet that the local stack might have made out of the TUN device.
+// Send sends an IPv6 packet out of the TUN device, as if the local stack had made it.
 func (p *Path) Send(packet []byte) error {
 	to := unix.SockaddrLinklayer{Ifindex: p.tun, Protocol: networkOrder(unix.ETH_P_IPV6)}
 	return os.NewSyscallError("sendto", unix.Sendto(p.packets, packet, 0, &to))
@@ -194,7 +216,7 @@ func bootTime(t time.Time) time.Duration {
 // fromBootTime converts a time of that clock.
 func fromBootTime(t uint64) time.Time { return time.Now().Add(time.Duration(t) - bootTime(time.Now())) }
 
-// ipv4 and networkOrder give what is in network order in memory.
+// ipv4 and networkOrder return numbers that are in network order in memory.
 func ipv4(a netip.Addr) uint32 {
 	b := a.As4()
 	return binary.NativeEndian.Uint32(b[:])

@@ -7,13 +7,15 @@ import (
 	"log/slog"
 	"net/netip"
 	"time"
+
+	"github.com/teredo-suite/teredo/teredo"
 )
 
 // Path is the kernel's path between one TUN device and one UDP port.
 type Path struct{}
 
 // Open fails: only Linux has such a path.
-func Open(string, netip.AddrPort, int, *slog.Logger) (*Path, error) {
+func Open(string, netip.AddrPort, int, teredo.NativePrefixes, *slog.Logger) (*Path, error) {
 	return nil, errors.New("there is a kernel path on Linux only")
 }
 

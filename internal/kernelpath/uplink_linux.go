@@ -23,10 +23,10 @@ const outerLen = 20 + 8
 type uplink struct {
 	link.Link
 	index    int
-	finishes bool // what leaves it is finished, so anybody can read it
+	physical bool // see isPhysical
 }
 
-// errNoUplink says that there is no way to an endpoint that the kernel's programs could take.
+// errNoUplink says that no interface leads to an endpoint that the kernel path can use.
 var errNoUplink = errors.New("no uplink")
 
 // uplink finds the interface that leads to an address, and the source address that packets to it have.
@@ -58,7 +58,7 @@ func (p *Path) uplink(remote netip.Addr) (up *uplink, source netip.Addr, err err
 	return up, source, nil
 }
 
-// detachRemoved forgets uplinks that are no more.
+// detachRemoved forgets uplinks whose interfaces were removed.
 func (p *Path) detachRemoved() {
 	maps.DeleteFunc(p.uplinks, func(index int, u *uplink) bool {
 		_, err := net.InterfaceByIndex(index)
@@ -81,7 +81,7 @@ func routeTo(to netip.Addr, options *netlink.RouteGetOptions) (netlink.Route, er
 	return routes[0], nil
 }
 
-// attach has the kernel look at what an interface receives.
+// attach has the kernel path look at the packets that an interface receives.
 func (p *Path) attach(index int) (*uplink, error) {
 	device, err := netlink.LinkByIndex(index)
 	if err != nil {
@@ -91,7 +91,7 @@ func (p *Path) attach(index int) (*uplink, error) {
 	if a.MTU < teredo.MTU+outerLen || a.Flags&net.FlagLoopback != 0 {
 		return nil, fmt.Errorf("%w: %s has an MTU of %d, or is the loopback interface", errNoUplink, a.Name, a.MTU)
 	}
-	finishes, err := finishes(device)
+	physical, err := isPhysical(device)
 	if err != nil {
 		return nil, err
 	}
@@ -101,12 +101,12 @@ func (p *Path) attach(index int) (*uplink, error) {
 	if err != nil {
 		return nil, fmt.Errorf("attach to %s: %w", a.Name, err)
 	}
-	return &uplink{ingress, index, finishes}, nil
+	return &uplink{ingress, index, physical}, nil
 }
 
-// staysInside reports whether packets to an address on our side leave the machine by no hardware that takes part in
-// tunnelling. What came unfinished over a virtual link is marked as tunnelled also when its outer headers are gone, and such
-// hardware would look for them.
+// staysInside reports whether packets to an address on our side leave the machine by no physical link. A packet that came over a
+// virtual link keeps its encapsulation mark (skb->encapsulation) without its outer headers, and hardware with offloads for
+// tunnels would look for these.
 func staysInside(local netip.Addr) (bool, error) {
 	route, err := routeTo(local, nil)
 	if err != nil || route.Type == unix.RTN_LOCAL {
@@ -116,13 +116,13 @@ func staysInside(local netip.Addr) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("find interface %d: %w", route.LinkIndex, err)
 	}
-	finishes, err := finishes(device)
-	return !finishes, err
+	physical, err := isPhysical(device)
+	return !physical, err
 }
 
-// finishes reports whether tunnelled packets are finished when they leave an interface: by the hardware, or by the kernel
-// before the interface gets them. A virtual link may pass them on as they are.
-func finishes(device netlink.Link) (bool, error) {
+// isPhysical reports whether an interface gets tunnelled packets segmented and with their checksums, or does that by itself, before they
+// leave the host. A virtual link may pass GSO and CHECKSUM_PARTIAL packets on as they are.
+func isPhysical(device netlink.Link) (bool, error) {
 	name := device.Attrs().Name
 	offloads, err := offloadsOf(name)
 	if err != nil {

@@ -40,7 +40,7 @@ func TestClose(t *testing.T) {
 	defer socket.Close()
 	must(t, socket.SetReadDeadline(time.Now().Add(patience)))
 	outside := packetSocket(t, unix.SOCK_DGRAM, linkOf(t, tunName), unix.ETH_P_ALL)
-	path, err := Open(tunName, w.ends.near, 16, quiet)
+	path, err := Open(tunName, w.ends.near, 16, nil, quiet)
 	must(t, err)
 	w.Path = path
 	w.attachUplink(t)

@@ -34,10 +34,10 @@ func ClientUp(ifname string, mtu int) error {
 }
 
 // RelayUp prepares the interface of a Teredo relay: MTU in bytes, no autoconfiguration by the kernel, the given link-local
-// address with a /64, up, and the route 2001::/32.
+// address with a /64, up, and the routes 2001::/32 and to the native addresses of clients.
 //
 // It returns ErrRouteTaken when another interface has any route to 2001::/32, and ErrIPv6Off when the host has no IPv6.
-func RelayUp(ifname string, mtu int, linkLocal netip.Addr) error {
+func RelayUp(ifname string, mtu int, linkLocal netip.Addr, natives ...netip.Prefix) error {
 	link, err := findLink(ifname)
 	if err != nil {
 		return err
@@ -48,7 +48,12 @@ func RelayUp(ifname string, mtu int, linkLocal netip.Addr) error {
 	if err := bringUp(link, mtu, linkLocal); err != nil {
 		return err
 	}
-	return replaceRoute(link, teredoRoute(), netip.Addr{})
+	for _, r := range relayRoutes(natives) {
+		if err := replaceRoute(link, r, netip.Addr{}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // LimitSegments has the kernel make super-packets of no more than most segments of the host's own TCP flows. It must not be

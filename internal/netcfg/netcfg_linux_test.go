@@ -3,6 +3,7 @@ package netcfg
 import (
 	"errors"
 	"net/netip"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -45,8 +46,21 @@ func TestRelayUp(t *testing.T) {
 		must(t, RelayUp(tunName, 1280, netip.MustParseAddr(relayLinkLocal)))
 		checkInterface(t, 1280, []string{relayLinkLocal + "/64"}, []string{"2001::/32 teredo"})
 	}
-	if ifname, _ := wayTo(t, teredoHost); ifname != tunName {
-		t.Errorf("a packet to %s leaves at %q", teredoHost, ifname)
+	// With a native prefix, which may be that of a link as well.
+	disturb(t, "ip link add link0 type veth peer name link1")
+	disturb(t, "ip link set link0 up")
+	disturb(t, "ip -6 addr add 2001:db8:c::2/64 dev link0 nodad")
+	for range 2 {
+		must(t, RelayUp(tunName, 1280, netip.MustParseAddr(relayLinkLocal), netip.MustParsePrefix("2001:db8:c::/64")))
+		checkInterface(t, 1280, []string{relayLinkLocal + "/64"}, []string{"2001::/32 teredo", "2001:db8:c::/64"})
+	}
+	for _, client := range []string{teredoHost, "2001:db8:c::1234"} {
+		if ifname, _ := wayTo(t, client); ifname != tunName {
+			t.Errorf("a packet to %s leaves at %q", client, ifname)
+		}
+	}
+	if routes, err := exec.Command("ip", "-6", "route", "show", "2001:db8:c::/64", "dev", "link0").Output(); err != nil || len(routes) == 0 {
+		t.Errorf("the link's own route is gone: %v", err)
 	}
 	if ifname, _ := wayTo(t, nativeHost); ifname != "" {
 		t.Errorf("a packet to %s leaves at %q, want no route", nativeHost, ifname)

@@ -18,7 +18,9 @@ func unsupported() error {
 func ClientUp(ifname string, mtu int) error { return unsupported() }
 
 // RelayUp is not supported on this system.
-func RelayUp(ifname string, mtu int, linkLocal netip.Addr) error { return unsupported() }
+func RelayUp(ifname string, mtu int, linkLocal netip.Addr, natives ...netip.Prefix) error {
+	return unsupported()
+}
 
 // LimitSegments is not supported on this system.
 func LimitSegments(ifname string, most int) error { return unsupported() }
@@ -35,7 +37,7 @@ func RestoreClient(ifname string, addr netip.Addr) (lost []string, err error) {
 }
 
 // RestoreRelay is not supported on this system.
-func RestoreRelay(ifname string, linkLocal netip.Addr) (lost []string, err error) {
+func RestoreRelay(ifname string, linkLocal netip.Addr, natives ...netip.Prefix) (lost []string, err error) {
 	return nil, unsupported()
 }
 

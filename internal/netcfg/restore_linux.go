@@ -29,9 +29,9 @@ func RestoreClient(ifname string, addr netip.Addr) (lost []string, err error) {
 }
 
 // RestoreRelay is RestoreClient for what RelayUp made.
-func RestoreRelay(ifname string, linkLocal netip.Addr) (lost []string, err error) {
-	return restore(ifname, []netip.Addr{linkLocal}, []tunnelRoute{teredoRoute()}, netip.Addr{}, func(mtu int) error {
-		return RelayUp(ifname, mtu, linkLocal)
+func RestoreRelay(ifname string, linkLocal netip.Addr, natives ...netip.Prefix) (lost []string, err error) {
+	return restore(ifname, []netip.Addr{linkLocal}, relayRoutes(natives), netip.Addr{}, func(mtu int) error {
+		return RelayUp(ifname, mtu, linkLocal, natives...)
 	})
 }
 

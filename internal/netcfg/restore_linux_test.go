@@ -84,18 +84,18 @@ func TestRestoreClientWithoutAddress(t *testing.T) {
 func TestRestoreRelay(t *testing.T) {
 	linkLocal := "address " + relayLinkLocal
 	for command, want := range map[string][]string{
-		"ip link set %s down":      {"the state up", linkLocal, "route 2001::/32"},
+		"ip link set %s down":      {"the state up", linkLocal, "route 2001::/32", "route 2001:db8:c::/64"},
 		"ip -6 addr flush dev %s":  {linkLocal},
-		"ip -6 route flush dev %s": {"route 2001::/32"},
+		"ip -6 route flush dev %s": {"route 2001::/32", "route 2001:db8:c::/64"},
 	} {
 		t.Run(command, func(t *testing.T) {
 			inNamespace(t)
 			newTUN(t)
-			own := netip.MustParseAddr(relayLinkLocal)
-			must(t, RelayUp(tunName, teredo.MTU, own))
+			own, native := netip.MustParseAddr(relayLinkLocal), netip.MustParsePrefix("2001:db8:c::/64")
+			must(t, RelayUp(tunName, teredo.MTU, own, native))
 			disturb(t, fmt.Sprintf(command, tunName))
-			wantRestored(t, func() ([]string, error) { return RestoreRelay(tunName, own) }, want...)
-			checkInterface(t, teredo.MTU, []string{relayLinkLocal + "/64"}, []string{"2001::/32 teredo"})
+			wantRestored(t, func() ([]string, error) { return RestoreRelay(tunName, own, native) }, want...)
+			checkInterface(t, teredo.MTU, []string{relayLinkLocal + "/64"}, []string{"2001::/32 teredo", "2001:db8:c::/64"})
 		})
 	}
 }

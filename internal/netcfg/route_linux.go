@@ -16,6 +16,11 @@ const (
 	// (IP6_RT_PRIO_ADDRCONF), so the tunnel wins over a route to a relay that a router advertises (1024).
 	teredoMetric = 256
 
+	// nativeMetric is the metric of a relay's route to the native addresses of clients. It is less than what the kernel (256) and
+	// network managers (100 and more) give to the prefix of an interface. So the relay gets the packets for clients where the /64
+	// is that of a link, too. Gateways have routes of their own then, see KeepGateways.
+	nativeMetric = 1
+
 	// defaultMetric is the metric of a client's default route. Every native default route must beat it: the kernel gives
 	// 1024 to the ones from router advertisements and to manual ones without a metric, DHCP clients and network managers
 	// use 100 to some tens of thousands. The highest metric, 1<<32-1, stays free for an operator's unreachable route.
@@ -34,6 +39,15 @@ func teredoRoute() tunnelRoute { return tunnelRoute{teredo.Prefix(), teredoMetri
 // defaultRoute leads a client to the native IPv6 internet, through relays.
 func defaultRoute() tunnelRoute {
 	return tunnelRoute{netip.PrefixFrom(netip.IPv6Unspecified(), 0), defaultMetric}
+}
+
+// relayRoutes lead to the clients of a relay, also at their native addresses.
+func relayRoutes(natives []netip.Prefix) []tunnelRoute {
+	routes := []tunnelRoute{teredoRoute()}
+	for _, p := range natives {
+		routes = append(routes, tunnelRoute{p, nativeMetric})
+	}
+	return routes
 }
 
 // replaceRoute makes the prefix on-link at the interface, with source as preferred source unless it is the zero Addr.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // confDir shows the network namespace of the thread that opens it.
@@ -24,6 +25,25 @@ func Forwarding() (bool, error) {
 		return false, explain("read whether the host forwards IPv6", err)
 	}
 	return value != "0", nil
+}
+
+// AdvertisedDefault returns an interface whose default route the kernel would remove when forwarding is turned on, "" if there is none:
+// one that the kernel has from router advertisements, where accept_ra is not 2.
+func AdvertisedDefault() (ifname string, err error) {
+	routes, err := defaultRoutes()
+	if err != nil {
+		return "", err
+	}
+	for _, route := range routes {
+		if route.Protocol != unix.RTPROT_RA {
+			continue
+		}
+		name := interfaceName(outInterface(route))
+		if accept, err := readSetting(confDir, name, "accept_ra"); err == nil && accept == "1" {
+			return name, nil
+		}
+	}
+	return "", nil
 }
 
 // SetForwarding turns forwarding of IPv6 packets on or off for the whole host. With forwarding on, the kernel drops and ignores

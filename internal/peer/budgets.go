@@ -3,6 +3,7 @@ package peer
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/teredo-suite/teredo/internal/budget"
@@ -44,7 +45,8 @@ type budgets struct {
 	rates                       [limits]budget.Rate // of the totals
 	totals                      [limits]budget.Bucket
 	exhausted                   [limits]uint64
-	caused                      uint64 // datagrams
+	caused                      uint64       // datagrams
+	own                         []netip.Addr // of a relay: servers without a limit of their own, see isOwn
 }
 
 // newBudgets makes budgets for a number of addresses at a time. The rates are those of each source, of each target, of the entries
@@ -86,7 +88,7 @@ func networkOf(a netip.Addr) uint64 {
 // mayCause reports whether a datagram of a kind may go to an address that was caused by src, a key's network.
 func (b *budgets) mayCause(kind limit, src uint64, to netip.Addr, now Stamp) bool {
 	at := int64(now)
-	return b.allows(source, b.sources.Allow(at, src)) && b.allows(target, b.targets.Allow(at, networkOf(to))) &&
+	return b.allows(source, b.sources.Allow(at, src)) && (b.isOwn(to) || b.allows(target, b.targets.Allow(at, networkOf(to)))) &&
 		b.mayLeave(kind, b.rates[kind], at)
 }
 
@@ -94,7 +96,7 @@ func (b *budgets) mayCause(kind limit, src uint64, to netip.Addr, now Stamp) boo
 // there are no repetitions.
 func (b *budgets) mayRepeat(kind limit, to netip.Addr, now Stamp) bool {
 	at := int64(now)
-	return b.allows(target, b.targets.AllowAgain(at, networkOf(to))) && b.mayLeave(kind, b.rates[kind].Half(), at)
+	return (b.isOwn(to) || b.allows(target, b.targets.AllowAgain(at, networkOf(to)))) && b.mayLeave(kind, b.rates[kind].Half(), at)
 }
 
 // mayLeave takes a datagram out of a total, and counts it.
@@ -114,10 +116,16 @@ func (b *budgets) allows(l limit, ok bool) bool {
 	return ok
 }
 
+// isOwn reports whether an address is that of a server of the relay's operator. It needs no protection from bubbles, and a limit
+// for it would be one for all clients that have native addresses.
+func (b *budgets) isOwn(to netip.Addr) bool { return slices.Contains(b.own, to) }
+
 // giveBack undoes mayCause for a datagram that was answered.
 func (b *budgets) giveBack(kind limit, src uint64, to netip.Addr) {
 	b.sources.Return(src)
-	b.targets.Return(networkOf(to))
+	if !b.isOwn(to) {
+		b.targets.Return(networkOf(to))
+	}
 	b.totals[kind].Return(b.rates[kind], 1)
 }
 

@@ -26,6 +26,9 @@ type Config struct {
 	Drops    *drop.Counters // counts what is dropped
 	Rand     func([]byte)   // fills with random bytes; nil: crypto/rand
 
+	// For relays: the native prefixes of clients.
+	Natives teredo.NativePrefixes
+
 	// For clients.
 	Extensions Extensions
 	Ports      Ports // needed for Extensions.PortPreserving and Sequential

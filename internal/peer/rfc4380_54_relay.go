@@ -24,6 +24,10 @@ func NewRelay(now time.Time, errorSource netip.Addr, cfg Config) *Relay {
 	r := &Relay{list: newList(now, cfg, true, relayBudgets())}
 	r.errorSource = errorSource
 	r.random(r.secret[:])
+	r.table.natives = cfg.Natives
+	for _, n := range cfg.Natives {
+		r.budgets.own = append(r.budgets.own, n.Server())
+	}
 	r.Serve(nil, nil)
 	return r
 }
@@ -35,7 +39,7 @@ func (r *Relay) SetBehindNAT(on bool) { r.behindNAT = on }
 // Nil stands for every one that is global, but for own, the addresses of the relay's host, as it is at first; with no prefix
 // nobody is served. A host-specific relay has the addresses of its host as prefixes (H-02).
 func (r *Relay) Serve(prefixes []netip.Prefix, own []netip.Addr) {
-	r.table.served.Store(newServed(prefixes, own))
+	r.table.served.Store(newServed(prefixes, own, r.table.natives))
 }
 
 // SetErrorSource changes where ICMPv6 errors come from; the zero Addr means that none are sent.
@@ -47,11 +51,30 @@ func (r *Relay) Outbound(t time.Time, packet []byte, out *Output) {
 }
 
 func (r *Relay) outbound(packet []byte, now Stamp, out *Output) drop.Reason {
+	if teredo.CheckIPv6(packet) == nil && r.table.served.Load().isClients(sourceOf(packet)) {
+		if why, done := r.fromNative(packet, now, out); done {
+			return why
+		}
+	}
 	if why := r.refusePacket(packet); why != drop.None {
 		return why
 	}
-	src, dst := sourceOf(packet), destinationOf(packet)
-	if why := r.refuse(src, dst); why != drop.None {
+	switch src, dst := sourceOf(packet), destinationOf(packet); {
+	case !dst.isTeredo():
+		return drop.Destination // R-TX-01
+	case !r.table.relays(src, outgoing):
+		return drop.Source
+	}
+	return r.carry(packet, now, out)
+}
+
+// carry sends a packet to a client (RFC 4380 §5.4.1).
+func (r *Relay) carry(packet []byte, now Stamp, out *Output) drop.Reason {
+	dst := destinationOf(packet)
+	if why := r.refuseTeredo(dst); why != drop.None {
+		if _, native := r.table.natives.Native(dst.addr()); native {
+			r.unreachable(packet, now, out) // the operator's prefix ends here
+		}
 		return why
 	}
 	p := r.table.lookup(dst)
@@ -59,27 +82,43 @@ func (r *Relay) outbound(packet []byte, now Stamp, out *Output) drop.Reason {
 		r.transmit(p, packet, now, out)
 		return drop.None
 	}
-	if !p.searching() && !p.exhausted(now) && !r.budgets.mayCause(natives, src.network(), dst.server().addr(), now) {
+	cause := r.account(sourceOf(packet))
+	if !r.maySeek(p, dst, cause, now) {
 		return drop.Budget
 	}
 	p, why := r.seek(p, dst, packet, now)
-	p.search.stranger = false
-	if !p.search.isWaiting() {
-		p.search.cause = src.network()
-		r.try(p, now, out)
-	}
+	r.begin(p, cause, now, out)
 	return why
 }
 
-// refuse is the reason why a packet from the native side is not carried to a client (RFC 4380 §5.4.1).
-func (r *Relay) refuse(src, dst key) drop.Reason {
-	switch {
-	case !dst.isTeredo():
-		return drop.Destination // R-TX-01
-	case !r.table.relays(src, outgoing):
-		return drop.Source
+// Seek looks for the path to a client that a native host, asker, wants to send packets to. It sends one bubble, which is not
+// repeated unless the host asks again. It reports whether a search is under way: the budgets may forbid it, or the client has not
+// answered before.
+func (r *Relay) Seek(t time.Time, client, asker netip.Addr, out *Output) bool {
+	now, dst, cause := r.table.Stamp(t), keyOf(client), r.account(keyOf(asker))
+	p := r.table.lookup(dst)
+	if r.refuseTeredo(dst) != drop.None || !r.maySeek(p, dst, cause, now) {
+		return false
 	}
-	return r.refuseTeredo(dst)
+	p = r.add(p, dst, now)
+	p.path.Or(pathSought)
+	p.ensureSearch()
+	r.begin(p, cause, now, out)
+	return p.searching()
+}
+
+// maySeek reports whether the native side, on whose account it is, may have a client looked for; p is the client's entry, if any.
+func (r *Relay) maySeek(p *Peer, client key, cause uint64, now Stamp) bool {
+	return p.searching() || p.exhausted(now) || r.budgets.mayCause(natives, cause, client.server().addr(), now)
+}
+
+// begin begins the search for the path to a client, unless it is under way.
+func (r *Relay) begin(p *Peer, cause uint64, now Stamp, out *Output) {
+	p.search.stranger = false
+	if !p.search.isWaiting() {
+		p.search.cause = cause
+		r.try(p, now, out)
+	}
 }
 
 // Refresh tries the path to a client anew while it is still in use. It is asked for by Table.Outgoing.
@@ -251,16 +290,17 @@ func (r *Relay) isAnswer(p *Peer, from endpoint, packet []byte) bool {
 
 // served is which native IPv6 addresses a relay serves (RFC 4380 §5.4.2). It does not change once workers see it.
 type served struct {
-	only   []prefix // nil: every one, but for own
-	own    []key    // addresses of the relay's host
-	filter teredo.Filter
+	only    []prefix // nil: every one, but for own
+	own     []key    // addresses of the relay's host
+	natives teredo.NativePrefixes
+	filter  teredo.Filter
 }
 
 // prefix is an IPv6 prefix.
 type prefix struct{ key, mask key }
 
-func newServed(prefixes []netip.Prefix, own []netip.Addr) *served {
-	s := &served{filter: teredo.Filter{Permit: slices.Clone(prefixes)}}
+func newServed(prefixes []netip.Prefix, own []netip.Addr, natives teredo.NativePrefixes) *served {
+	s := &served{natives: natives, filter: teredo.Filter{Permit: slices.Clone(prefixes)}}
 	if prefixes != nil {
 		s.only = []prefix{}
 	}
@@ -280,6 +320,8 @@ func newServed(prefixes []netip.Prefix, own []netip.Addr) *served {
 // that it sends as a router are among them.
 func (s *served) has(k key, way direction) bool {
 	switch {
+	case way == incoming && s.isClients(k):
+		return true // it turns back
 	case s.only == nil && (way == outgoing || !slices.Contains(s.own, k)):
 	case s.named(k), way == outgoing && slices.Contains(s.own, k):
 	default:

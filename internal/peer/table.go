@@ -25,6 +25,7 @@ type Table struct {
 	testID  uint16                 // identifier of our own connectivity tests, whose replies are not for the local stack
 	own     atomic.Pointer[key]    // of a client: its Teredo address; nil: not qualified
 	served  atomic.Pointer[served] // of a relay: the native addresses that it serves
+	natives teredo.NativePrefixes  // of a relay: those of clients
 	shift   uint8                  // 64 less the bits of a bucket's number
 	buckets []atomic.Pointer[Peer] // a power of two of them
 }
@@ -85,6 +86,9 @@ func (t *Table) unlink(p *Peer) {
 	}
 }
 
+// Live reports whether packets may be sent to a peer by a path that is known.
+func (t *Table) Live(peer netip.Addr, now Stamp) bool { return t.lookup(keyOf(peer)).valid(now) }
+
 // Action says what a worker does with a packet.
 type Action uint8
 
@@ -125,9 +129,14 @@ func (t *Table) Outgoing(packet []byte, count, size int, now Stamp) (to netip.Ad
 	if len(packet) < teredo.HeaderLen {
 		return netip.AddrPort{}, 0, Ask
 	}
-	if src := sourceOf(packet); !t.isOwn(src) && !t.relays(src, outgoing) {
+	if src := sourceOf(packet); !t.isOwn(src) && (!t.relays(src, outgoing) || t.served.Load().isClients(src)) {
 		return netip.AddrPort{}, 0, Ask
 	}
+	return t.Turned(packet, count, size, now)
+}
+
+// Turned is Outgoing for packets that Outward has turned back.
+func (t *Table) Turned(packet []byte, count, size int, now Stamp) (to netip.AddrPort, via uint8, a Action) {
 	p := t.lookup(destinationOf(packet))
 	if p == nil {
 		return netip.AddrPort{}, 0, Ask

@@ -11,22 +11,32 @@ import (
 	"github.com/miekg/dns"
 )
 
-// ask returns the answer section for the A records of a fully qualified name, from the first server with an answer. It is empty
-// when the name exists without such records. Every server is asked once before one is asked again.
+// ask returns the answer section for the A records of a fully qualified name. It is empty when the name exists without such records.
 func (c *config) ask(ctx context.Context, name string) ([]dns.RR, error) {
+	reply, err := c.query(ctx, name, dns.TypeA)
+	switch {
+	case err != nil:
+		return nil, err
+	case reply.Rcode == dns.RcodeNameError:
+		return nil, ErrNotFound
+	}
+	return reply.Answer, nil
+}
+
+// query returns the reply for the records of a fully qualified name from the first server that can tell, also when it tells that the
+// name does not exist. Every server has its turn before one is asked again.
+func (c *config) query(ctx context.Context, name string, kind uint16) (*dns.Msg, error) {
 	var failed, silent error
 	for range c.attempts {
 		for _, server := range c.servers {
-			reply, err := exchange(ctx, c.timeout, server, name)
+			reply, err := exchange(ctx, c.timeout, server, name, kind)
 			switch {
 			case ctx.Err() != nil && err != nil:
 				return nil, ctx.Err()
 			case err != nil:
 				silent = err
-			case reply.Rcode == dns.RcodeNameError:
-				return nil, ErrNotFound
-			case reply.Rcode == dns.RcodeSuccess && !isReferral(reply):
-				return reply.Answer, nil
+			case reply.Rcode == dns.RcodeNameError, reply.Rcode == dns.RcodeSuccess && !isReferral(reply):
+				return reply, nil
 			default:
 				failed = fmt.Errorf("%w: %s says %s", ErrFailed, server, refusal(reply))
 			}
@@ -55,8 +65,8 @@ func refusal(reply *dns.Msg) string {
 }
 
 // exchange asks one server over UDP, and over TCP when its answer does not fit (RFC 7766 §5). Each has its own timeout.
-func exchange(ctx context.Context, timeout time.Duration, server, name string) (*dns.Msg, error) {
-	query := new(dns.Msg).SetQuestion(name, dns.TypeA)
+func exchange(ctx context.Context, timeout time.Duration, server, name string, kind uint16) (*dns.Msg, error) {
+	query := new(dns.Msg).SetQuestion(name, kind)
 	reply, err := roundTrip(ctx, timeout, "udp", server, query)
 	if err == nil && reply.Truncated {
 		reply, err = roundTrip(ctx, timeout, "tcp", server, query)

@@ -33,6 +33,15 @@ func LoadOne(path string) (Client, error) {
 }
 
 func load(path string) ([]Client, error) {
+	text, err := Read(path)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(text)
+}
+
+// Read reads a file with secrets. It refuses one that others than its owner can read or change.
+func Read(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, cause(err)
@@ -55,7 +64,7 @@ func load(path string) ([]Client, error) {
 	case len(text) > maxFile:
 		return nil, fmt.Errorf("it is larger than %d MiB", maxFile>>20)
 	}
-	return Parse(text)
+	return text, nil
 }
 
 // cause removes operation and path from an error of package os.

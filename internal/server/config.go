@@ -25,6 +25,9 @@ type Config struct {
 	// SourceRate bounds how many datagrams a second the server sends because of one IPv4 address. Five times as many may leave at
 	// once. 0: there is no bound.
 	SourceRate int
+	// Native is the operator's /64 that stands for the addresses of this server's clients outside of the Teredo service, as
+	// teredo.NativePrefix says. The zero value means that they have their Teredo addresses there.
+	Native netip.Prefix
 	// StrictSource refuses bubbles whose UDP source is not the mapping in their Teredo source (RFC 4380 §5.3.1 rule 5) even
 	// where RFC 6081 needs them: clients of other servers behind symmetric NATs then cannot reach clients of this one.
 	StrictSource bool
@@ -58,6 +61,9 @@ func (c Config) Check() error {
 		return wrong("Secondary", "there is a second public address, %v, but no secondary address to listen at", c.Public2)
 	}
 	if err := c.checkPublic("Public", c.public()); err != nil {
+		return err
+	}
+	if _, err := c.natives(); err != nil {
 		return err
 	}
 	if !c.Secondary.IsValid() {
@@ -103,6 +109,15 @@ func (c Config) public2() netip.Addr {
 		return c.Public2
 	}
 	return c.Secondary
+}
+
+// natives are the native prefixes of this server's clients, of which there is at most one.
+func (c Config) natives() (teredo.NativePrefixes, error) {
+	if !c.Native.IsValid() {
+		return nil, nil
+	}
+	p, err := teredo.NewNativePrefix(c.public(), c.Native)
+	return teredo.NativePrefixes{p}, err
 }
 
 // prefix is the /64 that every client of this server has its address in.

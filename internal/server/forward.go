@@ -24,7 +24,8 @@ func (h *Handler) forward(kind Kind, from netip.AddrPort, dst netip.Addr, p *ter
 }
 
 // routeNatively passes a client's packet on to the IPv6 Internet (§5.3.1). The server is a router here, so the hop
-// limit goes down by one. Trailers have no meaning outside of UDP and are left behind.
+// limit goes down by one. Trailers have no meaning outside of UDP and are left behind. With a native prefix the packet
+// leaves with the client's native address, so that the answer comes to a relay of the same operator.
 func (h *Handler) routeNatively(kind Kind, dst netip.Addr, p *teredo.Packet, b []byte) Verdict {
 	if !h.filter.Native(dst) { // §5.3.1; and no tunnel, against loops (RFC 6169 §6.1.3)
 		return dropped(kind, drop.Scope)
@@ -34,6 +35,7 @@ func (h *Handler) routeNatively(kind Kind, dst netip.Addr, p *teredo.Packet, b [
 	}
 	b = append(b, p.IPv6...)
 	teredo.PutHopLimit(b, teredo.HopLimit(b)-1)
+	h.natives.Outward(b)
 	return Verdict{Action: Native, Kind: kind, To: netip.AddrPortFrom(dst, 0), Payload: b}
 }
 

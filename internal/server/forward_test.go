@@ -100,3 +100,35 @@ func TestForwardNatively(t *testing.T) {
 		})
 	}
 }
+
+// With a native prefix a client's test leaves with its native address, and a right checksum: so the answer comes to a relay that
+// translates. Clients of other servers have none here.
+func TestForwardTranslated(t *testing.T) {
+	cfg := labConfig()
+	cfg.Native = netip.MustParsePrefix("2001:db8:c::/64")
+	h := newHandler(t, cfg)
+	natives, err := cfg.natives()
+	if err != nil {
+		t.Fatal(err)
+	}
+	native, ok := natives.Native(clientA)
+	if !ok {
+		t.Fatalf("%v has no native address", clientA)
+	}
+	other, _ := natives.Native(clientB)
+	ofForeign := clientOf(otherServer, mappedA)
+	for _, tt := range []struct{ src, dst, want netip.Addr }{
+		{clientA, nativeHost, native},
+		{clientA, other, native}, // another client, at its native address
+		{ofForeign, nativeHost, ofForeign},
+	} {
+		v := handle(h, input{from: mappedA, payload: ping(tt.src, tt.dst)})
+		if v.Action != Native || v.To.Addr() != tt.dst || teredo.Source(v.Payload) != tt.want || teredo.Destination(v.Payload) != tt.dst {
+			t.Errorf("from %v to %v: %+v, want a packet from %v", tt.src, tt.dst, v, tt.want)
+			continue
+		}
+		if _, err := teredo.ParseEcho(v.Payload); err != nil {
+			t.Errorf("from %v to %v: %v", tt.src, tt.dst, err)
+		}
+	}
+}

@@ -58,6 +58,7 @@ type Verdict struct {
 // use.
 type Handler struct {
 	filter     teredo.Filter
+	natives    teredo.NativePrefixes
 	public     netip.Addr    // in the prefix of every client of this server
 	linkLocal  netip.Addr    // the server's own, made of public (§5.3.2)
 	own        [4]netip.Addr // bound and public addresses; those not configured are zero
@@ -74,8 +75,13 @@ func NewHandler(cfg Config) (*Handler, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
+	natives, err := cfg.natives()
+	if err != nil {
+		return nil, err
+	}
 	h := &Handler{
 		filter:     cfg.Filter,
+		natives:    natives,
 		public:     cfg.public(),
 		linkLocal:  teredo.ServerLinkLocal(cfg.public()),
 		own:        [4]netip.Addr{cfg.Primary, cfg.Secondary, cfg.public(), cfg.public2()},

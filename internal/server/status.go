@@ -13,6 +13,7 @@ type Status struct {
 	Bind          []netip.Addr `json:"bind"`                     // addresses it listens on: the primary, then the secondary
 	Public        []netip.Addr `json:"public"`                   // the addresses that the Internet sees
 	Prefix        netip.Prefix `json:"prefix"`                   // of its clients, a /64
+	NativePrefix  netip.Prefix `json:"native_prefix,omitzero"`   // of their native addresses
 	Native        bool         `json:"native"`                   // it can send to native IPv6 hosts
 	SecureClients int          `json:"secure_clients,omitempty"` // clients with a secret; 0: secure qualification is not required
 	UptimeSeconds int64        `json:"uptime_seconds"`
@@ -39,6 +40,7 @@ func (s *Server) Status() Status {
 		Bind:          []netip.Addr{s.cfg.Primary},
 		Public:        []netip.Addr{s.cfg.public()},
 		Prefix:        s.cfg.prefix(),
+		NativePrefix:  s.cfg.Native,
 		Native:        s.native.Load(),
 		UptimeSeconds: int64(time.Since(s.started) / time.Second),
 		Counters:      s.counters.snapshot(),

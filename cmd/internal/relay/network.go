@@ -1,8 +1,7 @@
-package main
+package relay
 
 import (
 	"context"
-	"log/slog"
 	"net/netip"
 	"reflect"
 
@@ -12,15 +11,15 @@ import (
 
 // network follows the addresses of the host.
 type network struct {
-	run     *run
-	log     *slog.Logger
+	relay   *Relay
 	changes <-chan netcfg.Change
 	known   tunnel.RelayNetwork
 	keeper  *netcfg.Keeper // of our interface
 }
 
-// watch finds out about the network and what is told of it from now on. The interface has the link-local address.
-func (r *run) watch(ctx context.Context, log *slog.Logger, linkLocal netip.Addr) (*network, error) {
+// watch finds out about the network and what is told of it from now on. The interface has the link-local address, and the
+// native prefixes of clients lead to it.
+func (r *Relay) watch(ctx context.Context, linkLocal netip.Addr) (*network, error) {
 	changes, err := netcfg.Watch(ctx, r.TUN)
 	if err != nil {
 		return nil, err
@@ -29,33 +28,38 @@ func (r *run) watch(ctx context.Context, log *slog.Logger, linkLocal netip.Addr)
 	if err != nil {
 		return nil, err
 	}
-	keeper := netcfg.NewKeeper(log, func(context.Context) ([]string, error) { return netcfg.RestoreRelay(r.TUN, linkLocal) })
-	n := &network{run: r, log: log, changes: changes, known: known, keeper: keeper}
+	keeper := netcfg.NewKeeper(r.Log, func(context.Context) ([]string, error) {
+		return netcfg.RestoreRelay(r.TUN, linkLocal, r.Natives.Prefixes()...)
+	})
+	n := &network{relay: r, changes: changes, known: known, keeper: keeper}
 	n.warn()
 	return n, nil
 }
 
-// follow tells the relay of changes of the network, and the keeper of those of the interface, until ctx ends.
-func (n *network) follow(ctx context.Context, relay *tunnel.Relay) error {
+// follow tells the relay and the neighbors of changes of the network, and the keeper of those of the interface, until ctx ends.
+func (n *network) follow(ctx context.Context, running *tunnel.Relay, neighbors *neighbors) error {
 	for change := range n.changes {
 		if change.Own {
 			n.keeper.Disturbed()
 		}
+		if change.Links || change.Addresses || change.Routes {
+			neighbors.tell()
+		}
 		if !change.Addresses {
 			continue
 		}
-		found, err := n.run.network()
+		found, err := n.relay.network()
 		if err != nil {
-			n.log.Error("cannot find out how the network has changed", "error", err)
+			n.relay.Log.Error("cannot find out how the network has changed", "error", err)
 			continue
 		}
 		if reflect.DeepEqual(found, n.known) {
 			continue
 		}
 		n.known = found
-		n.log.Info("the addresses of this host have changed")
+		n.relay.Log.Info("the addresses of this host have changed")
 		n.warn()
-		if relay.NetworkChanged(ctx, found) != nil {
+		if running.NetworkChanged(ctx, found) != nil {
 			break // it has stopped
 		}
 	}
@@ -65,15 +69,15 @@ func (n *network) follow(ctx context.Context, relay *tunnel.Relay) error {
 // warn says what the relay cannot do with these addresses.
 func (n *network) warn() {
 	switch {
-	case n.run.HostOnly && len(n.known.Serve) == 0:
-		n.log.Warn("this host has no global IPv6 address to serve: waiting for one")
+	case n.relay.HostOnly && len(n.known.Serve) == 0:
+		n.relay.Log.Warn("this host has no global IPv6 address to serve: waiting for one")
 	case !n.known.Errors.IsValid():
-		n.log.Warn("this host has no global IPv6 address: IPv6 hosts get no ICMPv6 error when a client is unreachable")
+		n.relay.Log.Warn("this host has no global IPv6 address: IPv6 hosts get no ICMPv6 error when a client is unreachable")
 	}
 }
 
 // network finds out what the relay needs to know.
-func (r *run) network() (tunnel.RelayNetwork, error) {
+func (r *Relay) network() (tunnel.RelayNetwork, error) {
 	broadcasts, err := netcfg.Broadcasts()
 	if err != nil {
 		return tunnel.RelayNetwork{}, err
@@ -100,8 +104,8 @@ func (r *run) network() (tunnel.RelayNetwork, error) {
 }
 
 // behindNAT reports whether the relay's own IPv4 address is private, so that some NAT must stand before it.
-func (r *run) behindNAT() bool {
-	local := r.Bind.Addr
+func (r *Relay) behindNAT() bool {
+	local := r.Bind
 	if !local.IsValid() {
 		somewhere := netip.AddrFrom4([4]byte{192, 0, 2, 1}) // any address that is not attached; nothing is sent there
 		local, _ = netcfg.LocalIPv4(somewhere)

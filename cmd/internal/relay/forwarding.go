@@ -1,4 +1,4 @@
-package main
+package relay
 
 import (
 	"errors"
@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/internal/netcfg"
 	"github.com/teredo-suite/teredo/internal/state"
 )
@@ -16,7 +17,7 @@ const bootID = "/proc/sys/kernel/random/boot_id"
 
 // forwarding turns IPv6 forwarding on if it is asked to, or says that it is off where that matters. What it returns undoes it,
 // and what a killed run has left on.
-func (r *run) forwarding(log *slog.Logger) (restore func(), err error) {
+func (r *Relay) forwarding() (restore func(), err error) {
 	on, err := netcfg.Forwarding()
 	if err != nil {
 		return nil, err
@@ -26,25 +27,31 @@ func (r *run) forwarding(log *slog.Logger) (restore func(), err error) {
 		err = m.remove()
 	}
 	if err != nil {
-		log.Warn("cannot tell whether a killed relay has left IPv6 forwarding on", "error", err)
+		r.Log.Warn("cannot tell whether a killed relay has left IPv6 forwarding on", "error", err)
 	}
 	switch {
 	case on && m.found:
-		log.Info("a killed relay has left IPv6 forwarding on; this relay turns it off when it stops")
-		return func() { m.turnOff(log) }, nil
+		r.Log.Info("a killed relay has left IPv6 forwarding on; this relay turns it off when it stops")
+		return func() { m.turnOff(r.Log) }, nil
 	case on || r.HostOnly:
 		return func() {}, nil
 	case !r.Forwarding:
-		log.Warn("IPv6 forwarding is off, so no other host is served: use --forwarding, set net.ipv6.conf.all.forwarding=1, or use --host-only")
+		r.Log.Warn("IPv6 forwarding is off, so no other host is served: use --forwarding, set net.ipv6.conf.all.forwarding=1, or use --host-only")
 		return func() {}, nil
 	}
+	if ifname, err := netcfg.AdvertisedDefault(); err != nil {
+		return nil, err
+	} else if ifname != "" {
+		return nil, cli.Usage(fmt.Errorf("--forwarding would take away the IPv6 default route that %s has from router advertisements: "+
+			"run 'sysctl -w net.ipv6.conf.%[1]s.accept_ra=2' first, and write it into /etc/sysctl.d", ifname))
+	}
 	if err := m.leave(); err != nil {
-		log.Warn("cannot save that IPv6 forwarding was off; it stays on if this relay is killed", "error", err)
+		r.Log.Warn("cannot save that IPv6 forwarding was off; it stays on if this relay is killed", "error", err)
 	}
 	if err := netcfg.SetForwarding(true); err != nil {
 		return nil, errors.Join(err, m.remove())
 	}
-	return func() { m.turnOff(log) }, nil
+	return func() { m.turnOff(r.Log) }, nil
 }
 
 // mark is a file that says that a relay has turned forwarding on, which was off before. It counts until the host starts again:
@@ -55,8 +62,8 @@ type mark struct {
 }
 
 // forwardingMark looks for the mark of an earlier run.
-func (r *run) forwardingMark() (m mark, err error) {
-	m.path = r.StateFile("forwarding")
+func (r *Relay) forwardingMark() (m mark, err error) {
+	m.path = r.Mark
 	boot, err := os.ReadFile(bootID)
 	if err != nil {
 		return m, fmt.Errorf("tell this start of the host from others: %w", err)

@@ -1,4 +1,4 @@
-package main
+package relay
 
 import (
 	"fmt"
@@ -29,15 +29,15 @@ const leastLimit = 32 << 20
 
 // bound finds the capacity where none is given, and has the garbage collector hold the program to half of the memory that there is.
 // What an administrator has set with GOMEMLIMIT counts more.
-func (r *run) bound(log *slog.Logger) (capacity int) {
+func (f *Flags) bound(log *slog.Logger) (capacity int) {
 	available, err := memory.Available()
 	if err != nil {
 		log.Warn("cannot find out the available memory; the relay remembers few clients unless --capacity says otherwise", "error", err)
 	} else if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(max(int64(available/2), leastLimit))
 	}
-	if r.Capacity != 0 {
-		return r.Capacity
+	if f.Capacity != 0 {
+		return f.Capacity
 	}
 	return defaultCapacity(available)
 }
