@@ -26,7 +26,7 @@ endif
 # Commands that the integration tests call, each with its Debian package.
 TOOLS := ip:iproute2 nft:nftables miredo:miredo miredo-server:miredo-server tshark:tshark tcpdump:tcpdump \
 	iperf3:iperf3 curl:curl ping:iputils-ping sysctl:procps setcap:libcap2-bin miniupnpd:miniupnpd-nftables ethtool:ethtool \
-	named:bind9 dig:bind9-dnsutils radvd:radvd dnsmasq:dnsmasq-base
+	named:bind9 dig:bind9-dnsutils radvd:radvd dnsmasq:dnsmasq-base prometheus:prometheus
 
 .DEFAULT_GOAL := build
 .PHONY: build test generate deps demo bench bench-quick lint fuzz install clean help check-go
