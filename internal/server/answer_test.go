@@ -141,16 +141,19 @@ func TestAdvertisementBehindNAT(t *testing.T) {
 func TestNativePrefixTold(t *testing.T) {
 	native := labConfig()
 	native.Native = netip.MustParsePrefix("2001:db8:c::/64")
+	withSecrets := secureConfig(expiry)
+	withSecrets.Native = native.Native
 	question := teredo.AppendNativeSolicitation(nil, solicitor)
 	for name, test := range map[string]struct {
 		cfg     Config
 		payload []byte
 		want    netip.Prefix
 	}{
-		"asked":               {native, question, native.Native},
-		"asked, with a nonce": {native, join(teredo.AppendAuth(nil, teredo.Auth{Nonce: [8]byte{1}}), question), native.Native},
-		"not asked":           {native, rs(solicitor), netip.Prefix{}},
-		"without a prefix":    {labConfig(), question, netip.Prefix{}},
+		"asked":                {native, question, native.Native},
+		"asked, with a nonce":  {native, join(teredo.AppendAuth(nil, teredo.Auth{Nonce: [8]byte{1}}), question), native.Native},
+		"asked, with a secret": {withSecrets, signed("client1", secret, question), native.Native},
+		"not asked":            {native, rs(solicitor), netip.Prefix{}},
+		"without a prefix":     {labConfig(), question, netip.Prefix{}},
 	} {
 		v := handle(newHandler(t, test.cfg), input{from: mappedA, payload: test.payload})
 		var p teredo.Packet
@@ -160,6 +163,10 @@ func TestNativePrefixTold(t *testing.T) {
 		ra, err := teredo.ParseRouterAdvertisement(p.IPv6)
 		if err != nil || ra.Native != test.want || len(v.Payload)-len(test.payload) > 56 {
 			t.Errorf("%s: %d bytes for %d, %+v, %v", name, len(v.Payload), len(test.payload), ra, err)
+		}
+		want := teredo.AuthValue(secret, p.Auth.Nonce, p.Auth.Confirmation, p.Origin, p.IPv6)
+		if test.cfg.Secrets != nil && !bytes.Equal(p.Auth.Value, want[:]) {
+			t.Errorf("%s: the authentication value is wrong", name)
 		}
 		if !test.want.IsValid() && len(p.IPv6) != 96 {
 			t.Errorf("%s: the advertisement has %d bytes", name, len(p.IPv6))
