@@ -75,6 +75,8 @@ func TestNativePrefix(t *testing.T) {
 			_, addr2 := w.startClient("client2", tt.client2)
 			host := netip.MustParseAddr(lab.NativeAddr)
 			native1, native2 := w.nativeOf(addr1), w.nativeOf(addr2)
+			w.untilStatus(startTimeout, "client1", "the client to know its native address",
+				func(s clientStatus) bool { return s.Native == native1.String() })
 			w.ping("client1", host)
 			w.ping("native", native2) // the relay does not know it yet
 			w.ping("client2", native1)

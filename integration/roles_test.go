@@ -180,6 +180,7 @@ func (w *world) query(host, role, what string) string {
 type clientStatus struct {
 	State       string `json:"state"`
 	Address     string `json:"address"`
+	Native      string `json:"native_address"`
 	Local       string `json:"local"`
 	Mapped      string `json:"mapped"`
 	Server      string `json:"server"`

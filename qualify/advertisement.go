@@ -48,63 +48,64 @@ func (r Refusal) String() string {
 // one changes nothing but LastError and Refused of Status; only ErrKeyInvalid, which the server itself tells, ends
 // qualification. Nothing is allocated unless the nonce was right.
 func (m *Machine) Inbound(now time.Time, from netip.AddrPort, p *teredo.Packet, out *teredo.Outbox) error {
-	if err := m.judge(from, p); err != nil {
+	native, err := m.judge(from, p)
+	if err != nil {
 		m.refuse(now, from, err)
 		return err
 	}
-	m.answered(now, p.Origin, out)
+	m.answered(now, p.Origin, native, out)
 	return nil
 }
 
-// judge returns nil for the answer that the exchange waits for. The checks that a stranger's packet fails come first.
-func (m *Machine) judge(from netip.AddrPort, p *teredo.Packet) error {
+// judge accepts the answer that the exchange waits for, and returns the native prefix in it. The checks that a stranger's packet fails come first.
+func (m *Machine) judge(from netip.AddrPort, p *teredo.Packet) (native netip.Prefix, err error) {
 	x := &m.exchange
 	switch {
 	case !x.waiting():
-		return ErrUnsolicited
+		return native, ErrUnsolicited
 	case x.cone && from == x.server:
-		return ErrSameAddress
+		return native, ErrSameAddress
 	case from != x.server && !(x.cone && from.Port() == teredo.Port): // RFC 4380 §5.3.2: the cone bit is answered from elsewhere
-		return ErrSource
+		return native, ErrSource
 	case !p.HasAuth && m.secure():
-		return ErrUnsigned
+		return native, ErrUnsigned
 	case !p.HasAuth: // the nonce is demanded without a secret, too (RFC 4380 §5.2.2)
-		return ErrUnauthenticated
+		return native, ErrUnauthenticated
 	case p.Auth.Nonce != x.nonce:
-		return ErrNonce
+		return native, ErrNonce
 	}
 	if err := m.authenticate(p); err != nil {
-		return err
+		return native, err
 	}
-	if err := m.checkContents(p); err != nil {
-		return err
+	if native, err = m.checkContents(p); err != nil {
+		return native, err
 	}
 	if m.secure() && p.Auth.Confirmation != 0 { // RFC 4380 §5.2.2
-		return ErrKeyInvalid
+		return native, ErrKeyInvalid
 	}
-	return nil
+	return native, nil
 }
 
 // checkContents makes the checks of RFC 4380 §5.2.1 on the advertisement itself. The prefix is that of the primary address, also
-// when the secondary address answers: the client has one Teredo address.
-func (m *Machine) checkContents(p *teredo.Packet) error {
+// when the secondary address answers: the client has one Teredo address. The native prefix is returned as it is.
+func (m *Machine) checkContents(p *teredo.Packet) (native netip.Prefix, err error) {
 	if !p.Origin.IsValid() {
-		return ErrNoOrigin
+		return native, ErrNoOrigin
 	}
 	ra, err := teredo.ParseRouterAdvertisement(p.IPv6)
 	switch {
 	case err != nil:
-		return err
+		return native, err
 	case ra.Destination != m.exchange.linkLocal():
-		return ErrDestination
+		return native, ErrDestination
 	case teredo.ServerOf(ra.Prefix.Addr()) != m.cfg.Server:
-		return fmt.Errorf("%w: %v belongs to %v", ErrPrefix, ra.Prefix, teredo.ServerOf(ra.Prefix.Addr()))
+		return native, fmt.Errorf("%w: %v belongs to %v", ErrPrefix, ra.Prefix, teredo.ServerOf(ra.Prefix.Addr()))
 	case p.Origin.Port() == 0:
-		return fmt.Errorf("%w: %v", ErrOrigin, p.Origin)
+		return native, fmt.Errorf("%w: %v", ErrOrigin, p.Origin)
 	case !m.cfg.Filter.Global(p.Origin.Addr()):
-		return fmt.Errorf("%w: %v; permit %v/32 if it is meant", ErrOrigin, p.Origin, p.Origin.Addr())
+		return native, fmt.Errorf("%w: %v; permit %v/32 if it is meant", ErrOrigin, p.Origin, p.Origin.Addr())
 	}
-	return nil
+	return ra.Native, nil
 }
 
 // refuse notes a refusal for Status. What the asked server sends is worth more than what strangers send.

@@ -54,7 +54,7 @@ const (
 // return the secondary port; Interval is ignored. The errors are those of New.
 func NewDetermination(cfg Config) (*Determination, error) {
 	cfg.Interval = longestInterval // so long that the Machine never asks the server by itself
-	cfg.Reached, cfg.Last = nil, teredo.Address{}
+	cfg.Reached, cfg.Last, cfg.NativeAddress = nil, teredo.Address{}, false
 	m, err := New(cfg)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,7 @@ import (
 func (m *Machine) begin(now time.Time, out *teredo.Outbox) {
 	m.state, m.silentSince = Starting, time.Time{}
 	m.nat, m.mapped, m.second = Unknown, netip.AddrPort{}, NotAsked
+	m.questions = 0
 	m.cone = m.cfg.ConePhase
 	m.solicit(now, m.primary, out)
 }
@@ -21,7 +22,7 @@ func (m *Machine) begin(now time.Time, out *teredo.Outbox) {
 // solicit opens a new exchange. Its nonce is new, so answers to any earlier exchange are refused.
 func (m *Machine) solicit(now time.Time, server netip.AddrPort, out *teredo.Outbox) {
 	m.refusal = Refusal{}
-	m.exchange = exchange{server: server, cone: m.cone, began: now}
+	m.exchange = exchange{server: server, cone: m.cone, native: m.asksNative(server), began: now}
 	m.cfg.Rand(m.exchange.nonce[:])
 	m.transmit(now, out)
 }
@@ -46,11 +47,14 @@ func (m *Machine) transmit(now time.Time, out *teredo.Outbox) {
 func (x *exchange) linkLocal() netip.Addr { return teredo.ClientLinkLocal(x.cone, netip.AddrPort{}) }
 
 // answered goes on after an accepted advertisement, which ends the exchange.
-func (m *Machine) answered(now time.Time, mapped netip.AddrPort, out *teredo.Outbox) {
+func (m *Machine) answered(now time.Time, mapped netip.AddrPort, native netip.Prefix, out *teredo.Outbox) {
 	if m.exchange.attempt == 1 { // after a repetition nobody can tell which transmission was answered
 		m.rtt = now.Sub(m.exchange.sent)
 	}
 	server := m.exchange.server
+	if m.exchange.native {
+		m.learnNative(native)
+	}
 	m.exchange = exchange{}
 	if server != m.primary {
 		m.compare(now, mapped, out)
@@ -117,13 +121,18 @@ func (m *Machine) use(mapped netip.AddrPort, kind NAT) {
 	}
 }
 
-// test asks the secondary address about a mapping that it has not seen. Otherwise it begins a period of maintenance.
+// test asks the primary address for the native prefix, and the secondary address about a mapping that it has not seen. When both are
+// known, it begins a period of maintenance. A question for the prefix that gets no answer is repeated after the test of the mapping.
 func (m *Machine) test(now time.Time, out *teredo.Outbox) {
-	if m.second == NotAsked && m.secondary.IsValid() && !m.cone {
+	untested := m.second == NotAsked && m.secondary.IsValid() && !m.cone
+	switch {
+	case m.wondersNative() && (m.questions == 0 || !untested):
+		m.solicit(now, m.primary, out)
+	case untested:
 		m.solicit(now, m.secondary, out)
-		return
+	default:
+		m.await(now, out)
 	}
-	m.await(now, out)
 }
 
 // unanswered ends an exchange whose N attempts brought no valid advertisement.
@@ -137,6 +146,11 @@ func (m *Machine) unanswered(now time.Time, out *teredo.Outbox) {
 	case x.server != m.primary: // the kind of the NAT stays unknown, which is no reason to do without IPv6
 		m.second = Silent
 		m.qualified(now, m.mapped, m.nat, out)
+	case x.native && m.wondersNative(): // perhaps the server drops what has options, which tells nothing about the mapping
+		if m.questions++; !m.wondersNative() {
+			m.natives = nil
+		}
+		m.test(now, out)
 	case m.state == Qualified && m.heard.After(x.began) && m.refusal.From != x.server:
 		// Other packets came from the server meanwhile. They were sent to the mapping, so it still holds (§5.2.5).
 		// A refused advertisement is no such sign: it goes to where the solicitation came from, whatever mapping that is.

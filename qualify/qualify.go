@@ -89,6 +89,9 @@ type Config struct {
 	// SymmetricNAT lets the Machine qualify behind a symmetric NAT, too, with the mapping that the primary address sees
 	// (RFC 6081 §5.2). Without it the address is used only after the test with the secondary address (RFC 4380 §5.2.1).
 	SymmetricNAT bool
+	// NativeAddress asks the server, once qualified, for the native prefix that stands for the addresses of its clients outside of
+	// the Teredo service. Servers that do not know the question answer as ever, or not at all, and Status has no native address.
+	NativeAddress bool
 	// Filter says which IPv4 addresses the servers and the client's mapping may have.
 	Filter teredo.Filter
 	// Rand fills its argument with random bytes of cryptographic quality (RFC 5991 §4); nil means crypto/rand.
@@ -113,6 +116,9 @@ type Machine struct {
 	newMapping bool           // the last answer of the primary address changed the mapping
 	served     bool           // the server has given this client an address
 
+	questions int                   // for the native prefix, unanswered since qualification began; N when it has been answered
+	natives   teredo.NativePrefixes // the prefix that it told last; nil: none
+
 	silentSince time.Time // when a server that had answered stopped to; zero: it answers, or never has
 	exchange    exchange
 	wake        time.Time // when Tick has something to do; meaningless while Initial
@@ -132,6 +138,7 @@ type Machine struct {
 type exchange struct {
 	server  netip.AddrPort
 	cone    bool // the cone bit: 1 asks for an answer from another address
+	native  bool // it asks for the native prefix
 	nonce   [8]byte
 	attempt int       // 1..N while waiting, 0 when there is nothing to wait for
 	began   time.Time // first transmission
@@ -224,7 +231,7 @@ func (m *Machine) Tick(now time.Time, out *teredo.Outbox) {
 		m.begin(now, out)
 	case !m.exchange.waiting():
 		m.checkServerHeard(now, out)
-	case m.exchange.attempt < attempts:
+	case m.exchange.attempt < m.attempts():
 		m.checkPaths(now)
 		m.transmit(now, out)
 	default:

@@ -49,7 +49,11 @@ func (m *Machine) secure() bool { return len(m.cfg.Secret) > 0 }
 // authentication carries only the nonce: its identifier and value are empty (RFC 4380 §5.2.2).
 func (m *Machine) appendSolicitation(b []byte) []byte {
 	x := &m.exchange
-	solicitation := teredo.AppendRouterSolicitation(nil, x.linkLocal())
+	appendIPv6 := teredo.AppendRouterSolicitation
+	if x.native {
+		appendIPv6 = teredo.AppendNativeSolicitation
+	}
+	solicitation := appendIPv6(nil, x.linkLocal())
 	auth := teredo.Auth{ClientID: m.cfg.ClientID, Nonce: x.nonce}
 	if m.secure() {
 		value := teredo.AuthValue(m.cfg.Secret, x.nonce, 0, netip.AddrPort{}, solicitation)

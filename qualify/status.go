@@ -92,6 +92,8 @@ type Status struct {
 	NAT         NAT
 	Sequential  Tristate       // the NAT assigns ports in sequence; NotKnown unless it is symmetric
 	Address     netip.Addr     // the Teredo address; the zero Addr unless qualified
+	Native      netip.Addr     // the native address; the zero Addr unless qualified, and unless the server has told its prefix
+	NativeAsked bool           // Native is as it stays: the server was asked for its prefix, and has answered or not; or it is not to be asked
 	Secondary   netip.AddrPort // the server's other address, where the NAT is tested; invalid when there is none
 	Second      SecondAddress  // the state of that test
 	SilentSince time.Time      // since when a server that had answered does not; zero: it answers
@@ -118,6 +120,8 @@ func (m *Machine) Facts() Status {
 	}
 	if m.state == Qualified {
 		s.Address = m.address.Addr()
+		s.NativeAsked = m.questions > 0 || !m.wondersNative()
+		s.Native, _ = m.natives.Native(s.Address)
 	}
 	if m.nat == Symmetric {
 		s.Sequential = m.sequential
@@ -150,7 +154,7 @@ func (m *Machine) attempt(now time.Time) string {
 	case x.waiting() && x.cone:
 		return fmt.Sprintf("router advertisement from another address of %v (cone bit 1, attempt %d of %d)", x.server, x.attempt, attempts)
 	case x.waiting():
-		return fmt.Sprintf("router advertisement from %v (attempt %d of %d)", x.server, x.attempt, attempts)
+		return fmt.Sprintf("router advertisement from %v (attempt %d of %d)", x.server, x.attempt, m.attempts())
 	}
 	return ""
 }

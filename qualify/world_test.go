@@ -30,6 +30,7 @@ var (
 type solicitation struct {
 	to     netip.AddrPort
 	cone   bool
+	native bool // it asks for the native prefix
 	nonce  [8]byte
 	id     string // client identifier and secret it was signed with
 	secret string
@@ -168,10 +169,14 @@ func (w *world) parse(d teredo.Datagram) solicitation {
 	if cone { // and the checksum is less by as much
 		vector = "6000000000083afffe800000000000008000ffffffffffffff0200000000000000000000000000028500fd3600000000"
 	}
+	native := teredo.AsksNativePrefix(p.IPv6)
+	if native { // type 253, 16 bytes, "native", and no prefix
+		vector = "6000000000183afffe800000000000000000ffffffffffffff020000000000000000000000000002850026f400000000fd026e61746976650000000000000000"
+	}
 	if got := hex.EncodeToString(p.IPv6); got != vector {
 		w.t.Errorf("W-RS-01: sent %s, want %s", got, vector)
 	}
-	return solicitation{to: d.Remote, cone: cone, nonce: p.Auth.Nonce, id: w.id, secret: w.secret, at: w.now}
+	return solicitation{to: d.Remote, cone: cone, native: native, nonce: p.Auth.Nonce, id: w.id, secret: w.secret, at: w.now}
 }
 
 // sign computes an authentication value, which is empty without a secret.
@@ -189,6 +194,7 @@ type advert struct {
 	auth   *teredo.Auth
 	origin netip.AddrPort
 	prefix netip.Addr // IPv4 address in the prefix
+	native string     // the native prefix in the answer; empty: none
 	dst    netip.Addr
 	mangle func(ipv6 []byte) []byte
 	secret string               // signed with it; empty: not
@@ -211,6 +217,9 @@ func valid(s solicitation, origin netip.AddrPort) advert {
 func (w *world) deliver(a advert) error {
 	w.t.Helper()
 	ipv6 := teredo.AppendRouterAdvertisement(nil, a.prefix, a.dst)
+	if a.native != "" {
+		ipv6 = withNativePrefix(ipv6, netip.MustParsePrefix(a.native).Addr())
+	}
 	if a.mangle != nil {
 		ipv6 = a.mangle(ipv6)
 	}

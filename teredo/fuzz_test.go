@@ -1,6 +1,7 @@
 package teredo_test
 
 import (
+	"bytes"
 	"net/netip"
 	"testing"
 
@@ -182,8 +183,13 @@ func checkMessages(t *testing.T, ipv6 []byte) {
 			t.Errorf("echo of type %d is answered with %x", e.Type, reply)
 		}
 	}
-	if src, err := teredo.ParseRouterSolicitation(ipv6); err == nil && (!src.IsLinkLocalUnicast() || src != teredo.Source(ipv6)) {
-		t.Errorf("solicitation from %s", src)
+	if src, err := teredo.ParseRouterSolicitation(ipv6); err == nil {
+		if !src.IsLinkLocalUnicast() || src != teredo.Source(ipv6) {
+			t.Errorf("solicitation from %s", src)
+		}
+		if teredo.AsksNativePrefix(ipv6) && !bytes.Contains(ipv6[48:], []byte("\xfd\x02native")) {
+			t.Errorf("asks without the option: %x", ipv6)
+		}
 	}
 	if ra, err := teredo.ParseRouterAdvertisement(ipv6); err == nil {
 		if ra.Prefix != ra.Prefix.Masked() || ra.Prefix.Bits() != 64 || !teredo.IsTeredo(ra.Prefix.Addr()) || !ra.Source.IsLinkLocalUnicast() {

@@ -1,6 +1,7 @@
 package teredo
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 	"net/netip"
@@ -14,6 +15,11 @@ const (
 	optionPrefixLen = 32
 	optionMTU       = 5
 	optionMTULen    = 8
+	// The option for a native prefix is experimental (RFC 4727 §5.1.3). The 6 bytes of its identifier tell it from other experiments.
+	// The first 64 bits of the prefix follow; in a solicitation they are zero.
+	optionNative           = 253
+	optionNativeLen        = 16
+	optionNativeIdentifier = "native"
 
 	prefixBits     = 64
 	flagAutonomous = 0x40 // of a Prefix Information option: hosts may form addresses
@@ -22,11 +28,49 @@ const (
 // AppendRouterSolicitation appends an IPv6 packet with a router solicitation to ff02::2, 48 bytes without
 // options (RFC 4380 §5.2.1). The source is a ClientLinkLocal address.
 func AppendRouterSolicitation(b []byte, src netip.Addr) []byte {
+	return appendSolicitation(b, src, nil)
+}
+
+// AppendNativeSolicitation appends the router solicitation of AppendRouterSolicitation with an option that asks for the native prefix
+// of the server, 64 bytes. Servers that do not know the option ignore it (RFC 4861 §4.1).
+func AppendNativeSolicitation(b []byte, src netip.Addr) []byte {
+	return appendSolicitation(b, src, appendNativeOption(nil, netip.IPv6Unspecified()))
+}
+
+func appendSolicitation(b []byte, src netip.Addr, options []byte) []byte {
 	start := len(b)
-	b = appendIPv6(b, src, AllRouters(), solicitationLen, nextICMPv6, DefaultHopLimit)
+	b = appendIPv6(b, src, AllRouters(), solicitationLen+len(options), nextICMPv6, DefaultHopLimit)
 	b = append(b, ICMPv6RouterSolicitation, 0, 0, 0, 0, 0, 0, 0)
+	b = append(b, options...)
 	putChecksum(b[start:])
 	return b
+}
+
+func appendNativeOption(b []byte, prefix netip.Addr) []byte {
+	first := prefix.As16()
+	b = append(b, optionNative, optionNativeLen/8)
+	b = append(b, optionNativeIdentifier...)
+	return append(b, first[:prefixBits/8]...)
+}
+
+// isNativeOption recognises the option for a native prefix among other experiments.
+func isNativeOption(option []byte) bool {
+	return option[0] == optionNative && len(option) == optionNativeLen && bytes.HasPrefix(option[2:], []byte(optionNativeIdentifier))
+}
+
+// AsksNativePrefix reports whether a router solicitation asks for the native prefix. ParseRouterSolicitation must have accepted it.
+func AsksNativePrefix(ipv6 []byte) bool {
+	for rest := ipv6[HeaderLen+solicitationLen:]; len(rest) > 0; {
+		option, after, err := nextOption(rest)
+		if err != nil {
+			return false
+		}
+		if isNativeOption(option) {
+			return true
+		}
+		rest = after
+	}
+	return false
 }
 
 // ParseRouterSolicitation returns the source address of a valid router solicitation (RFC 4861 §6.1.1): from a
@@ -53,14 +97,25 @@ type RouterAdvertisement struct {
 	Source, Destination netip.Addr
 	Prefix              netip.Prefix // of length 64: 2001:0000 and the server's IPv4 address
 	MTU                 uint32       // of the last MTU option; 0 without one
+	Native              netip.Prefix // of the last option for a native prefix, not checked; the zero Prefix without one
 }
 
 // AppendRouterAdvertisement appends an IPv6 packet with the router advertisement of the server with this IPv4
 // address to dst, the source of the solicitation: 96 bytes with one autonomous /64 prefix of infinite lifetime
 // and MTU 1280 (RFC 4380 §5.3.2). The server is no default router by RFC 4861, so its router lifetime is 0.
 func AppendRouterAdvertisement(b []byte, server, dst netip.Addr) []byte {
+	return appendAdvertisement(b, server, dst, nil)
+}
+
+// AppendNativeAdvertisement appends the router advertisement of the prefix's server with an option that has the native prefix, 112
+// bytes. Only solicitations that ask for it may be answered so.
+func AppendNativeAdvertisement(b []byte, p NativePrefix, dst netip.Addr) []byte {
+	return appendAdvertisement(b, p.server, dst, appendNativeOption(nil, p.prefix.Addr()))
+}
+
+func appendAdvertisement(b []byte, server, dst netip.Addr, options []byte) []byte {
 	start := len(b)
-	b = appendIPv6(b, ServerLinkLocal(server), dst, advertisementLen+optionPrefixLen+optionMTULen, nextICMPv6, DefaultHopLimit)
+	b = appendIPv6(b, ServerLinkLocal(server), dst, advertisementLen+optionPrefixLen+optionMTULen+len(options), nextICMPv6, DefaultHopLimit)
 	b = append(b, ICMPv6RouterAdvertisement, 0, 0, 0)
 	b = append(b, 0, 0, 0, 0)             // hop limit, flags M and O, router lifetime: unspecified
 	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0) // reachable time, retransmission timer: unspecified
@@ -74,12 +129,13 @@ func AppendRouterAdvertisement(b []byte, server, dst netip.Addr) []byte {
 
 	b = append(b, optionMTU, optionMTULen/8, 0, 0)
 	b = binary.BigEndian.AppendUint32(b, MTU)
+	b = append(b, options...)
 	putChecksum(b[start:])
 	return b
 }
 
-// AdvertisementTemplate makes the router advertisements of one server, as AppendRouterAdvertisement does, but faster: it copies a
-// prepared packet and changes its destination and checksum.
+// AdvertisementTemplate makes the router advertisements of one server, as AppendRouterAdvertisement and AppendNativeAdvertisement do,
+// but faster: it copies a prepared packet and changes its destination and checksum.
 type AdvertisementTemplate struct {
 	packet []byte // to the unspecified address
 	sum    uint16 // ones-complement sum of what its checksum covers
@@ -87,7 +143,15 @@ type AdvertisementTemplate struct {
 
 // NewAdvertisementTemplate returns the template of the server with this IPv4 address.
 func NewAdvertisementTemplate(server netip.Addr) AdvertisementTemplate {
-	packet := AppendRouterAdvertisement(nil, server, netip.IPv6Unspecified())
+	return newTemplate(AppendRouterAdvertisement(nil, server, netip.IPv6Unspecified()))
+}
+
+// NewNativeAdvertisementTemplate returns the template of answers that have the native prefix.
+func NewNativeAdvertisementTemplate(p NativePrefix) AdvertisementTemplate {
+	return newTemplate(AppendNativeAdvertisement(nil, p, netip.IPv6Unspecified()))
+}
+
+func newTemplate(packet []byte) AdvertisementTemplate {
 	return AdvertisementTemplate{packet, ^binary.BigEndian.Uint16(packet[checksumAt:])}
 }
 
@@ -140,6 +204,12 @@ func (ra *RouterAdvertisement) take(option []byte) error {
 			return ErrOptionLength
 		}
 		ra.MTU = binary.BigEndian.Uint32(option[4:])
+	case optionNative:
+		if isNativeOption(option) {
+			var first [16]byte
+			copy(first[:], option[optionNativeLen-prefixBits/8:])
+			ra.Native = netip.PrefixFrom(netip.AddrFrom16(first), prefixBits)
+		}
 	}
 	return nil
 }

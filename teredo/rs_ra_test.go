@@ -201,6 +201,44 @@ func TestAdvertisementTemplate(t *testing.T) {
 	}
 }
 
+// The option for a native prefix, in question and answer, byte by byte. Other implementations see an option that they do not know.
+func TestNativeOption(t *testing.T) {
+	p, err := teredo.NewNativePrefix(serverV4, netip.MustParsePrefix("2001:db8:c:d::/64"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	question, answer := teredo.AppendNativeSolicitation(nil, clientLL), teredo.AppendNativeAdvertisement(nil, p, clientLL)
+	wantBytes(t, "question", question[48:], append([]byte{253, 2}, "native\x00\x00\x00\x00\x00\x00\x00\x00"...))
+	wantBytes(t, "answer", answer[96:], append([]byte{253, 2}, "native\x20\x01\x0d\xb8\x00\x0c\x00\x0d"...))
+	if src, err := teredo.ParseRouterSolicitation(question); err != nil || src != clientLL || !teredo.AsksNativePrefix(question) {
+		t.Errorf("question: %v, %v", src, err)
+	}
+	if teredo.AsksNativePrefix(teredo.AppendRouterSolicitation(nil, clientLL)) {
+		t.Error("a plain solicitation asks")
+	}
+	ra, err := teredo.ParseRouterAdvertisement(answer)
+	if err != nil || ra.Native != p.Prefix() || teredo.ServerOf(ra.Prefix.Addr()) != serverV4 {
+		t.Errorf("answer: %+v, %v", ra, err)
+	}
+	if ra, err := teredo.ParseRouterAdvertisement(teredo.AppendRouterAdvertisement(nil, serverV4, clientLL)); err != nil || ra.Native.IsValid() {
+		t.Errorf("a plain advertisement: %+v, %v", ra, err)
+	}
+	for _, at := range []int{0, 2, 7} { // of another type, or another experiment
+		other := bytes.Clone(question)
+		other[48+at]++
+		if teredo.AsksNativePrefix(other) {
+			t.Errorf("asks with another byte %d", at)
+		}
+	}
+	template := teredo.NewNativeAdvertisementTemplate(p)
+	wantBytes(t, "template", template.Append(nil, clientLL), answer)
+	for _, packet := range [][]byte{question, answer} {
+		if _, err := ndp.ParseMessage(packet[40:]); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // ndpPrefix is the prefix option that AppendRouterAdvertisement writes.
 func ndpPrefix(p netip.Prefix) *ndp.PrefixInformation {
 	return &ndp.PrefixInformation{

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/teredo-suite/teredo/qualify"
 	"github.com/teredo-suite/teredo/teredo"
 )
 
@@ -18,10 +19,11 @@ type ownAddress struct {
 
 	// Of the control goroutine.
 	wanted     netip.Addr
-	configured netip.Addr // the address that the interface has
-	recalling  bool       // it does not change before the kernel carries no flows of the old one
-	err        error      // why the interface has not got the address
-	retry      time.Time  // when to try again; zero: no need
+	configured netip.Addr    // the address that the interface has
+	recalling  bool          // it does not change before the kernel carries no flows of the old one
+	err        error         // why the interface has not got the address
+	retry      time.Time     // when to try again; zero: no need
+	told       [2]netip.Addr // what Addresses of ClientConfig was told last
 }
 
 func (a *ownAddress) deadline() (time.Time, bool) { return a.retry, !a.retry.IsZero() }
@@ -79,6 +81,18 @@ func (c *Client) configured(now time.Time, address netip.Addr, err error) {
 		c.last = last
 	}
 	c.peers.SetAddress(address)
+}
+
+// tellAddresses tells Addresses of ClientConfig what has changed. It waits while the interface still has another address,
+// and for the native address, so that a name does not get the Teredo address first for a moment.
+func (c *Client) tellAddresses(s qualify.Status) {
+	a := &c.address
+	addresses := [2]netip.Addr{s.Address, s.Native}
+	if c.cfg.Addresses == nil || addresses == a.told || s.Address != a.configured || s.Address.IsValid() && !s.NativeAsked {
+		return
+	}
+	a.told = addresses
+	c.cfg.Addresses(s.Address, s.Native)
 }
 
 // RestoreInterface gives the interface back what others have taken from it, and says what that was.

@@ -44,6 +44,10 @@ type ClientConfig struct {
 	// back what others have taken from it since then, and says what. One goroutine calls both.
 	Configure func(old, new netip.Addr) error
 	Restore   func(address netip.Addr) (lost []string, err error)
+	// Addresses is told the Teredo address that the interface has, and the native address, whenever one of them has changed; either
+	// may be zero. A new address is told once the server has been asked for the native prefix, which takes at most 4 s. It must not
+	// wait, and may be nil.
+	Addresses func(address, native netip.Addr)
 	// Discovery opens the socket for local discovery bubbles on the interface that has the local address. Nil: no local
 	// discovery.
 	Discovery func(local netip.Addr) (Conn, error)
@@ -51,6 +55,8 @@ type ClientConfig struct {
 	// changes the first two.
 	ClientID, Secret []byte
 	ConePhase        bool
+	// NativeAddress has the client ask its server for the native prefix; see qualify.Config.
+	NativeAddress bool
 	// Interval is the refresh interval; 0 means 30 s. SecondaryPort has it determined instead (RFC 4380 §5.2.7): it opens
 	// another UDP port for that.
 	Interval      time.Duration
@@ -248,6 +254,7 @@ func (c *Client) reconcile(now time.Time) {
 	c.noteSolicitation()
 	c.setAddress(now, c.qualification().Address)
 	s := c.facts()
+	c.tellAddresses(s)
 	c.setDiscovery(now, s.State)
 	c.determine(now, s)
 	if c.cfg.Extensions.Hairpinning {

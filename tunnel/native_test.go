@@ -3,6 +3,7 @@ package tunnel_test
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -97,6 +98,45 @@ func TestNativeAddress(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// A client learns its native address from a server that has a native prefix. It tells both addresses together, when they are known and
+// when they are gone. With another server it has only its Teredo address.
+func TestNativeAddressKnown(t *testing.T) {
+	for _, translated := range []bool{true, false} {
+		t.Run(fmt.Sprintf("translated %v", translated), func(t *testing.T) {
+			natsim.Test(t, 1, func(t *testing.T, in *natsim.Internet) {
+				w := newNativeWorld(t, in)
+				server := w.server
+				if !translated {
+					server = in.Server()
+				}
+				var told []string
+				c := in.NAT(natsim.PortRestricted()).Client(server, func(cfg *tunnel.ClientConfig) {
+					cfg.NativeAddress = true
+					cfg.Addresses = func(address, native netip.Addr) { told = append(told, fmt.Sprint(address, " ", native)) }
+				})
+				addr := c.AwaitAddr(time.Minute)
+				time.Sleep(time.Minute)
+				var native netip.Addr
+				if translated {
+					native = w.native(c)
+				}
+				if s := c.Status(); s.NativeAddress != native {
+					t.Errorf("native address %v, want %v", s.NativeAddress, native)
+				}
+				server.Stop()
+				c.AwaitNoAddr(refreshInterval + noAnswer)
+				if s := c.Status(); s.NativeAddress.IsValid() {
+					t.Errorf("offline, native address %v", s.NativeAddress)
+				}
+				want := []string{fmt.Sprint(addr, " ", native), fmt.Sprint(netip.Addr{}, " ", netip.Addr{})}
+				if !slices.Equal(told, want) {
+					t.Errorf("told %q, want %q", told, want)
+				}
+			})
+		})
 	}
 }
 

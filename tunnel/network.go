@@ -100,7 +100,7 @@ func (c *Client) serves() bool { return c.qualification().State == qualify.Quali
 func (c *Client) facts() qualify.Status {
 	s := c.qualification()
 	if c.configuring(s) {
-		s.State, s.Address = qualify.Starting, netip.Addr{}
+		s.State, s.Address, s.Native = qualify.Starting, netip.Addr{}, netip.Addr{}
 	}
 	return s
 }

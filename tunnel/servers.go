@@ -139,6 +139,7 @@ func (c *Client) qualifyConfig(s Servers) qualify.Config {
 	return qualify.Config{
 		Server: s.Primary, Server2: s.Secondary, Filter: c.cfg.filter(c.network), SymmetricNAT: c.cfg.Extensions.SymmetricNAT, Rand: c.cfg.Rand,
 		Interval: c.cfg.Interval, ClientID: c.cfg.ClientID, Secret: c.cfg.Secret, ConePhase: c.cfg.ConePhase,
-		Local: func() netip.AddrPort { return c.local }, Reached: c.peers.Reached, Last: c.last,
+		NativeAddress: c.cfg.NativeAddress,
+		Local:         func() netip.AddrPort { return c.local }, Reached: c.peers.Reached, Last: c.last,
 	}
 }

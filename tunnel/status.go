@@ -13,6 +13,7 @@ import (
 type ClientStatus struct {
 	State           string            `json:"state"`                           // initial, starting, qualified, offline (RFC 4380 §5.2)
 	Address         netip.Addr        `json:"address"`                         // Teredo address, zero unless qualified
+	NativeAddress   netip.Addr        `json:"native_address"`                  // in the native prefix of the server; zero if it has told none, or unless qualified
 	Local           netip.AddrPort    `json:"local"`                           // local IPv4 address and service port
 	Mapped          netip.AddrPort    `json:"mapped"`                          // the same as the server sees it
 	Server          netip.Addr        `json:"server"`                          // primary server address, zero until it is known
@@ -82,7 +83,7 @@ func (c *Client) Status(ctx context.Context) (s ClientStatus, err error) {
 func (c *Client) status(now time.Time) ClientStatus {
 	q := c.words(now)
 	s := ClientStatus{
-		State: q.State.String(), Address: q.Address, Mapped: q.Mapped, Server: c.servers.Primary,
+		State: q.State.String(), Address: q.Address, NativeAddress: q.Native, Mapped: q.Mapped, Server: c.servers.Primary,
 		Server2: secondAddress(q), NAT: q.NAT.String(), Sequential: q.Sequential.String(), Hairpinning: c.hairpin.Result(q.Address).String(),
 		PortMapping: c.portMap.String(), LastError: q.LastError, WaitingFor: q.Attempt,
 		LastRefused: q.Refused.String(), NativeIPv6: c.network.Native,

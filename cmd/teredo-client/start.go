@@ -103,7 +103,7 @@ type client struct {
 
 func start(ctx context.Context, p *cli.Process, r *run) error {
 	c := &client{run: r, state: newState(), started: make(chan struct{})}
-	c.cfg = tunnel.ClientConfig{Log: p.Logger(&r.RunFlags), ConePhase: r.ConePhase, Extensions: extensions(r.Disable)}
+	c.cfg = tunnel.ClientConfig{Log: p.Logger(&r.RunFlags), ConePhase: r.ConePhase, NativeAddress: true, Extensions: extensions(r.Disable)}
 	var err error
 	if c.cfg.ClientID, c.cfg.Secret, err = r.loadSecret(c.cfg.Log); err != nil {
 		return cli.Usage(err)
@@ -243,12 +243,9 @@ func (c *client) complete() (err error) {
 		if new.IsValid() {
 			c.memory.note(c.conn.LocalAddr().Port(), new)
 		}
-		if err := r.configure(old, new); err != nil {
-			return err
-		}
-		c.announce.tell(new, netip.Addr{})
-		return nil
+		return r.configure(old, new)
 	}
+	cfg.Addresses = c.announce.tell
 	cfg.Restore = func(address netip.Addr) ([]string, error) { return netcfg.RestoreClient(r.TUN, address) }
 	cfg.RandomPort = r.openRandomPort
 	r.setRefresh(cfg)

@@ -7,8 +7,8 @@ import (
 	"github.com/teredo-suite/teredo/teredo"
 )
 
-// advertisementLen is the size of a router advertisement without encapsulations.
-const advertisementLen = 96
+// advertisementLen is the largest size of a router advertisement without encapsulations.
+const advertisementLen = 112
 
 // advertise answers a router solicitation (§5.3.2).
 func (h *Handler) advertise(local int, from netip.AddrPort, p *teredo.Packet, b []byte) Verdict {
@@ -29,11 +29,16 @@ func (h *Handler) advertise(local int, from netip.AddrPort, p *teredo.Packet, b 
 		}
 		local = 1 - local
 	}
+	advertisement := &h.advertisement
+	if len(h.natives) > 0 && teredo.AsksNativePrefix(p.IPv6) {
+		advertisement = &h.nativeAdvertisement
+	}
 	if p.HasAuth {
-		b = h.appendAuth(b, key, from, p, src)
+		var room [advertisementLen]byte
+		b = appendAuth(b, key, from, p, advertisement.Append(room[:0], src))
 	}
 	b = teredo.AppendOrigin(b, from)
-	b = h.advertisement.Append(b, src)
+	b = advertisement.Append(b, src)
 	return Verdict{Action: Send, Kind: Solicitation, Local: local, To: from, Payload: b}
 }
 
@@ -51,13 +56,12 @@ func (h *Handler) authenticate(p *teredo.Packet) (*key, bool) {
 // appendAuth appends the authentication of the advertisement that answers a solicitation with one. The nonce proves to the client
 // that this server has seen its solicitation (§5.2.2). Without a key, identifier and value are empty. With a key, the value proves
 // who has answered, and the confirmation byte tells whether the key is still valid (§5.3.2).
-func (h *Handler) appendAuth(b []byte, key *key, from netip.AddrPort, p *teredo.Packet, solicitor netip.Addr) []byte {
+func appendAuth(b []byte, key *key, from netip.AddrPort, p *teredo.Packet, advertisement []byte) []byte {
 	if key == nil {
 		return teredo.AppendAuth(b, teredo.Auth{Nonce: p.Auth.Nonce})
 	}
 	auth := teredo.Auth{ClientID: p.Auth.ClientID, Nonce: p.Auth.Nonce, Confirmation: key.confirmation()}
-	var room [advertisementLen]byte
-	value := key.value(auth.Nonce, auth.Confirmation, from, h.advertisement.Append(room[:0], solicitor))
+	value := key.value(auth.Nonce, auth.Confirmation, from, advertisement)
 	auth.Value = value[:]
 	return teredo.AppendAuth(b, auth)
 }

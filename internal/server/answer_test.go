@@ -137,6 +137,36 @@ func TestAdvertisementBehindNAT(t *testing.T) {
 	}
 }
 
+// A client that asks is told the native prefix, within the bound on amplification, and signed if it has a secret. Nobody else is told.
+func TestNativePrefixTold(t *testing.T) {
+	native := labConfig()
+	native.Native = netip.MustParsePrefix("2001:db8:c::/64")
+	question := teredo.AppendNativeSolicitation(nil, solicitor)
+	for name, test := range map[string]struct {
+		cfg     Config
+		payload []byte
+		want    netip.Prefix
+	}{
+		"asked":               {native, question, native.Native},
+		"asked, with a nonce": {native, join(teredo.AppendAuth(nil, teredo.Auth{Nonce: [8]byte{1}}), question), native.Native},
+		"not asked":           {native, rs(solicitor), netip.Prefix{}},
+		"without a prefix":    {labConfig(), question, netip.Prefix{}},
+	} {
+		v := handle(newHandler(t, test.cfg), input{from: mappedA, payload: test.payload})
+		var p teredo.Packet
+		if err := p.Parse(v.Payload); err != nil {
+			t.Fatalf("%s: %+v, %v", name, v, err)
+		}
+		ra, err := teredo.ParseRouterAdvertisement(p.IPv6)
+		if err != nil || ra.Native != test.want || len(v.Payload)-len(test.payload) > 56 {
+			t.Errorf("%s: %d bytes for %d, %+v, %v", name, len(v.Payload), len(test.payload), ra, err)
+		}
+		if !test.want.IsValid() && len(p.IPv6) != 96 {
+			t.Errorf("%s: the advertisement has %d bytes", name, len(p.IPv6))
+		}
+	}
+}
+
 // S-FWD-01: the server answers pings to itself, to whoever really sent them.
 func TestEchoToServer(t *testing.T) {
 	h := newHandler(t, labConfig())

@@ -15,7 +15,7 @@ import (
 func FuzzHandle(f *testing.F) {
 	moved := netip.AddrPortFrom(mappedA.Addr(), mappedA.Port()+1)
 	for _, payload := range [][]byte{
-		rs(solicitor), rs(coneSolicitor), join(nonceAuth(), rs(solicitor)),
+		rs(solicitor), rs(coneSolicitor), teredo.AppendNativeSolicitation(nil, solicitor), join(nonceAuth(), rs(solicitor)),
 		bubble(clientA, clientB), bubble(clientA, foreignB), bubble(relayLL, clientB), bubble(nativeHost, clientB),
 		ping(clientA, nativeHost), ping(clientA, serverLL), ping(clientA, teredo.AllRouters()), ping(nativeHost, clientB),
 		ping(clientA, netip.MustParseAddr("2002:c000:201::1")),
@@ -32,6 +32,9 @@ func FuzzHandle(f *testing.F) {
 	}
 	cfg := labConfig()
 	h := newHandler(f, cfg)
+	translating := cfg
+	translating.Native = netip.MustParsePrefix("2001:db8:c::/64")
+	translator := newHandler(f, translating)
 	secure := newHandler(f, secureConfig(expiry))
 	built := make([]byte, 0, MaxOutput)
 	f.Fuzz(func(t *testing.T, second bool, ip uint32, port uint16, payload []byte) {
@@ -58,6 +61,9 @@ func FuzzHandle(f *testing.F) {
 			checkSend(t, cfg, in, v)
 		case Native:
 			checkNative(t, cfg, in, v)
+		}
+		if v := translator.Handle(in.local, in.from, payload, built); v.Action == Send {
+			checkSend(t, translating, in, v)
 		}
 		if v := secure.Handle(in.local, in.from, payload, built); v.Kind == Solicitation && v.Action == Send {
 			checkAuthentic(t, payload)
@@ -96,7 +102,7 @@ func checkSend(t *testing.T, cfg Config, in input, v Verdict) {
 		t.Fatalf("sends %x: %v", v.Payload, err)
 	}
 	if v.Kind == Solicitation {
-		if len(v.Payload) > 13+8+96 || v.To != in.from || p.Origin != in.from || len(p.Trailers) > 0 {
+		if len(v.Payload) > min(len(in.payload)+56, 13+8+advertisementLen) || v.To != in.from || p.Origin != in.from || len(p.Trailers) > 0 {
 			t.Errorf("advertisement of %d bytes to %v, origin %v", len(v.Payload), v.To, p.Origin)
 		}
 		return

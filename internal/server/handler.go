@@ -65,9 +65,12 @@ type Handler struct {
 	allRouters netip.Addr
 	// advertisement announces public, also at the secondary address: a client has one address.
 	advertisement teredo.AdvertisementTemplate
-	second        bool // there is a secondary address
-	strict        bool // see Config.StrictSource
-	secrets       atomic.Pointer[Secrets]
+	// nativeAdvertisement has the native prefix, too. It answers clients that ask for it, if there is one.
+	nativeAdvertisement teredo.AdvertisementTemplate
+
+	second  bool // there is a secondary address
+	strict  bool // see Config.StrictSource
+	secrets atomic.Pointer[Secrets]
 }
 
 // NewHandler makes a Handler. The error is that of Config.Check.
@@ -90,6 +93,9 @@ func NewHandler(cfg Config) (*Handler, error) {
 		strict:     cfg.StrictSource,
 
 		advertisement: teredo.NewAdvertisementTemplate(cfg.public()),
+	}
+	for _, p := range natives {
+		h.nativeAdvertisement = teredo.NewNativeAdvertisementTemplate(p)
 	}
 	h.secrets.Store(cfg.Secrets)
 	return h, nil
