@@ -26,7 +26,7 @@ endif
 # Commands that the integration tests call, each with its Debian package.
 TOOLS := ip:iproute2 nft:nftables miredo:miredo miredo-server:miredo-server tshark:tshark tcpdump:tcpdump \
 	iperf3:iperf3 curl:curl ping:iputils-ping sysctl:procps setcap:libcap2-bin miniupnpd:miniupnpd-nftables ethtool:ethtool \
-	named:bind9 dig:bind9-dnsutils radvd:radvd dnsmasq:dnsmasq-base
+	named:bind9 dig:bind9-dnsutils radvd:radvd dnsmasq:dnsmasq-base prometheus:prometheus
 
 .DEFAULT_GOAL := build
 .PHONY: build test generate deps demo bench bench-quick lint fuzz install clean help check-go
@@ -69,12 +69,12 @@ demo: deps build ## show a client behind a NAT that gets IPv6, in network namesp
 	@$(GOBUILD) -o bin/teredo-demo ./integration/demo
 	@bin/teredo-demo
 
-bench: deps build ## compare with Miredo, as root (about 50 minutes); writes docs/bench/
+bench: deps build ## compare with Miredo, as root (about 65 minutes); writes docs/bench/
 	@$(GOBUILD) -o bin/teredo-bench ./integration/bench
 	@bin/teredo-bench $(BENCHFLAGS)
 
 bench-quick: BENCHFLAGS := -quick -out docs/bench/quick
-bench-quick: bench ## the same, less precise, in under three minutes
+bench-quick: bench ## the same, less precise, in under four minutes
 
 lint: check-go ## run gofmt, go vet and staticcheck
 	@echo "checking format, vet, staticcheck"

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -74,6 +75,11 @@ func TestOneProgram(t *testing.T) {
 	}
 	if out := w.query("relay", "server", "peers"); !strings.Contains(out, "203.0.113.1:") || !strings.Contains(out, "203.0.113.129:") {
 		t.Errorf("peers %s", out)
+	}
+	file := filepath.Join(w.Folder(), "r.tar.gz")
+	w.wantExit(w.start("relay", program("server"), "bugreport", "--control", w.control("relay"), "-o", file), 0, "peers.json")
+	if text := unpack(t, file)["peers.json"]; !strings.Contains(text, "203.0.113.1:") {
+		t.Errorf("peers in a bug report: %s", text)
 	}
 	w.stop(p)
 	if out, err := w.Host("relay").Run(startTimeout, "ip", "-6", "route"); err != nil || strings.Contains(out, "dev "+tun) {

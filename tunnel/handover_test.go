@@ -215,8 +215,12 @@ func TestKernelUsageCounts(t *testing.T) {
 			t.Fatalf("%v, %v", infos, err)
 		}
 		// One of those that the program has sent was the packet that waited for the path.
-		if i := infos[0]; i.SentPackets != 1001+2 || i.ReceivedPackets != 3002 || i.HeardSeconds != time.Since(carried).Seconds() {
+		if i := infos[0]; i.SentPackets != 1001+2 || i.ReceivedPackets != 3002 || i.HeardSeconds != time.Since(carried).Seconds() || i.CarriedBy != "kernel" {
 			t.Errorf("%+v", i)
+		}
+		time.Sleep(time.Minute) // idle flows go back
+		if infos, err = o.client.Tunnel.Peers(context.Background()); err != nil || infos[0].CarriedBy != "program" {
+			t.Errorf("%+v, %v", infos, err)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package tunnel
 import (
 	"context"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -49,14 +50,16 @@ type kernelFlows struct {
 
 	count, bursts atomic.Int64 // flows that the kernel carries, and those of them whose bursts it leaves to the workers
 
+	mu  sync.Mutex // held to change all, and by other goroutines to read it
+	all map[Flow]*kernelFlow
+
 	// Of the goroutine.
 	path    Kernel
 	drops   *drop.Counters
 	tell    func([]usage) bool // tells the control goroutine; false: the tunnel ends
-	all     map[Flow]*kernelFlow
-	refused map[Flow]bool // by the kernel, since the last round
-	failed  uint64        // as counted so far
-	usages  []usage       // that tell is to be called with
+	refused map[Flow]bool      // by the kernel, since the last round
+	failed  uint64             // as counted so far
+	usages  []usage            // that tell is to be called with
 }
 
 // order is for the kernel to carry a flow to an endpoint, or not to when that is the zero AddrPort. An order without a flow has all
@@ -123,6 +126,8 @@ func (t *tunnel) account(now time.Time, usages []usage) {
 		t.sentBytes.Add(u.sent.Bytes)
 		t.received.Add(u.received.Packets)
 		t.receivedBytes.Add(u.received.Bytes)
+		t.sentBy.countKernel(u.flow.Peer, u.sent)
+		t.receivedBy.countKernel(u.flow.Peer, u.received)
 		u.refused = !t.peers.Carried(now, u.flow.Peer, u.remote, u.heard, u.sent, u.received)
 	}
 }
@@ -230,7 +235,9 @@ func (k *kernelFlows) add(now time.Time, f Flow, to netip.AddrPort, heard time.T
 		return
 	}
 	flow.added = now
+	k.mu.Lock()
 	k.all[f] = flow
+	k.mu.Unlock()
 	if introduce && flow.bubbles < introductions && now.Sub(flow.introduced) >= introductionGap {
 		flow.bubbles++
 		flow.introduced = now
@@ -351,5 +358,7 @@ func (k *kernelFlows) release(f Flow) {
 	}
 	// It fails only when the flow is not there.
 	_ = k.path.Remove(f)
+	k.mu.Lock()
 	delete(k.all, f)
+	k.mu.Unlock()
 }

@@ -38,6 +38,7 @@ func (t *tunnel) leave(packets [][]byte, back *turned) [][]byte {
 		}
 		t.received.Add(1)
 		t.receivedBytes.Add(uint64(len(packet)))
+		t.receivedBy.direct.add(peer.Traffic{Packets: 1, Bytes: uint64(len(packet))})
 		to, via, verdict := t.table.Turned(packet, 1, len(packet), now)
 		switch verdict {
 		case peer.Ask:

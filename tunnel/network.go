@@ -114,8 +114,7 @@ func (c *Client) words(now time.Time) qualify.Status {
 	s := c.facts()
 	switch {
 	case c.network.Native != "":
-		s.LastError = fmt.Sprintf("the host has native IPv6 through %s, so Teredo is not needed", c.network.Native)
-		s.Attempt = "native IPv6 to go away"
+		s.Attempt = "native IPv6 to go away: until then Teredo is not needed"
 	case c.listenError != nil:
 		s.LastError, s.Attempt = c.listenError.Error(), "the local address"
 	case c.sockets.conn(0) == nil:

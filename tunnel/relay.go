@@ -118,25 +118,32 @@ type RelayStatus struct {
 	ReceivedPackets uint64                `json:"received_packets"`
 	SentBytes       uint64                `json:"sent_bytes"` // without the headers of IPv4 and UDP
 	ReceivedBytes   uint64                `json:"received_bytes"`
+	Paths           Paths                 `json:"paths,omitzero"` // of these, what went to and from peers
 	Drops           map[string]uint64     `json:"drops"`
+	Queues          map[string]int        `json:"queues,omitempty"` // packets that wait for the control goroutine, in queues that are not empty
+	Counts
 	Budgets
 }
 
 // Status describes the relay now.
 func (r *Relay) Status(ctx context.Context) (s RelayStatus, err error) {
-	err = r.call(ctx, func(now time.Time) {
-		s = RelayStatus{
-			State: "running", Local: r.cfg.Conn.LocalAddr(), Serves: r.network.serves(), Natives: r.cfg.Natives,
-			Offloads: r.offloads(), Peers: r.peers.Len(), Capacity: r.cfg.Capacity, UptimeSeconds: now.Sub(r.started).Seconds(),
-			SentPackets: r.sent.Load(), ReceivedPackets: r.received.Load(),
-			SentBytes: r.sentBytes.Load(), ReceivedBytes: r.receivedBytes.Load(), Drops: r.drops.Snapshot(), Budgets: r.peers.Budgets(),
-		}
-	})
+	err = r.call(ctx, func(now time.Time) { s = r.status(now) })
 	return s, err
+}
+
+func (r *Relay) status(now time.Time) RelayStatus {
+	return RelayStatus{
+		State: "running", Local: r.cfg.Conn.LocalAddr(), Serves: r.network.serves(), Natives: r.cfg.Natives,
+		Offloads: r.offloads(), Peers: r.peers.Len(), Capacity: r.cfg.Capacity, UptimeSeconds: now.Sub(r.started).Seconds(),
+		SentPackets: r.sent.Load(), ReceivedPackets: r.received.Load(),
+		SentBytes: r.sentBytes.Load(), ReceivedBytes: r.receivedBytes.Load(), Paths: r.traffic(),
+		Drops: r.drops.Snapshot(), Queues: r.waiting(), Counts: r.peers.Counts(), Budgets: r.peers.Budgets(),
+	}
 }
 
 // Peers describes the clients that the relay knows.
 func (r *Relay) Peers(ctx context.Context) (peers []Peer, err error) {
 	err = r.call(ctx, func(now time.Time) { peers = r.peers.Peers(now, MostPeersShown) })
+	r.kernel.carriers(peers)
 	return peers, err
 }

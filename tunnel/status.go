@@ -24,6 +24,7 @@ type ClientStatus struct {
 	Sequential      string            `json:"sequential"`                      // a symmetric NAT gives out ports one after the other: yes, no, unknown
 	Hairpinning     string            `json:"hairpinning"`                     // the NAT turns round what is sent to its mappings from inside: yes, no, unknown
 	PortMapping     string            `json:"port_mapping"`                    // at the gateway: protocol and external address, or none
+	NativeIPv6      string            `json:"native_ipv6,omitempty"`           // interface with native IPv6, to which the client yields
 	LastError       string            `json:"last_error"`                      // why it is not qualified, and what helps
 	LastRefused     string            `json:"last_refused,omitempty"`          // the latest router advertisement that was refused, and why
 	WaitingFor      string            `json:"waiting_for"`                     // what it waits for now
@@ -39,9 +40,11 @@ type ClientStatus struct {
 	ReceivedPackets uint64            `json:"received_packets"`
 	SentBytes       uint64            `json:"sent_bytes"` // without the headers of IPv4 and UDP
 	ReceivedBytes   uint64            `json:"received_bytes"`
+	Paths           Paths             `json:"paths,omitzero"` // of these, what went to and from peers
 	Drops           map[string]uint64 `json:"drops"`
+	Queues          map[string]int    `json:"queues,omitempty"` // packets that wait for the control goroutine, in queues that are not empty
+	Counts
 	Budgets
-	Yields bool `json:"-"` // it yields to native IPv6, which LastError says
 }
 
 // Offloads are the offloads of the kernel that are in use now. The service port stands for all.
@@ -82,12 +85,13 @@ func (c *Client) status(now time.Time) ClientStatus {
 		State: q.State.String(), Address: q.Address, Mapped: q.Mapped, Server: c.servers.Primary,
 		Server2: secondAddress(q), NAT: q.NAT.String(), Sequential: q.Sequential.String(), Hairpinning: c.hairpin.Result(q.Address).String(),
 		PortMapping: c.portMap.String(), LastError: q.LastError, WaitingFor: q.Attempt,
-		LastRefused:    q.Refused.String(),
+		LastRefused: q.Refused.String(), NativeIPv6: c.network.Native,
 		RefreshSeconds: c.refreshInterval().Seconds(), RefreshState: c.determination.progress(),
 		RTTMillis: float64(q.RTT) / float64(time.Millisecond), HeardSeconds: -1,
 		Offloads: c.offloads(), Peers: c.peers.Len(), UptimeSeconds: now.Sub(c.started).Seconds(),
 		SentPackets: c.sent.Load(), ReceivedPackets: c.received.Load(),
-		SentBytes: c.sentBytes.Load(), ReceivedBytes: c.receivedBytes.Load(), Drops: c.drops.Snapshot(), Budgets: c.peers.Budgets(),
+		SentBytes: c.sentBytes.Load(), ReceivedBytes: c.receivedBytes.Load(), Paths: c.traffic(),
+		Drops: c.drops.Snapshot(), Queues: c.waiting(), Counts: c.peers.Counts(), Budgets: c.peers.Budgets(),
 	}
 	if !q.LastHeard.IsZero() {
 		s.HeardSeconds = now.Sub(q.LastHeard).Seconds()
@@ -107,7 +111,6 @@ func (c *Client) status(now time.Time) ClientStatus {
 		}
 		s.WaitingFor = waits
 	}
-	s.Yields = c.network.Native != ""
 	s.Mapping, s.Filtering = q.NAT.Behaviour()
 	s.PortPreserving = q.Mapped.IsValid() && q.Mapped.Port() == s.Local.Port()
 	switch {
@@ -135,5 +138,6 @@ func secondAddress(q qualify.Status) string {
 // Peers describes the peers that the client knows.
 func (c *Client) Peers(ctx context.Context) (peers []Peer, err error) {
 	err = c.call(ctx, func(now time.Time) { peers = c.peers.Peers(now, MostPeersShown) })
+	c.kernel.carriers(peers)
 	return peers, err
 }

@@ -65,6 +65,7 @@ type tunnel struct {
 
 	sent, received           atomic.Uint64 // packets carried to UDP and from it
 	sentBytes, receivedBytes atomic.Uint64 // of them, without the headers of IPv4 and UDP
+	sentBy, receivedBy       directed      // of both, by path
 }
 
 func newTunnel(device Device, s *sockets, p paths, kernel func() (Kernel, error), drops *drop.Counters) *tunnel {

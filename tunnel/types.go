@@ -31,6 +31,8 @@ type (
 	Extensions = peer.Extensions
 	// Peer describes a peer.
 	Peer = peer.Info
+	// Counts are the entries of the list of peers, by kind.
+	Counts = peer.Counts
 	// Budgets tells how much of what strangers may cause is left.
 	Budgets = peer.Budgets
 	// PortMapRequest asks a gateway for a UDP port.

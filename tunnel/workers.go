@@ -88,10 +88,14 @@ func (t *tunnel) sendFrom(via uint8, messages []Message) {
 	}
 	t.sent.Add(uint64(n))
 	size := 0
+	var paths tally
 	for i := range messages[:n] {
-		size += messages[i].N + len(messages[i].Tail)
+		m := &messages[i]
+		size += m.N + len(m.Tail)
+		paths.add(m.Buf[:m.N], destinationAt, m.N+len(m.Tail))
 	}
 	t.sentBytes.Add(uint64(size))
+	t.sentBy.count(&paths)
 	if refused := len(messages) - n; refused > 0 {
 		t.drops.Add(drop.SendFailed, uint64(refused))
 	}
@@ -144,10 +148,13 @@ func (t *tunnel) deliver(packets [][]byte, back *turned) {
 	n, _ := t.device.WriteBatch(packets)
 	t.received.Add(uint64(n))
 	size := 0
+	paths := tally{clients: t.table.Translates()}
 	for _, packet := range packets[:n] {
 		size += len(packet)
+		paths.add(packet, sourceAt, len(packet))
 	}
 	t.receivedBytes.Add(uint64(size))
+	t.receivedBy.count(&paths)
 	if refused := len(packets) - n; refused > 0 {
 		t.drops.Add(drop.DeliverFailed, uint64(refused))
 	}

@@ -18,12 +18,14 @@ func main() {
 		Control: "/run/teredo-client/client.sock",
 		Hint:    hint,
 	}.Main(&struct {
-		Run      run                  `cmd:"" help:"Bring IPv6 up and keep it up until stopped."`
-		Status   cli.Status[status]   `cmd:"" help:"Show what the running client is doing."`
-		Peers    cli.Peers[peer.Info] `cmd:"" help:"Show the peers that the running client knows, and the paths to them."`
-		Probe    probeCommand         `cmd:"" help:"Find out which servers answer, what the NAT does, and which peers a client could reach."`
-		OnChange onChangeCommand      `cmd:"" hidden:"" help:"Run a command with each change that standard input tells of."`
-		Version  cli.Version          `cmd:"" help:"Show the version."`
+		Run       run                  `cmd:"" help:"Bring IPv6 up and keep it up until stopped."`
+		Status    cli.Status[status]   `cmd:"" help:"Show what the running client is doing."`
+		Peers     cli.Peers[peer.Info] `cmd:"" help:"Show the peers that the running client knows, and the paths to them."`
+		Probe     probeCommand         `cmd:"" help:"Find out which servers answer, what the NAT does, and which peers a client could reach."`
+		Explain   explainCommand       `cmd:"" help:"Show what a Teredo address contains, and whether programs send to it."`
+		Bugreport bugreport            `cmd:"" help:"Write an archive that tells others what is wrong, without secrets."`
+		OnChange  onChangeCommand      `cmd:"" hidden:"" help:"Run a command with each change that standard input tells of."`
+		Version   cli.Version          `cmd:"" help:"Show the version."`
 	}{})
 }
 

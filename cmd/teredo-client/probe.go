@@ -64,29 +64,9 @@ func (c *probeCommand) Run(ctx context.Context, k *kong.Kong) error {
 	if c.Timeout < shortestProbe || c.Timeout > longestProbe {
 		return cli.Usage(fmt.Errorf("--timeout %v is not from %v to %v", c.Timeout, shortestProbe, longestProbe))
 	}
-	servers, err := c.servers(ctx)
-	switch {
-	case ctx.Err() != nil:
-		return errors.New("interrupted")
-	case err != nil:
-		return cli.Usage(err)
-	}
-	tell := progress{w: k.Stderr, terminal: isTerminal(os.Stderr)}
-	cfg := probe.Config{
-		Servers: servers, Filter: c.filter(), Timeout: c.Timeout,
-		Open: c.open, Local: c.local, Progress: tell.waitsFor,
-	}
-	if c.PortMapping {
-		// The list of mappings is for a later run, which a probe has not.
-		folder, err := os.MkdirTemp("", "teredo-probe-")
-		if err != nil {
-			return fmt.Errorf("make a folder for the port mapping (--no-port-mapping does without): %w", err)
-		}
-		defer os.RemoveAll(folder)
-		cfg.PortMap = portmap.NewKeeper(netcfg.Gateway, filepath.Join(folder, "portmap"), slog.New(slog.DiscardHandler)).Keep
-	}
-	report, err := probe.Run(ctx, cfg)
-	tell.end()
+	tell := cli.NewProgress(k.Stderr)
+	report, err := c.report(ctx, tell.WaitsFor)
+	tell.End()
 	if err != nil {
 		return err
 	}
@@ -97,6 +77,31 @@ func (c *probeCommand) Run(ctx context.Context, k *kong.Kong) error {
 		return errors.New("no server works")
 	}
 	return nil
+}
+
+// report probes. It tells what it waits for.
+func (c *probeCommand) report(ctx context.Context, tell func(what string)) (r probe.Report, err error) {
+	servers, err := c.servers(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return r, errors.New("interrupted")
+	case err != nil:
+		return r, cli.Usage(err)
+	}
+	cfg := probe.Config{
+		Servers: servers, Filter: c.filter(), Timeout: c.Timeout,
+		Open: c.open, Local: c.local, Progress: tell,
+	}
+	if c.PortMapping {
+		// The list of mappings is for a later run, which a probe has not.
+		folder, err := os.MkdirTemp("", "teredo-probe-")
+		if err != nil {
+			return r, fmt.Errorf("make a folder for the port mapping (--no-port-mapping does without): %w", err)
+		}
+		defer os.RemoveAll(folder)
+		cfg.PortMap = portmap.NewKeeper(netcfg.Gateway, filepath.Join(folder, "portmap"), slog.New(slog.DiscardHandler)).Keep
+	}
+	return probe.Run(ctx, cfg)
 }
 
 func (c *probeCommand) filter() teredo.Filter { return teredo.Filter{Permit: c.PermitIPv4} }
@@ -197,33 +202,4 @@ func (c *probeCommand) print(w io.Writer, r *probe.Report) error {
 	}
 	_, err = fmt.Fprintf(w, "%s\n", text)
 	return err
-}
-
-// progress tells a person what the probe waits for: in one line that changes on a terminal, else in a line each.
-type progress struct {
-	w        io.Writer
-	terminal bool
-}
-
-const clearLine = "\r\x1b[K"
-
-func (p progress) waitsFor(what string) {
-	const most = 66 // runes that leave the line one line
-	if runes := []rune(what); p.terminal {
-		fmt.Fprintf(p.w, "%sWaiting for %s …", clearLine, string(runes[:min(len(runes), most)]))
-		return
-	}
-	fmt.Fprintf(p.w, "Waiting for %s\n", what)
-}
-
-// end makes room for the report.
-func (p progress) end() {
-	if p.terminal {
-		fmt.Fprint(p.w, clearLine)
-	}
-}
-
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

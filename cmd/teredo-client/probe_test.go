@@ -67,24 +67,6 @@ func TestProbeTimeoutFlag(t *testing.T) {
 	}
 }
 
-func TestProgress(t *testing.T) {
-	var b strings.Builder
-	lines := progress{w: &b}
-	lines.waitsFor("one")
-	lines.waitsFor("two")
-	lines.end()
-	if got := b.String(); got != "Waiting for one\nWaiting for two\n" {
-		t.Errorf("%q", got)
-	}
-	b.Reset()
-	line := progress{w: &b, terminal: true}
-	line.waitsFor(strings.Repeat("ö", 100))
-	line.end()
-	if got, want := b.String(), "\r\x1b[KWaiting for "+strings.Repeat("ö", 66)+" …\r\x1b[K"; got != want {
-		t.Errorf("%q", got)
-	}
-}
-
 // What is written to nobody is lost with an error.
 func TestProbePrint(t *testing.T) {
 	closed := errors.New("closed")

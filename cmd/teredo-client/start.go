@@ -185,8 +185,8 @@ func (r *run) openDevice(log *slog.Logger) (tun.Device, error) {
 // status is what the running client tells, with what only the program knows.
 func (c *client) status(ctx context.Context) (status, error) {
 	s, err := c.running.Status(ctx)
-	if s.Yields {
-		s.LastError += "; --always keeps it up"
+	if s.NativeIPv6 != "" {
+		s.WaitingFor += "; --always keeps Teredo up"
 	}
 	return status{ClientStatus: s, DNS: c.announce.status(), Confined: c.confined.String()}, err
 }

@@ -22,10 +22,11 @@ func main() {
 		Control:     "/run/teredo-relay/relay.sock",
 		Hint:        hint,
 	}.Main(&struct {
-		Run     run                  `cmd:"" help:"Relay until stopped."`
-		Status  cli.Status[status]   `cmd:"" help:"Show what the running relay is doing."`
-		Peers   cli.Peers[peer.Info] `cmd:"" help:"Show the clients that the running relay knows."`
-		Version cli.Version          `cmd:"" help:"Show the version."`
+		Run       run                  `cmd:"" help:"Relay until stopped."`
+		Status    cli.Status[status]   `cmd:"" help:"Show what the running relay is doing."`
+		Peers     cli.Peers[peer.Info] `cmd:"" help:"Show the clients that the running relay knows."`
+		Bugreport cli.PeersBugreport   `cmd:"" help:"Write an archive that tells others what is wrong, without secrets."`
+		Version   cli.Version          `cmd:"" help:"Show the version."`
 	}{})
 }
 

@@ -23,10 +23,11 @@ func main() {
 		Control: "/run/teredo-server/server.sock",
 		Hint:    hint,
 	}.Main(&struct {
-		Run     run                  `cmd:"" help:"Serve until stopped."`
-		Status  cli.Status[status]   `cmd:"" help:"Show what the running server is doing."`
-		Peers   cli.Peers[peer.Info] `cmd:"" help:"Show the clients that the relay in a server with --relay knows."`
-		Version cli.Version          `cmd:"" help:"Show the version."`
+		Run       run                  `cmd:"" help:"Serve until stopped."`
+		Status    cli.Status[status]   `cmd:"" help:"Show what the running server is doing."`
+		Peers     cli.Peers[peer.Info] `cmd:"" help:"Show the clients that the relay in a server with --relay knows."`
+		Bugreport bugreport            `cmd:"" help:"Write an archive that tells others what is wrong, without secrets."`
+		Version   cli.Version          `cmd:"" help:"Show the version."`
 	}{})
 }
 

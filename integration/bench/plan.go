@@ -77,6 +77,9 @@ func (b *bench) measure() error {
 	if err := b.roundTrips(); err != nil {
 		return fmt.Errorf("measure round-trip times: %w", err)
 	}
+	if err := b.translated(); err != nil {
+		return fmt.Errorf("measure translated traffic: %w", err)
+	}
 	for round := range b.rounds {
 		for _, who := range implementations {
 			progress("round %d of %d: %s", round+1, b.rounds, who)

@@ -19,6 +19,7 @@ const (
 	oursAtMost          // ours over Miredo, at most the target
 	overFew             // over the same with few peers, at least the target
 	value               // ours itself, at most the target; beside Miredo where that is measured
+	share               // ours itself, at least the target
 )
 
 // quantities are the rows of the table, in order.
@@ -35,6 +36,18 @@ var quantities = []quantity{
 	{"udp down 64", "UDP without loss, down, 64 bytes", "packets/s", oursOverMiredo, 2},
 	{"udp down 512", "UDP without loss, down, 512 bytes", "packets/s", oursOverMiredo, 2},
 	{"udp down 1232", "UDP without loss, down, 1232 bytes", "packets/s", oursOverMiredo, 2},
+	{"untranslated tcp up", "TCP up, untranslated", "Gbit/s", none, 0},
+	{"translated tcp up", "TCP up, translated (Miredo: masqueraded)", "Gbit/s", oursOverMiredo, 10},
+	{"share tcp up", "share of the untranslated rate that is left, TCP up", "", share, 0.9},
+	{"untranslated tcp down", "TCP down, untranslated", "Gbit/s", none, 0},
+	{"translated tcp down", "TCP down, translated (Miredo: masqueraded)", "Gbit/s", oursOverMiredo, 10},
+	{"share tcp down", "share of the untranslated rate that is left, TCP down", "", share, 0.9},
+	{"untranslated udp up", "UDP without loss, up, 64 bytes, untranslated", "packets/s", none, 0},
+	{"translated udp up", "UDP without loss, up, 64 bytes, translated (Miredo: masqueraded)", "packets/s", oursOverMiredo, 2},
+	{"share udp up", "share of the untranslated rate that is left, UDP without loss, up, 64 bytes", "", share, 0.9},
+	{"untranslated udp down", "UDP without loss, down, 64 bytes, untranslated", "packets/s", none, 0},
+	{"translated udp down", "UDP without loss, down, 64 bytes, translated (Miredo: masqueraded)", "packets/s", oursOverMiredo, 2},
+	{"share udp down", "share of the untranslated rate that is left, UDP without loss, down, 64 bytes", "", share, 0.9},
 	{"cpu client up", "processor time of the client, TCP up", "s/GB", miredoOverOurs, 8},
 	{"cpu client down", "processor time of the client, TCP down", "s/GB", miredoOverOurs, 8},
 	{"cpu relay up", "processor time of the relay, TCP up", "s/GB", miredoOverOurs, 8},
@@ -95,8 +108,10 @@ const (
 func (q quantity) judge(ratio, own float64) verdict {
 	holds := ratio >= q.target
 	switch {
-	case q.target == 0 || ratio == 0 && q.goal != value:
+	case q.target == 0 || ratio == 0 && q.goal != value && q.goal != share:
 		return ""
+	case q.goal == share:
+		holds = own >= q.target
 	case q.goal == value:
 		holds = own <= q.target
 	case q.goal == oursAtMost:

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/netip"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -16,22 +15,12 @@ const (
 
 // packetRates finds the loss-free packet rate in each direction, for datagrams that leave one by one.
 func (t *trip) packetRates() error {
-	near, err := openSocket(t.Host("client1"), netip.AddrPortFrom(t.address, 0))
+	near, far, err := t.sockets()
 	if err != nil {
 		return err
 	}
 	defer near.close()
-	far, err := openSocket(t.Host("native"), netip.AddrPortFrom(t.native, 0))
-	if err != nil {
-		return err
-	}
 	defer far.close()
-	if err := near.connect(far.local); err != nil {
-		return err
-	}
-	if err := far.connect(near.local); err != nil {
-		return err
-	}
 	for _, size := range t.sizes {
 		for _, d := range []struct {
 			name     string

@@ -40,6 +40,8 @@ func TestCompared(t *testing.T) {
 		{quantity{"size", "", "", value, 7}, ours, 0, missed, 0},
 		{quantity{"low", "", "", value, 8}, ours, 0.25, met, 0.25},
 		{quantity{"low", "", "", value, 7}, ours, 0.25, missed, 0.25},
+		{quantity{"size", "", "", share, 8}, ours, 0, met, 0},
+		{quantity{"size", "", "", share, 9}, ours, 0, missed, 0},
 		{quantity{"rate many", "", "", overFew, 0.8}, ours, 0.8, met, 0},
 		{quantity{"rate many", "", "", overFew, 0.9}, ours, 0.8, missed, 0},
 		{quantity{"rate many", "", "", overFew, 0}, ours, 0.8, "", 0},

@@ -17,7 +17,9 @@ type RunFlags struct {
 	Control    string     `default:"${control}" placeholder:"PATH" help:"Unix socket on which the program answers status requests (${default})."`
 	Confine    bool       `negatable:"" default:"true" help:"After set-up, give up capabilities, files and system calls that are no longer needed. --no-confine is for debuggers."`
 	PProf      Loopback   `name:"pprof" placeholder:"ADDRESS:PORT" help:"Loopback address, such as 127.0.0.1:6060, at which HTTP serves CPU and heap profiles below /debug/pprof/."`
-	LogLevel   LogLevel   `default:"info" placeholder:"LEVEL" help:"Lowest level to log: debug, info, warn or error (${default})."`
+	WebFlags
+	LogLevel  LogLevel  `default:"info" placeholder:"LEVEL" help:"Lowest level to log: debug, info, warn or error (${default})."`
+	LogFormat LogFormat `default:"text" placeholder:"FORMAT" help:"Format of the log: text for people, or json, one object per line (${default})."`
 }
 
 // NativeFlags say which native IPv6 hosts the run command of client and server has to do with. Embed it.
@@ -110,8 +112,22 @@ func (f family) parsePrefix(s string) (netip.Prefix, error) {
 	return prefix, nil
 }
 
+// LogFormat is a flag that holds the form of the log, text or json.
+type LogFormat string
+
+// UnmarshalText parses text or json.
+func (f *LogFormat) UnmarshalText(text []byte) error {
+	if *f = LogFormat(text); *f != "text" && *f != "json" {
+		return fmt.Errorf("%q is not a log format: choose text or json", text)
+	}
+	return nil
+}
+
 // LogLevel is a flag that holds the least grave level that is logged.
 type LogLevel slog.Level
+
+// String has the form that UnmarshalText parses.
+func (l LogLevel) String() string { return strings.ToLower(slog.Level(l).String()) }
 
 // UnmarshalText parses debug, info, warn or error.
 func (l *LogLevel) UnmarshalText(text []byte) error {

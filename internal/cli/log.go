@@ -2,27 +2,33 @@ package cli
 
 import (
 	"io"
-	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
+	"sync"
 
 	"github.com/coreos/go-systemd/v22/journal"
 	"github.com/lmittmann/tint"
 )
 
-// Logger returns the log of a program, which SIGHUP can give another level. It writes to standard error: coloured on a
-// terminal, and without time stamps to the systemd journal, which has its own.
+// Logger returns the log of a program, whose level SIGHUP can change. It writes to standard error: coloured on a terminal, and
+// without time stamps to the systemd journal, which has its own. The latest lines are kept in memory for bug reports.
 func (p *Process) Logger(flags *RunFlags) *slog.Logger {
 	p.level.Set(slog.Level(flags.LogLevel))
-	info, err := os.Stderr.Stat()
-	terminal := err == nil && info.Mode().Type()&fs.ModeCharDevice != 0
+	_, terminal := terminalRows(os.Stderr)
 	toJournal, err := journal.StderrIsJournalStream()
-	return slog.New(logHandler(os.Stderr, &p.level, terminal, err == nil && toJournal))
+	shown := logHandler(os.Stderr, &p.level, terminal, err == nil && toJournal)
+	if flags.LogFormat == "json" {
+		shown = slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: &p.level})
+	}
+	kept := slog.NewTextHandler(&p.latest, &slog.HandlerOptions{Level: &p.level})
+	return slog.New(slog.NewMultiHandler(shown, kept))
 }
 
 func logHandler(w io.Writer, level slog.Leveler, terminal, toJournal bool) slog.Handler {
 	if terminal {
-		return tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: "15:04:05.000", NoColor: os.Getenv("NO_COLOR") != ""})
+		return tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: "15:04:05.000", NoColor: !mayColour()})
 	}
 	options := &slog.HandlerOptions{Level: level}
 	if toJournal {
@@ -36,4 +42,35 @@ func withoutTime(groups []string, a slog.Attr) slog.Attr {
 		return slog.Attr{}
 	}
 	return a
+}
+
+// latestLines keeps the latest lines of a log, of which each Write has one.
+type latestLines struct {
+	mu    sync.Mutex
+	lines []string // without their line feeds
+	size  int      // of all of them
+}
+
+const (
+	mostLogKept   = 256 << 10 // bytes
+	longestLogged = 4 << 10   // bytes of a line that are kept
+)
+
+// Write keeps a line. It never fails.
+func (l *latestLines) Write(line []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	kept := strings.TrimSuffix(string(line[:min(len(line), longestLogged)]), "\n")
+	l.lines = append(l.lines, kept)
+	for l.size += len(kept); l.size > mostLogKept; l.lines = l.lines[1:] {
+		l.size -= len(l.lines[0])
+	}
+	return len(line), nil
+}
+
+// all returns the lines, the oldest first.
+func (l *latestLines) all() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.lines)
 }

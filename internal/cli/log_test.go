@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 )
@@ -44,5 +45,50 @@ func TestNoColor(t *testing.T) {
 	slog.New(logHandler(&out, slog.LevelInfo, true, false)).Warn("plain")
 	if strings.Contains(out.String(), "\x1b[") {
 		t.Errorf("log %q; want no colours under NO_COLOR", out.String())
+	}
+}
+
+// The latest lines are kept, within bounds, whoever writes how much.
+func TestLatestLines(t *testing.T) {
+	var l latestLines
+	log := slog.New(slog.NewTextHandler(&l, nil))
+	for range 1000 {
+		log.Info(strings.Repeat("x", 2*longestLogged))
+	}
+	log.Info("short")
+	lines := l.all()
+	size := 0
+	for _, line := range lines {
+		size += len(line)
+	}
+	if n := len(lines); n < mostLogKept/longestLogged || size > mostLogKept || len(lines[0]) != longestLogged || !strings.HasSuffix(lines[n-1], " msg=short") {
+		t.Errorf("%d lines, %d bytes, the last %q", n, size, lines[n-1])
+	}
+}
+
+// What is logged goes to standard error in the form that --log-format names, and is kept for bug reports as text.
+func TestLogFormat(t *testing.T) {
+	for format, want := range map[LogFormat]string{"text": `level=WARN msg="no answer"`, "json": `"level":"WARN","msg":"no answer"`} {
+		t.Run(string(format), func(t *testing.T) {
+			file, err := os.CreateTemp(t.TempDir(), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer file.Close()
+			stderr := os.Stderr
+			os.Stderr = file
+			defer func() { os.Stderr = stderr }()
+			var p Process
+			log := p.Logger(&RunFlags{LogLevel: LogLevel(slog.LevelWarn), LogFormat: format})
+			log.Info("hidden")
+			log.Warn("no answer")
+			shown, err := os.ReadFile(file.Name())
+			if err != nil || !strings.Contains(string(shown), want) || strings.Contains(string(shown), "hidden") {
+				t.Errorf("%s, %v; want %s in it", shown, err, want)
+			}
+			if kept := p.latest.all(); len(kept) != 1 || !strings.Contains(kept[0], `level=WARN msg="no answer"`) {
+				t.Errorf("kept %q", kept)
+			}
+		})
 	}
 }

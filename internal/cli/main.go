@@ -24,6 +24,7 @@ import (
 const (
 	exitStopped = 0  // it did what was asked, or was told to stop
 	exitFailure = 1  // it failed while running
+	exitOffline = 3  // status: the client is off-line
 	exitUsage   = 64 // wrong usage or configuration (EX_USAGE of sysexits.h); a crash of Go itself exits with 2
 )
 
@@ -99,6 +100,8 @@ func (p Program) run(ctx context.Context, hangups <-chan os.Signal, commands any
 	switch {
 	case helped, err == nil, ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return exitStopped
+	case errors.Is(err, errOffline):
+		return exitOffline
 	case misused:
 		where := p.Name
 		if command != nil && command.Selected() != nil {
@@ -120,6 +123,7 @@ func (p Program) parse(commands any, args []string, options ...kong.Option) (*ko
 		kong.Description(p.Description),
 		kong.Vars{"name": p.Name, "control": p.Control},
 		kong.PostBuild(p.nameInDetails),
+		kong.Embed(new(versionFlag)),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 	)...)
 	command, err := parser.Parse(args)

@@ -174,10 +174,11 @@ func TestMistakes(t *testing.T) {
 		"host bits":       {"run --server a --permit-ipv4 10.0.0.1/8", `--permit-ipv4: 10.0.0.1/8 has bits set beyond its prefix length: write 10.0.0.0/8`, " run"},
 		"IPv6 range":      {"run --server a --permit-ipv4 2001::/32", `--permit-ipv4: 2001::/32 is an IPv6 range, and IPv4 ranges are needed`, " run"},
 		"log level":       {"run --server a --log-level loud", `--log-level: "loud" is not a log level: choose debug, info, warn or error`, " run"},
+		"log format":      {"run --server a --log-format xml", `--log-format: "xml" is not a log format: choose text or json`, " run"},
 		"port":            {"run --server a --port 65536", `--port: expected a valid 16 bit uint but got "65536"`, " run"},
 		"no file":         {"run --config /nonexistent/t.toml", `cannot read the configuration file /nonexistent/t.toml: no such file or directory`, " run"},
 		"unknown key": {"run --config " + unknown, "configuration file " + unknown +
-			`: unknown key "sevrer2"; the keys are server, bind, port, quick, end, permit-ipv4, control, confine, pprof, log-level`, " run"},
+			`: unknown key "sevrer2"; the keys are server, bind, port, quick, end, permit-ipv4, control, confine, pprof, web, web-token-file, web-cert, web-key, web-host, log-level, log-format`, " run"},
 		"value in file":  {"run --config " + wrong, "configuration file " + wrong + `: port: expected a valid 16 bit uint but got "high"`, " run"},
 		"table in file":  {"run --config " + table, "configuration file " + table + `: server: a string, a number, true or false, a date, or a list of these is needed`, " run"},
 		"config in file": {"run --server a --config " + nested, "configuration file " + nested + `: unknown key "config"`, " run"},
@@ -237,6 +238,16 @@ func TestHelpTeaches(t *testing.T) {
 		code, stdout, stderr := call(t.Context(), strings.Fields(args)...)
 		if code != 0 || !strings.Contains(stdout, want) || stderr != "" {
 			t.Errorf("%s: exit code %d, errors %q, output\n%s\nwant %q in it", args, code, stderr, stdout, want)
+		}
+	}
+}
+
+// --version and version print the same, and nothing else is done.
+func TestVersion(t *testing.T) {
+	for _, args := range []string{"version", "--version", "run --version"} {
+		code, stdout, stderr := call(t.Context(), strings.Fields(args)...)
+		if code != 0 || stdout != versionLine("teredo-test")+"\n" || stderr != "" {
+			t.Errorf("%s: exit code %d, output %q, errors %q", args, code, stdout, stderr)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"net/netip"
+	"reflect"
 	"runtime/debug"
 	"strings"
 	"testing"
@@ -105,6 +106,90 @@ ADDRESS      ENDPOINT        HEARD
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		})
+	}
+}
+
+// Counts have rates where an earlier value is known, and colours say how things are.
+func TestPrintAfterwards(t *testing.T) {
+	type row struct {
+		Address string `json:"address"`
+		State   string `json:"state"`
+		Bytes   uint64 `json:"sent_bytes"`
+	}
+	type whole struct {
+		State string `json:"state"`
+		Peers int    `json:"peers"`
+		Error string `json:"last_error,omitempty"`
+		Inner struct {
+			Packets uint64 `json:"packets"`
+		} `json:"inner"`
+		Drops map[string]uint64 `json:"drops"`
+	}
+	status := func(state string, peers int, packets, loops uint64, reason string) (w whole) {
+		w.State, w.Peers, w.Error, w.Inner.Packets, w.Drops = state, peers, reason, packets, map[string]uint64{"loop": loops}
+		return w
+	}
+	first := status("starting", 1, 100, 1, "")
+	first.Drops = nil
+	for name, test := range map[string]struct {
+		value, before any
+		colours       bool
+		want          string
+	}{
+		"section": {status("qualified", 9, 104, 7, ""), first, false, `
+state      qualified
+peers      9
+inner
+  packets  104 (2.0/s)
+drops
+  loop     7 (3.5/s)
+`},
+		"nothing new": {first, first, false, `
+state      starting
+peers      1
+inner
+  packets  100
+drops      -
+`},
+		"started anew": {status("starting", 0, 50, 0, ""), status("qualified", 9, 100, 0, ""), false, `
+state      starting
+peers      0
+inner
+  packets  50
+drops
+  loop     0
+`},
+		"table": {[]row{{"b", "trusted", 3_000_000}, {"c", "idle", 7}}, []row{{"a", "trusted", 0}, {"b", "trusted", 1_000}}, false, `
+ADDRESS  STATE    SENT BYTES
+b        trusted  3000000 (1.5 MB/s)
+c        idle     7
+`},
+		"colours": {status("qualified", 9, 1, 1, "silent"), nil, true, "\nstate       \x1b[32mqualified\x1b[0m\n" +
+			"peers       9\nlast error  \x1b[31msilent\x1b[0m\ninner\n  packets   1\ndrops\n  loop      1\n"},
+		"colours in a table": {[]row{{"b", "trusted", 1}, {"c", "searching", 2}, {"d", "idle", 3}}, nil, true, "\nADDRESS  STATE      SENT BYTES\n" +
+			"b        \x1b[32mtrusted\x1b[0m    1\nc        \x1b[33msearching\x1b[0m  2\nd        idle       3\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := printer{colours: test.colours, passed: 2 * time.Second}
+			if test.before != nil {
+				p.before = reflect.ValueOf(test.before)
+			}
+			var out strings.Builder
+			if err := p.print(&out, test.value); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(strings.TrimPrefix(test.want, "\n"), out.String()); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestQuantity(t *testing.T) {
+	for n, want := range map[float64]string{0.25: "0.2 B", 9.94: "9.9 B", 9.96: "10 B", 999.4: "999 B", 999.6: "1.0 kB", 12_345_678: "12 MB", 5e13: "50000 GB"} {
+		if got := quantity(n, " B", " kB", " MB", " GB"); got != want {
+			t.Errorf("%v: %q, want %q", n, got, want)
+		}
 	}
 }
 

@@ -23,6 +23,13 @@ type Service[T any] struct {
 
 // Serve runs the service. The control socket answers, and SIGHUP is heeded, from the first moment until Run has returned.
 func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
+	questions := map[string]control.Question{"status": {Answer: s.State.answer}}
+	maps.Copy(questions, s.Questions)
+	report, err := p.report(questions["peers"])
+	if err != nil {
+		return err
+	}
+	questions["report"] = report
 	socket, err := control.Listen(s.Flags.Control)
 	if err != nil {
 		return err
@@ -32,8 +39,14 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 		socket.Close()
 		return err
 	}
-	questions := map[string]control.Question{"status": {Answer: s.State.answer}}
-	maps.Copy(questions, s.Questions)
+	site, err := s.Flags.listenWeb(s.Log)
+	if err != nil {
+		socket.Close()
+		if profiles != nil {
+			profiles.Close()
+		}
+		return err
+	}
 	answering, quiet := context.WithCancel(context.WithoutCancel(ctx))
 	defer quiet()
 	told := ctx
@@ -46,6 +59,11 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 		workers.Go("service", s.Run)
 		if profiles != nil {
 			workers.Go("profiles", func(ctx context.Context) error { return serveProfiles(ctx, profiles) })
+		}
+		if site != nil {
+			workers.Go("web", func(ctx context.Context) error {
+				return serveWeb(ctx, site, p.name(), s.State, questions["peers"].Answer)
+			})
 		}
 		workers.Go("SIGHUP", func(ctx context.Context) error {
 			p.follow(ctx, s.Flags, s.Log, s.Reload)

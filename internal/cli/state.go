@@ -61,19 +61,32 @@ func (s *State[T]) stops() {
 
 // answer is the status now, or what is known of it.
 func (s *State[T]) answer(ctx context.Context) (any, error) {
+	status, _ := s.tell(ctx)
+	return status, nil
+}
+
+// tell is the status now, or what is known of it when the program does not answer in time.
+func (s *State[T]) tell(ctx context.Context) (status T, answered bool) {
 	s.mu.Lock()
 	ask := s.ask
 	s.mu.Unlock()
 	if ask == nil {
-		return s.known(), nil
+		return s.known(), true
 	}
 	ctx, cancel := context.WithTimeout(ctx, promptly)
 	defer cancel()
-	if status, err := ask(ctx); err == nil {
-		s.learn(status)
-		return status, nil
+	status, err := ask(ctx)
+	if err != nil {
+		return s.known(), false
 	}
-	return s.known(), nil
+	s.learn(status)
+	return status, true
+}
+
+// ready reports whether a program with this status does what it is for.
+func (s *State[T]) ready(status T) bool {
+	state, _ := s.phase(&status)
+	return *state == "running" || *state == "qualified"
 }
 
 // learn notes what the program has told.

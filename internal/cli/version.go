@@ -17,11 +17,34 @@ type Version struct{}
 
 // Run prints one line: program, version, commit, Go version and platform.
 func (Version) Run(k *kong.Kong) error {
+	_, err := fmt.Fprintln(k.Stdout, versionLine(k.Model.Name))
+	return err
+}
+
+func versionLine(program string) string {
+	return fmt.Sprintf("%s %s (%s, %s/%s)", program, built(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+// built names the version of this program.
+func built() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		info = &debug.BuildInfo{}
 	}
-	_, err := fmt.Fprintf(k.Stdout, "%s %s (%s, %s/%s)\n", k.Model.Name, describe(version, info), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return describe(version, info)
+}
+
+// versionFlag is the flag that every program has beside its commands.
+type versionFlag struct {
+	Version showVersion `help:"Show the version."`
+}
+
+type showVersion bool
+
+// BeforeReset is called by kong when the flag is given, and ends the program.
+func (showVersion) BeforeReset(k *kong.Kong) error {
+	err := Version{}.Run(k)
+	k.Exit(exitStopped)
 	return err
 }
 

@@ -257,3 +257,27 @@ func TestGetWithoutServer(t *testing.T) {
 		}
 	}
 }
+
+// A program that stops while it is asked does not run any more, which is no failure for those who wait for it.
+func TestGetFromStopping(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.sock")
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+		}
+	}()
+	for range 100 { // it is cut off before, in or after the question
+		if err := Get(t.Context(), path, "status", new(int)); !errors.Is(err, ErrNotRunning) {
+			t.Fatal(err)
+		}
+	}
+}

@@ -66,6 +66,9 @@ func unreachable(path string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return wrongSocket("%w: nothing answers on control socket %s: start it first", ErrNotRunning, path)
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
+		strings.HasSuffix(err.Error(), "server closed idle connection"): // net/http does not export this error
+		return fmt.Errorf("%w: the program on control socket %s stopped before it had answered; ask again", ErrNotRunning, path)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("no permission to use control socket %s; run as root or as the user that started it", path)
 	case errors.Is(err, context.DeadlineExceeded):

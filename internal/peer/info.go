@@ -8,9 +8,10 @@ import (
 // Info describes one entry of the list for a person or a program to read.
 type Info struct {
 	Address         netip.Addr     `json:"address"`
-	Endpoint        netip.AddrPort `json:"endpoint"` // where packets for it go; zero while no path is known
-	State           string         `json:"state"`    // "trusted", "searching", "idle" (no valid path, none looked for)
-	Path            string         `json:"path"`     // "direct" to another client, "local" to one on the same subnet, "relay" to a native host
+	Endpoint        netip.AddrPort `json:"endpoint"`   // where packets for it go; zero while no path is known
+	State           string         `json:"state"`      // "trusted", "searching", "idle" (no valid path, none looked for)
+	Path            string         `json:"path"`       // "direct" to another client, "local" to one on the same subnet, "relay" to a native host
+	CarriedBy       string         `json:"carried_by"` // "kernel" if it carries flows of the peer, otherwise "program"; "" while no path is known
 	SentPackets     uint64         `json:"sent_packets"`
 	ReceivedPackets uint64         `json:"received_packets"`
 	SentBytes       uint64         `json:"sent_bytes"` // of the IPv6 packets

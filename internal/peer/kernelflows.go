@@ -10,7 +10,8 @@ import (
 // the last reception.
 func (l *list) Confirmed(t time.Time, local, peer netip.Addr) (to netip.AddrPort, heard time.Time, ok bool) {
 	p, own := l.table.lookup(keyOf(peer)), keyOf(local)
-	if p == nil || !l.table.isOwn(own) && !l.table.relays(own, incoming) || !p.recent(l.table.Stamp(t)) || p.path.Load().via() != 0 || p.source.Load() != 0 {
+	ours := l.table.isOwn(own) || l.table.relays(own, incoming) && l.table.relays(own, outgoing)
+	if p == nil || !ours || !p.recent(l.table.Stamp(t)) || p.path.Load().via() != 0 || p.source.Load() != 0 {
 		return netip.AddrPort{}, time.Time{}, false
 	}
 	return p.endpoint().addrPort(), l.table.time(p.received.Load()), true

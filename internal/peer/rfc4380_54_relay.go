@@ -62,7 +62,7 @@ func (r *Relay) outbound(packet []byte, now Stamp, out *Output) drop.Reason {
 	switch src, dst := sourceOf(packet), destinationOf(packet); {
 	case !dst.isTeredo():
 		return drop.Destination // R-TX-01
-	case !r.table.relays(src, outgoing):
+	case !r.table.served.Load().has(src, outgoing): // fromNative has seen to those of clients
 		return drop.Source
 	}
 	return r.carry(packet, now, out)

@@ -129,7 +129,7 @@ func (t *Table) Outgoing(packet []byte, count, size int, now Stamp) (to netip.Ad
 	if len(packet) < teredo.HeaderLen {
 		return netip.AddrPort{}, 0, Ask
 	}
-	if src := sourceOf(packet); !t.isOwn(src) && (!t.relays(src, outgoing) || t.served.Load().isClients(src)) {
+	if src := sourceOf(packet); !t.isOwn(src) && !t.relays(src, outgoing) {
 		return netip.AddrPort{}, 0, Ask
 	}
 	return t.Turned(packet, count, size, now)
@@ -203,8 +203,15 @@ func (t *Table) isOwn(k key) bool {
 	return own != nil && k == *own
 }
 
-// relays reports whether a relay carries packets the way that have the address on the native side (R-RX-04, H-02).
-func (t *Table) relays(k key, way direction) bool { return t.relay && t.served.Load().has(k, way) }
+// relays reports whether a relay carries packets the way that have the address on the native side (R-RX-04, H-02). Packets that have
+// a client's native address there turn back, so none come out of the native network.
+func (t *Table) relays(k key, way direction) bool {
+	if !t.relay {
+		return false
+	}
+	s := t.served.Load()
+	return s.has(k, way) && (way == incoming || !s.isClients(k))
+}
 
 // Rank says how much it matters that a datagram gets to the control goroutine when there are more than it can look at.
 type Rank uint8

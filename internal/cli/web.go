@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"syscall"
+
+	"github.com/teredo-suite/teredo/internal/web"
+)
+
+// WebFlags say where a program tells machines and browsers what it does, and whom. RunFlags has them.
+type WebFlags struct {
+	Web          WebAddress `name:"web" placeholder:"ADDRESS:PORT" help:"Serve metrics, health and status over HTTP at this address, such as 127.0.0.1:9544. Off by default. An address that other hosts reach takes --web-token-file."`
+	WebTokenFile string     `name:"web-token-file" placeholder:"FILE" help:"Answer only those that send the token in this file, mode 600, as a bearer token or as a password. Without it peers are told to nobody."`
+	WebCert      string     `name:"web-cert" placeholder:"FILE" help:"Serve HTTPS with the certificate chain in this PEM file. It is read at the start."`
+	WebKey       string     `name:"web-key" placeholder:"FILE" help:"The key of the certificate, in PEM."`
+	WebHost      []string   `name:"web-host" placeholder:"NAME,…" help:"Answer also to requests for these names or addresses. The others are localhost and the address that a request came to."`
+}
+
+// WebAddress is a flag that holds an address and port. The zero value (not IsValid) means that it was not given.
+type WebAddress struct{ netip.AddrPort }
+
+// UnmarshalText parses an address and port.
+func (a *WebAddress) UnmarshalText(text []byte) error {
+	at, err := netip.ParseAddrPort(string(text))
+	if err != nil {
+		return fmt.Errorf("%q is not an address and port, such as 127.0.0.1:9544", text)
+	}
+	a.AddrPort = at
+	return nil
+}
+
+// listenWeb opens the web address that --web asks for. Nil: it asks for none.
+func (f *WebFlags) listenWeb(log *slog.Logger) (*web.Site, error) {
+	switch {
+	case !f.Web.IsValid() && (f.WebTokenFile != "" || f.WebCert != "" || f.WebKey != "" || len(f.WebHost) > 0):
+		return nil, Usage(errors.New("--web-token-file, --web-cert, --web-key and --web-host are for --web, which is not given"))
+	case !f.Web.IsValid():
+		return nil, nil
+	case (f.WebCert == "") != (f.WebKey == ""):
+		return nil, Usage(errors.New("--web-cert and --web-key go together: give both or none"))
+	}
+	site, err := web.Listen(web.Config{
+		Address: f.Web.AddrPort, TokenFile: f.WebTokenFile, CertFile: f.WebCert, KeyFile: f.WebKey, Hosts: f.WebHost,
+	})
+	switch {
+	case errors.Is(err, web.ErrNeedsToken):
+		return nil, Usage(fmt.Errorf("--web %v: %w: give --web-token-file, or use 127.0.0.1 or [::1]", f.Web, err))
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, fmt.Errorf("--web %v: another program uses this address and port: choose another port", f.Web)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return nil, fmt.Errorf("--web %v: no interface of this host has this address: choose one that it has", f.Web)
+	case err != nil:
+		return nil, Usage(fmt.Errorf("--web %v: %w", f.Web, err))
+	}
+	if !f.Web.Addr().IsLoopback() && f.WebCert == "" {
+		log.Warn("the token and the answers of the web address cross the network in the clear: give --web-cert and --web-key", "address", site.Addr())
+	}
+	log.Info("serving metrics and status", "address", site.Addr())
+	return site, nil
+}
+
+// serveWeb answers on the web address until ctx ends.
+func serveWeb[T any](ctx context.Context, site *web.Site, program string, state *State[T], peers func(context.Context) (any, error)) error {
+	return site.Serve(ctx, web.Program{
+		Name: strings.TrimPrefix(program, "teredo-"), Version: built(), Peers: peers,
+		Status: func(ctx context.Context) (web.Status, error) {
+			status, answered := state.tell(ctx)
+			return web.Status{Value: status, Ready: state.ready(status), Answered: answered}, nil
+		},
+	})
+}

@@ -1,0 +1,122 @@
+package metrics
+
+import (
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/teredo-suite/teredo/internal/drop"
+)
+
+// programs are the metrics of each program.
+func programs() map[string][]family {
+	return map[string][]family{
+		"client": slices.Concat(client(), carrier(), common("", "initial", "starting", "qualified", "offline", "stopping")),
+		"relay":  slices.Concat(relay(), carrier(), common("", "initial", "running", "stopping")),
+		"server": slices.Concat(server(), common("counters.", "initial", "running", "stopping")),
+	}
+}
+
+// common are the metrics of every program. Counters of a server are in a section of their own.
+func common(section string, states ...string) []family {
+	return []family{
+		words(gauge("state", "state", "1 for the state that the program is in, 0 for the others.", nil), "state", states...),
+		labelled(counter("drops_total", "", "Packets that were not carried on, by reason."), "reason", section+"drops", dropReasons(), scaled(1)),
+	}
+}
+
+func dropReasons() (names []string) {
+	for r := drop.None + 1; r.String() != "unknown"; r++ {
+		names = append(names, r.String())
+	}
+	return names
+}
+
+// Budgets and Queues are the names that client and relay have for their budgets and queues.
+func Budgets() []string {
+	return []string{"source", "target", "entries", "ports", "bubbles", "acquaintances", "tests", "answers", "natives", "returners"}
+}
+
+// Queues are the queues to the control goroutine of client and relay.
+func Queues() []string { return []string{"stack", "answers", "wanted", "server", "strangers"} }
+
+// carrier are the metrics of client and relay.
+func carrier() []family {
+	return []family{
+		counter("sent_packets_total", "sent_packets", "Packets sent to peers and to the server."),
+		counter("received_packets_total", "received_packets", "Packets delivered to the interface."),
+		counter("sent_bytes_total", "sent_bytes", "Bytes of the packets sent, without the headers of IPv4 and UDP."),
+		counter("received_bytes_total", "received_bytes", "Bytes of the packets delivered to the interface."),
+		paths("sent_packets", "Of the packets sent, those to other clients (direct) and to native hosts (relay), bubbles included."),
+		paths("received_packets", "Of the packets delivered, those of other clients (direct) and of native hosts (relay)."),
+		paths("sent_bytes", "Of the bytes sent, those to other clients (direct) and to native hosts (relay)."),
+		paths("received_bytes", "Of the bytes delivered, those of other clients (direct) and of native hosts (relay)."),
+		counter("kernel_sent_packets_total", "paths.kernel.sent_packets", "Of the packets sent, those that the kernel carried."),
+		counter("kernel_received_packets_total", "paths.kernel.received_packets", "Of the packets delivered, those that the kernel carried."),
+		counter("kernel_sent_bytes_total", "paths.kernel.sent_bytes", "Of the bytes sent, those that the kernel carried."),
+		counter("kernel_received_bytes_total", "paths.kernel.received_bytes", "Of the bytes delivered, those that the kernel carried."),
+		{"peers", prometheus.GaugeValue, "Entries in the list of recent peers: packets have gone both ways, our side looks for a path, or they have made themselves known.", []string{"kind"}, []series{
+			{[]string{"established"}, "peers_established", scaled(1)},
+			{[]string{"sought"}, "peers_sought", scaled(1)},
+			{[]string{"strangers"}, "peers_strangers", scaled(1)},
+		}},
+		counter("stranger_datagrams_total", "stranger_datagrams", "Datagrams sent because of strangers."),
+		labelled(counter("budget_exhausted_total", "", "How often a budget for what strangers cause had nothing left."), "budget", "budgets", Budgets(), scaled(1)),
+		labelled(gauge("queued_packets", "", "Packets that wait for the control goroutine, by queue.", nil), "queue", "queues", Queues(), scaled(1)),
+		gauge("kernel_path", "offloads.kernel_path", "Whether the kernel can carry confirmed flows.", truth),
+		gauge("kernel_flows", "offloads.kernel_flows", "Flows that the kernel carries.", scaled(1)),
+		gauge("kernel_flows_without_bursts", "offloads.kernel_flows_without_bursts", "Flows of the kernel whose bursts of TCP the program carries.", scaled(1)),
+		labelled(gauge("offload", "", "Whether an offload of the kernel is in use.", nil), "offload", "offloads", []string{"udp_gso", "udp_gro", "tun_tcp", "tun_udp"}, truth),
+	}
+}
+
+// paths has a series for each path.
+func paths(what, help string) family {
+	f := family{name: "path_" + what + "_total", kind: prometheus.CounterValue, help: help, labels: []string{"path"}}
+	for _, path := range []string{"direct", "relay"} {
+		f.series = append(f.series, series{[]string{path}, "paths." + path + "." + what, scaled(1)})
+	}
+	return f
+}
+
+func client() []family {
+	return []family{
+		words(gauge("nat", "nat", "1 for the kind of the NAT, 0 for the others.", nil), "kind", "none", "restricted", "symmetric", "cone", "unknown"),
+		gauge("address_configured", "address", "Whether the interface has a Teredo address.", given),
+		gauge("mapped", "mapped", "Whether the server has told the client's mapped address and port.", given),
+		gauge("port_mapping", "port_mapping", "Whether the gateway maps a UDP port to the client.", given),
+		gauge("server_rtt_seconds", "server_rtt_ms", "Duration of the last exchange with the server; absent when there was none.", known(1e-3)),
+		gauge("server_heard_age_seconds", "server_heard_seconds_ago", "Time since the server was heard of last; absent when it never was.", since),
+		gauge("server_silent_seconds", "server_silent_seconds", "How long a server that has served has not answered; 0 while it answers.", scaled(1)),
+		gauge("refresh_interval_seconds", "refresh_interval_seconds", "Longest silence between client and server.", scaled(1)),
+	}
+}
+
+func relay() []family {
+	return []family{
+		gauge("peers_capacity", "capacity", "Most entries that the list of recent peers may have.", scaled(1)),
+	}
+}
+
+func server() []family {
+	return []family{
+		counter("server_solicitations_total", "counters.solicitations", "Router solicitations received, good or bad."),
+		counter("server_advertisements_total", "counters.advertisements", "Router advertisements sent."),
+		counter("server_echoes_answered_total", "counters.echoes_answered", "Echo requests to the server itself that were answered."),
+		forwarded(),
+		counter("server_receive_errors_total", "counters.receive_errors", "How often the kernel refused to hand over datagrams."),
+		gauge("server_native", "native", "Whether the server can send to native IPv6 hosts.", truth),
+		gauge("server_secure_clients", "secure_clients", "Clients that have a secret; 0 when none is required.", scaled(1)),
+	}
+}
+
+func forwarded() family {
+	return family{
+		"server_forwarded_total", prometheus.CounterValue, "Packets passed on, by what they are and to whom.", []string{"packet", "to"}, []series{
+			{[]string{"bubble", "teredo"}, "counters.bubbles_forwarded", scaled(1)},
+			{[]string{"echo", "teredo"}, "counters.echoes_forwarded", scaled(1)},
+			{[]string{"bubble", "native"}, "counters.bubbles_forwarded_native", scaled(1)},
+			{[]string{"echo", "native"}, "counters.echoes_forwarded_native", scaled(1)},
+		},
+	}
+}

@@ -1,0 +1,119 @@
+// Package web answers over HTTP what machines and browsers want to know about a running program: metrics, health, status and peers.
+//
+// It reads only. Whoever asks, the program is asked once a second at most, and all share the answer.
+package web
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+)
+
+const (
+	mostConnections = 512
+	mostHeader      = 8 << 10 // bytes; net/http adds 4096
+	readTimeout     = 5 * time.Second
+	writeTimeout    = 10 * time.Second
+	idleTimeout     = 2 * time.Minute // longer than the pause between two scrapes
+	stopTimeout     = time.Second
+)
+
+// ErrNeedsToken tells that others than this host could ask, and there is no token.
+var ErrNeedsToken = errors.New("it is not a loopback address, so every host that reaches it could ask without a token")
+
+// Config says where to listen, and who may ask.
+type Config struct {
+	Address           netip.AddrPort
+	TokenFile         string   // a file with the token that callers must have; empty: none, for loopback addresses only
+	CertFile, KeyFile string   // certificate chain and key for TLS, in PEM; empty: no TLS
+	Hosts             []string // names and addresses that callers use for this host, besides localhost and the one they connect to
+}
+
+// Site is a web site that listens. Serve answers.
+type Site struct {
+	listener net.Listener
+	server   *http.Server
+	token    *token // nil: none is needed
+	hosts    hosts
+	refused  refusals
+	open     connections
+}
+
+// Listen reads the files and opens the socket, so that Serve needs no privilege.
+func Listen(cfg Config) (*Site, error) {
+	s := &Site{hosts: newHosts(cfg.Hosts)}
+	if cfg.TokenFile != "" {
+		t, err := loadToken(cfg.TokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("token file %s: %w", cfg.TokenFile, err)
+		}
+		s.token = t
+	}
+	if s.token == nil && !cfg.Address.Addr().IsLoopback() {
+		return nil, ErrNeedsToken
+	}
+	s.server = &http.Server{
+		ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: mostHeader,
+		ConnState: s.follow, ConnContext: withConn,
+		Protocols: new(http.Protocols),        // and not HTTP/2, which one connection can ask for much with
+		ErrorLog:  log.New(io.Discard, "", 0), // a caller's mistakes are told to the caller
+	}
+	s.server.Protocols.SetHTTP1(true)
+	if cfg.CertFile != "" {
+		pair, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %s with key %s: %w", cfg.CertFile, cfg.KeyFile, err)
+		}
+		s.server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	}
+	var tcp net.ListenConfig
+	tcp.SetMultipathTCP(false)
+	l, err := tcp.Listen(context.Background(), "tcp", cfg.Address.String())
+	if err != nil {
+		return nil, err
+	}
+	s.listener = &listener{l, s}
+	return s, nil
+}
+
+// Addr is where the site listens.
+func (s *Site) Addr() net.Addr { return s.listener.Addr() }
+
+// Close closes a site that Serve was not called for.
+func (s *Site) Close() error { return s.listener.Close() }
+
+// Serve answers until ctx ends.
+func (s *Site) Serve(ctx context.Context, program Program) error {
+	handler, err := s.handler(program)
+	if err != nil {
+		s.Close()
+		return err
+	}
+	s.server.Handler = handler
+	stopped := make(chan struct{})
+	defer context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		defer cancel()
+		if s.server.Shutdown(grace) != nil {
+			s.server.Close()
+		}
+	})()
+	if s.server.TLSConfig != nil {
+		err = s.server.ServeTLS(s.listener, "", "")
+	} else {
+		err = s.server.Serve(s.listener)
+	}
+	if !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	<-stopped
+	return nil
+}
