@@ -8,11 +8,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/teredo-suite/teredo/integration/lab"
+	"github.com/teredo-suite/teredo/teredo"
 )
 
 // patience is how long a step may take. Each normally takes less than a second.
@@ -21,25 +23,29 @@ const patience = 30 * time.Second
 // tun is what client and relay call their interface unless told otherwise.
 const tun = "teredo"
 
+// nativePrefix is the operator's own, which is routed to the relay.
+const nativePrefix = "2001:db8:c::/64"
+
 // story is the demo while it runs.
 type story struct {
 	*lab.Lab
-	out  io.Writer
-	bin  string
-	step int
+	out    io.Writer
+	bin    string
+	step   int
+	client netip.Addr // the Teredo address of client1
 }
 
 // tell runs the demo. When a step fails, the error holds the ends of the programs' logs.
 func tell(out io.Writer, bin string) (err error) {
 	s := &story{out: out, bin: bin}
-	fmt.Fprint(out, "A host with nothing but IPv4 behind a NAT reaches an IPv6 host. All of it runs on this machine.\n\n")
+	fmt.Fprint(out, "A host with nothing but IPv4 behind a NAT reaches an IPv6 host, and is reached by it. All of it runs on this machine.\n\n")
 	s.next("A small internet in network namespaces")
 	if s.Lab, err = lab.New(lab.PortRestricted, lab.PortRestricted); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	fmt.Fprint(out, drawing)
-	for _, step := range []func() error{s.startServer, s.startRelay, s.startClient, s.ping, s.fetch, s.showPaths} {
+	for _, step := range []func() error{s.route, s.startServer, s.startRelay, s.startClient, s.ping, s.fetch, s.showPaths, s.fetchInbound} {
 		if err := step(); err != nil {
 			return errors.Join(err, s.logs())
 		}
@@ -54,14 +60,26 @@ const drawing = `
 
 `
 
+// route gives the small internet the routes of today's: one to the operator's own prefix, and none to Teredo's.
+func (s *story) route() error {
+	s.next("A route to the operator's %s leads to the relay's host; no route leads to 2001::/32", nativePrefix)
+	for _, args := range [][]string{{"delete", "2001::/32"}, {"add", nativePrefix, "via", "2001:db8:2::1"}} {
+		if _, err := s.Host("inet").Run(patience, append([]string{"ip", "-6", "route"}, args...)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *story) startServer() error {
-	s.next("teredo-server at %s and %s", lab.ServerAddr, lab.ServerAddr2)
-	return s.start("server", "server", "--bind", lab.ServerAddr, "--bind2", lab.ServerAddr2)
+	s.next("teredo-server at %s and %s, with --native-prefix %s", lab.ServerAddr, lab.ServerAddr2, nativePrefix)
+	return s.start("server", "server", "--bind", lab.ServerAddr, "--bind2", lab.ServerAddr2, "--native-prefix", nativePrefix)
 }
 
 func (s *story) startRelay() error {
-	s.next("teredo-relay at %s, to which 2001::/32 is routed", lab.RelayAddr)
-	return s.start("relay", "relay", "--bind", lab.RelayAddr)
+	prefix := lab.ServerAddr + "=" + nativePrefix
+	s.next("teredo-relay at %s, with --native-prefix %s", lab.RelayAddr, prefix)
+	return s.start("relay", "relay", "--bind", lab.RelayAddr, "--native-prefix", prefix)
 }
 
 func (s *story) startClient() error {
@@ -71,8 +89,9 @@ func (s *story) startClient() error {
 		return err
 	}
 	var status struct {
-		State, Address, Local, Mapped, NAT string
-		LastError                          string `json:"last_error"`
+		State, Local, Mapped, NAT string
+		Address                   netip.Addr
+		LastError                 string `json:"last_error"`
 	}
 	err := lab.Until(patience, "the client to qualify", func() error {
 		err := s.query("client1", "client", "status", &status)
@@ -84,6 +103,7 @@ func (s *story) startClient() error {
 	if err != nil {
 		return err
 	}
+	s.client = status.Address
 	s.say("qualified as %s after %v", status.Address, time.Since(began).Round(time.Millisecond))
 	s.say("behind a %s NAT: %s is %s outside", status.NAT, status.Local, status.Mapped)
 	return nil
@@ -104,20 +124,38 @@ func (s *story) ping() error {
 }
 
 func (s *story) fetch() error {
-	url := "http://" + net.JoinHostPort(lab.NativeAddr, "80") + "/"
-	s.next("client1 fetches %s", url)
-	listener, err := s.Host("native").Listen(net.JoinHostPort(lab.NativeAddr, "80"))
+	return s.fetchPage("client1", "native", lab.NativeAddr, lab.NativeAddr, "has only IPv6")
+}
+
+// fetchInbound fetches a page of the client by its native address.
+func (s *story) fetchInbound() error {
+	prefix, err := teredo.NewNativePrefix(netip.MustParseAddr(lab.ServerAddr), netip.MustParsePrefix(nativePrefix))
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: http.HandlerFunc(welcome)}
+	native, ok := teredo.NativePrefixes{prefix}.Native(s.client)
+	if !ok {
+		return fmt.Errorf("the client's address %v has no native address in %v", s.client, prefix)
+	}
+	return s.fetchPage("native", "client1", native.String(), s.client.String(), "is behind a NAT and has no IPv6 but Teredo")
+}
+
+// fetchPage has one host fetch a page of another, at address, which the web server itself sees as local.
+func (s *story) fetchPage(from, to, address, local, host string) error {
+	url := "http://" + net.JoinHostPort(address, "80") + "/"
+	s.next("%s fetches %s from %s", from, url, to)
+	listener, err := s.Host(to).Listen(net.JoinHostPort(local, "80"))
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: welcome(host)}
 	// It serves until the listener is closed, and returns just that.
 	go func() { _ = server.Serve(listener) }()
 	defer server.Close()
 
 	client := &http.Client{Timeout: patience, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-			return s.Host("client1").Dial(ctx, addr)
+			return s.Host(from).Dial(ctx, addr)
 		},
 	}}
 	response, err := client.Get(url)
@@ -135,13 +173,15 @@ func (s *story) fetch() error {
 	return nil
 }
 
-func welcome(w http.ResponseWriter, r *http.Request) {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
+func welcome(host string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		from, _, err := net.SplitHostPort(r.RemoteAddr)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		fmt.Fprintf(w, "Hello from a host that %s.\nYou came from %s.\n", host, from)
 	}
-	fmt.Fprintf(w, "Hello from a host that has only IPv6.\nYou came from %s.\n", host)
 }
 
 func (s *story) showPaths() error {
