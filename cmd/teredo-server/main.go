@@ -106,6 +106,10 @@ func (r *run) natives() (teredo.NativePrefixes, error) {
 	if r.Public.IsValid() {
 		own = r.Public.Addr
 	}
+	if f := (teredo.Filter{Permit: r.PermitIPv4}); !f.Global(own) {
+		return nil, fmt.Errorf("--native-prefix %v is for clients of %v, which is not a public IPv4 address: give the address that the Internet "+
+			"sees with --public, or allow its range with --permit-ipv4", r.NativePrefix.Prefix, own)
+	}
 	return cli.NativePrefixes{{Prefix: r.NativePrefix.Prefix}}.For(own, r.PermitIPv4)
 }
 
