@@ -30,7 +30,7 @@ func TestDisturbedInterface(t *testing.T) {
 				"ip -6 route flush dev teredo",
 				"sysctl -qw net.ipv6.conf.teredo.disable_ipv6=1",
 			} {
-				told := func() int { return strings.Count(running[host].Log(), "it is restored") }
+				told := func() int { return strings.Count(running[host].Log(), "it was restored") }
 				before := told()
 				w.streamAcross("client1", "native", native, func() {
 					w.run(host, "sh", "-c", disturb)
