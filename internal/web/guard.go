@@ -5,12 +5,12 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"strings"
+
+	"github.com/teredo-suite/teredo/internal/secret"
 )
 
 const (
@@ -61,7 +61,7 @@ func (s *Site) secret(next http.HandlerFunc) http.HandlerFunc {
 		return s.private(next)
 	}
 	return func(w http.ResponseWriter, _ *http.Request) {
-		s.refuse(w, wrongToken, http.StatusForbidden, "peers are whom this host talks to: give the program a token to have them told to those who have it")
+		s.refuse(w, wrongToken, http.StatusForbidden, "the list of peers shows with whom this host communicates, so it needs a token: start the program with a token file")
 	}
 }
 
@@ -70,25 +70,11 @@ type token [sha256.Size]byte
 
 // loadToken reads a token from a file that nobody but its owner may read.
 func loadToken(path string) (*token, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, cause(err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, cause(err)
-	case !info.Mode().IsRegular():
-		return nil, errors.New("it is not a regular file")
-	case info.Mode().Perm()&0o077 != 0:
-		return nil, fmt.Errorf("others than its owner may read or change it (mode %04o): run 'chmod 600 %s'", info.Mode().Perm(), path)
-	}
-	text, err := io.ReadAll(io.LimitReader(f, mostToken+1))
+	text, err := secret.Read(path)
 	word := strings.TrimSpace(string(text))
 	switch {
 	case err != nil:
-		return nil, cause(err)
+		return nil, err
 	case len(text) > mostToken:
 		return nil, fmt.Errorf("it is larger than %d bytes", mostToken)
 	case len(word) < leastToken:
@@ -98,14 +84,6 @@ func loadToken(path string) (*token, error) {
 	}
 	t := token(sha256.Sum256([]byte(word)))
 	return &t, nil
-}
-
-// cause takes operation and path off an error of package os.
-func cause(err error) error {
-	if at, ok := errors.AsType[*os.PathError](err); ok {
-		return at.Err
-	}
-	return err
 }
 
 // in reports whether a request has the token.
