@@ -110,7 +110,11 @@ func (r *run) natives() (teredo.NativePrefixes, error) {
 		return nil, fmt.Errorf("--native-prefix %v is for clients of %v, which is not a public IPv4 address: give the address that the Internet "+
 			"sees with --public, or allow its range with --permit-ipv4", r.NativePrefix.Prefix, own)
 	}
-	return cli.NativePrefixes{{Prefix: r.NativePrefix.Prefix}}.For(own, r.PermitIPv4)
+	native, err := teredo.NewNativePrefix(own, r.NativePrefix.Prefix)
+	if err != nil {
+		return nil, fmt.Errorf("--native-prefix: %w", err)
+	}
+	return teredo.NativePrefixes{native}, nil
 }
 
 // config is what the flags say.
