@@ -1,7 +1,10 @@
 package tunnel_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"strings"
 	"testing"
@@ -26,7 +29,7 @@ func ping(t *testing.T, c *natsim.Client, to netip.Addr) tunnel.PingResult {
 func wantAnswer(t *testing.T, r tunnel.PingResult, path string, rtt, found time.Duration) {
 	t.Helper()
 	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-	if !r.Answered || !r.Sent || r.Path != path || r.RTTMillis != ms(rtt) || r.FoundMillis != ms(found) || r.Reason != "" || r.CarriedBy != "program" || r.Endpoint.IsValid() == false || r.Relay.IsValid() != (path == "relay") {
+	if !r.Answered || !r.Sent || r.Path != path || r.RTTMillis != ms(rtt) || r.FoundMillis != ms(found) || r.Reason != "" || r.CarriedBy != "program" || !r.Endpoint.IsValid() || r.Relay.IsValid() != (path == "relay") {
 		t.Errorf("%+v, want path %s, RTT %v, found in %v", r, path, rtt, found)
 	}
 }
@@ -191,8 +194,8 @@ func TestPingReasons(t *testing.T) {
 			time.Sleep(time.Minute)
 			wantReason(t, ping(t, c, host.Addr()), tunnel.NotQualified, "state offline", "has stopped answering", "it waits for next attempt")
 		},
-		"server without native IPv6": func(t *testing.T, w *world, c *natsim.Client) {
-			c = w.NAT(natsim.PortRestricted()).Client(w.Server(natsim.NoNative))
+		"server without native IPv6": func(t *testing.T, w *world, _ *natsim.Client) {
+			c := w.NAT(natsim.PortRestricted()).Client(w.Server(natsim.NoNative))
 			c.AwaitAddr(time.Minute)
 			wantReason(t, ping(t, c, w.Native().Addr()), peer.NoRelay, "has no native IPv6")
 		},
@@ -222,4 +225,78 @@ func TestPingReasons(t *testing.T) {
 			scenario(t, func(t *testing.T, w *world) { f(t, w, w.qualified(w.NAT(natsim.PortRestricted()).Network)) })
 		})
 	}
+}
+
+// Pings are bounded: those at once, and those in a second. Nothing is left of one whose caller has gone, or whose client stops.
+func TestPingBounds(t *testing.T) {
+	scenario(t, func(t *testing.T, w *world) {
+		c, host := w.qualified(w.NAT(natsim.PortRestricted()).Network), w.Native()
+		host.Mute()
+		results := make(chan tunnel.PingResult)
+		for range 9 {
+			go func() { results <- ping(t, c, host.Addr()) }()
+		}
+		causes := make(map[tunnel.Cause]int)
+		for range 9 {
+			causes[(<-results).Cause]++
+		}
+		if want := map[tunnel.Cause]int{tunnel.Busy: 1, peer.NoRelay: 8}; !maps.Equal(causes, want) {
+			t.Errorf("nine at once: %v, want %v", causes, want)
+		}
+		time.Sleep(10 * time.Second)
+		for n := range 11 {
+			if r := ping(t, c, c.Addr()); (r.Cause == tunnel.Busy) != (n == 10) {
+				t.Errorf("number %d in a second: %+v", n, r)
+			}
+		}
+		time.Sleep(10 * time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := c.Tunnel.Ping(ctx, host.Addr()); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		time.Sleep(10 * time.Second)
+		done := make(chan error)
+		go func() { _, err := c.Tunnel.Ping(context.Background(), host.Addr()); done <- err }()
+		time.Sleep(time.Second)
+		c.Stop()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		if _, err := c.Tunnel.Ping(t.Context(), host.Addr()); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+}
+
+// Nobody can answer a ping in another's place without its nonce.
+func TestPingForged(t *testing.T) {
+	scenario(t, func(t *testing.T, w *world) {
+		c, host := w.qualified(w.NAT(natsim.PortRestricted()).Network), w.Native()
+		relay := ping(t, c, host.Addr()).Relay
+		host.Mute()
+		c.Ping(host.Addr(), "anything") // what the client's own stack asks for goes on to it
+		for id := range uint16(100) {
+			request := teredo.AppendEchoRequest(nil, c.Addr(), host.Addr(), id, 2, []byte("12345678"))
+			go w.Spoof(relay, c.Status().Mapped, teredo.AppendUnreachable(nil, host.Addr(), teredo.UnreachablePort, request))
+		}
+		wantReason(t, ping(t, c, host.Addr()), tunnel.Unanswered, "host is silent")
+		if got := len(c.Received()); got != 100 {
+			t.Errorf("the local stack has received %d errors", got)
+		}
+	})
+}
+
+// In the list of peers, too, a path that was not found has its reason.
+func TestPeersFailed(t *testing.T) {
+	scenario(t, func(t *testing.T, w *world) {
+		c, host := w.qualified(w.NAT(natsim.PortRestricted()).Network), w.Native()
+		host.Mute()
+		c.Send(host.Addr(), "hello")
+		time.Sleep(10 * time.Second)
+		peers, err := c.Tunnel.Peers(t.Context())
+		if err != nil || len(peers) != 1 || peers[0].State != "failed" || !strings.Contains(peers[0].Reason, "No relay has brought an answer") || peers[0].SinceSeconds != 10 {
+			t.Errorf("%+v, %v", peers, err)
+		}
+	})
 }
