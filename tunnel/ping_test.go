@@ -116,6 +116,40 @@ func TestPingNATs(t *testing.T) {
 	}
 }
 
+// Where the kinds of the NATs are not known, or are not the cause, the sentence says so.
+func TestPingOtherCauses(t *testing.T) {
+	firewall := func(in *natsim.Internet) {
+		for range 100 {
+			in.Drop(1, func(p natsim.Packet) bool { return p.Src.Port() != teredo.Port && p.Dst.Port() != teredo.Port })
+		}
+	}
+	for name, f := range map[string]func(t *testing.T, in *natsim.Internet){
+		"a server with one address": func(t *testing.T, in *natsim.Internet) {
+			s := in.Server(natsim.OneAddress)
+			a, _ := natKind{cfg: natsim.Symmetric()}.behind(in.Network, s, allExtensions())
+			b, _ := natKind{cfg: natsim.Symmetric()}.behind(in.Network, s, allExtensions())
+			time.Sleep(20 * time.Second)
+			wantReason(t, ping(t, a, b.Addr()), peer.BothNATs,
+				"this NAT is symmetric or port-restricted", "the kind of this NAT is not known, as the server has no second address that answers")
+		},
+		"a firewall": func(t *testing.T, in *natsim.Internet) {
+			p := pair(in, natKinds()[2], natKinds()[2], allExtensions(), 2)
+			firewall(in)
+			wantReason(t, ping(t, p.from, p.to.Addr()), peer.BothNATs, "neither NAT is symmetric, so perhaps a firewall drops UDP datagrams")
+		},
+		"no NAT": func(t *testing.T, in *natsim.Internet) {
+			s := in.Server()
+			a := in.Client(s, withExtensions)
+			b := in.NAT(natsim.PortRestricted()).Client(s, withExtensions)
+			time.Sleep(10 * time.Second)
+			firewall(in)
+			wantReason(t, ping(t, a, b.Addr()), peer.BothNATs, "this host is behind no NAT, so a firewall drops them")
+		},
+	} {
+		t.Run(name, func(t *testing.T) { natsim.Test(t, 1, f) })
+	}
+}
+
 // wantedReason is why a pair of NATs does not connect.
 func wantedReason(from, to natKind, servers int) (tunnel.Cause, string) {
 	symmetric := func(k natKind) bool { return k.cfg.Mapping != natsim.PortRestricted().Mapping }
