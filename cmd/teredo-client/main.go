@@ -24,6 +24,7 @@ func main() {
 		Probe     probeCommand         `cmd:"" help:"Find out which servers answer, what the NAT does, and which peers a client could reach."`
 		Explain   explainCommand       `cmd:"" help:"Show what a Teredo address contains, and whether programs send to it."`
 		Bugreport bugreport            `cmd:"" help:"Write an archive that tells others what is wrong, without secrets."`
+		Import    importCommand        `cmd:"" help:"Write a configuration file from one of Miredo."`
 		OnChange  onChangeCommand      `cmd:"" hidden:"" help:"Run a command with each change that standard input tells of."`
 		Version   cli.Version          `cmd:"" help:"Show the version."`
 	}{})

@@ -73,11 +73,12 @@ func makeRoom() {
 // run is Main without the process around it. It returns the exit code.
 func (p Program) run(ctx context.Context, hangups <-chan os.Signal, commands any, args []string, stdout, stderr io.Writer) int {
 	helped := false
-	process := &Process{hangups: hangups}
-	process.parse = func() (*kong.Context, error) {
+	process := &Process{hangups: hangups, args: args}
+	process.understand = func(args []string) (*kong.Context, error) {
 		fresh := reflect.New(reflect.TypeOf(commands).Elem()).Interface()
 		return p.parse(fresh, args, kong.Writers(io.Discard, io.Discard))
 	}
+	process.parse = func() (*kong.Context, error) { return process.understand(args) }
 	command, err := p.parse(commands, args,
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(int) { helped = true }),
