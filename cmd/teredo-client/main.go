@@ -25,6 +25,7 @@ func main() {
 		Explain   explainCommand       `cmd:"" help:"Show what a Teredo address contains, and whether programs send to it."`
 		Bugreport bugreport            `cmd:"" help:"Write an archive that tells others what is wrong, without secrets."`
 		Import    importCommand        `cmd:"" help:"Write a configuration file from one of Miredo."`
+		Check     check                `cmd:"" help:"Find out whether a start would succeed, without starting."`
 		OnChange  onChangeCommand      `cmd:"" hidden:"" help:"Run a command with each change that standard input tells of."`
 		Version   cli.Version          `cmd:"" help:"Show the version."`
 	}{})

@@ -28,6 +28,7 @@ func main() {
 		Peers     cli.Peers[peer.Info] `cmd:"" help:"Show the clients that the relay in a server with --relay knows."`
 		Bugreport bugreport            `cmd:"" help:"Write an archive that tells others what is wrong, without secrets."`
 		Import    importCommand        `cmd:"" help:"Write a configuration file from one of Miredo."`
+		Check     check                `cmd:"" help:"Find out whether a start would succeed, without starting."`
 		Version   cli.Version          `cmd:"" help:"Show the version."`
 	}{})
 }

@@ -13,6 +13,7 @@ import (
 
 // Process is what a run command gets to know of its process: a log, and what SIGHUP asks for. Kong hands it to Run.
 type Process struct {
+	hint       func(error) string // what to do about an error with the flags; empty: nothing
 	hangups    <-chan os.Signal
 	args       []string                                   // the command line, without the program's name
 	command    *kong.Context                              // as it runs
