@@ -19,6 +19,8 @@ func main() {
 		Hint:    hint,
 	}.Main(&struct {
 		Run       run                  `cmd:"" help:"Bring IPv6 up and keep it up until stopped."`
+		Up        up                   `cmd:"" help:"Bring IPv6 up in the background, without systemd."`
+		Down      cli.Down             `cmd:"" help:"Stop what runs in the background."`
 		Status    cli.Status[status]   `cmd:"" help:"Show what the running client is doing."`
 		Peers     cli.Peers[peer.Info] `cmd:"" help:"Show the peers that the running client knows, and the paths to them."`
 		Probe     probeCommand         `cmd:"" help:"Find out which servers answer, what the NAT does, and which peers a client could reach."`

@@ -20,6 +20,7 @@ type Process struct {
 	parse      func() (*kong.Context, error)              // reads the command line and the configuration file again
 	understand func(args []string) (*kong.Context, error) // reads another command line
 	level      slog.LevelVar                              // of the log
+	logFault   error                                      // why the log file cannot be written
 	latest     latestLines                                // of the log
 	flags      atomic.Pointer[map[string]string]          // of the run command with their values, for bug reports
 }
