@@ -140,6 +140,15 @@ func (s *Server) openNatives() {
 	s.native.Store(true)
 }
 
+// TryNative reports why clients could not test native IPv6 hosts through a server of this process.
+func TryNative() error {
+	raw, err := openRaw()
+	if err != nil {
+		return err
+	}
+	return raw.Close()
+}
+
 // noNative replaces raw sockets that could not be opened.
 type noNative struct{}
 
