@@ -63,9 +63,9 @@ func TestValues(t *testing.T) {
 		{"client", `{"state":"initial","address":"","mapped":"","nat":"unknown","port_mapping":"none","server_rtt_ms":0,"server_heard_seconds_ago":-1}`,
 			map[string]float64{"state state=initial": 1, "address_configured": 0, "mapped": 0, "port_mapping": 0, "server_silent_seconds": 0, "peers kind=sought": 0},
 			[]string{"server_rtt_seconds", "server_heard_age_seconds"}},
-		{"relay", `{"state":"running","peers_strangers":3,"capacity":4096,"paths":{"direct":{"sent_packets":5},"kernel":{"received_bytes":6}}}`, map[string]float64{
+		{"relay", `{"state":"running","peers_strangers":3,"capacity":4096,"paths":{"direct":{"sent_packets":5},"local":{"sent_packets":4},"kernel":{"received_bytes":6}}}`, map[string]float64{
 			"state state=running": 1, "peers kind=strangers": 3, "peers_capacity": 4096, "path_sent_packets_total path=direct": 5,
-			"path_sent_packets_total path=relay": 0, "kernel_received_bytes_total": 6,
+			"path_sent_packets_total path=local": 4, "path_sent_packets_total path=relay": 0, "kernel_received_bytes_total": 6,
 		}, nil},
 		{"server", `{"state":"running","native":true,"counters":{"solicitations":4,"echoes_forwarded_native":6,"drops":{"budget":5}}}`,
 			map[string]float64{

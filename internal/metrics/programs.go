@@ -47,10 +47,10 @@ func carrier() []family {
 		counter("received_packets_total", "received_packets", "Packets delivered to the interface."),
 		counter("sent_bytes_total", "sent_bytes", "Bytes of the packets sent, without the headers of IPv4 and UDP."),
 		counter("received_bytes_total", "received_bytes", "Bytes of the packets delivered to the interface."),
-		paths("sent_packets", "Of the packets sent, those to other clients (direct) and to native hosts (relay), bubbles included."),
-		paths("received_packets", "Of the packets delivered, those of other clients (direct) and of native hosts (relay)."),
-		paths("sent_bytes", "Of the bytes sent, those to other clients (direct) and to native hosts (relay)."),
-		paths("received_bytes", "Of the bytes delivered, those of other clients (direct) and of native hosts (relay)."),
+		paths("sent_packets", "Of the packets sent, those to other clients (direct), to clients on the same subnet (local) and to native hosts (relay), bubbles included."),
+		paths("received_packets", "Of the packets delivered, those of other clients (direct), of clients on the same subnet (local) and of native hosts (relay)."),
+		paths("sent_bytes", "Of the bytes sent, those to other clients (direct), to clients on the same subnet (local) and to native hosts (relay)."),
+		paths("received_bytes", "Of the bytes delivered, those of other clients (direct), of clients on the same subnet (local) and of native hosts (relay)."),
 		counter("kernel_sent_packets_total", "paths.kernel.sent_packets", "Of the packets sent, those that the kernel carried."),
 		counter("kernel_received_packets_total", "paths.kernel.received_packets", "Of the packets delivered, those that the kernel carried."),
 		counter("kernel_sent_bytes_total", "paths.kernel.sent_bytes", "Of the bytes sent, those that the kernel carried."),
@@ -73,7 +73,7 @@ func carrier() []family {
 // paths has a series for each path.
 func paths(what, help string) family {
 	f := family{name: "path_" + what + "_total", kind: prometheus.CounterValue, help: help, labels: []string{"path"}}
-	for _, path := range []string{"direct", "relay"} {
+	for _, path := range []string{"direct", "local", "relay"} {
 		f.series = append(f.series, series{[]string{path}, "paths." + path + "." + what, scaled(1)})
 	}
 	return f
