@@ -83,7 +83,7 @@ func (r *run) Run(ctx context.Context, p *cli.Process) error { return start(ctx,
 func (r *run) Check() error {
 	switch {
 	case !r.Relay && r.Flags.Given():
-		return errors.New("--serve, --neighbor-proxy, --capacity, --forwarding and --control-group are for a relay: say --relay, too")
+		return errors.New("--serve, --neighbor-proxy, --capacity, --forwarding and --control-group are for a relay: add --relay, or leave them out")
 	case r.Relay && r.RelayPort == teredo.Port:
 		return fmt.Errorf("UDP port %d is the server's: choose another --relay-port", r.RelayPort)
 	case r.Relay:
