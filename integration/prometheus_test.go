@@ -84,7 +84,7 @@ func TestPrometheus(t *testing.T) {
 		`teredo_path_sent_packets_total{job="teredo-client",path="relay"} > bool 0`: 1, `teredo_path_received_packets_total{job="teredo-relay",path="direct"} > bool 0`: 1,
 		`teredo_server_solicitations_total > bool 0`: 1, `teredo_web_refused_total{job="teredo-server",reason="host"}`: 1,
 		`teredo_web_refused_total{job="teredo-server",reason="token"} > bool 0`: 1,
-		`sum(teredo_host_traffic_today_bytes{protocol!="ipv6"} > bool 0)`:        2,
+		`sum(teredo_host_traffic_today_bytes{protocol!="ipv6"} > bool 0)`:       2,
 	} {
 		w.untilMetric(query, want)
 	}

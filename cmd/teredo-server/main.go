@@ -123,7 +123,12 @@ func (r *run) config() server.Config {
 		Primary: r.Bind.Addr, Secondary: r.Bind2.Addr,
 		Public: r.Public.Addr, Public2: r.Public2.Addr,
 		Native:       r.NativePrefix.Prefix,
-		Filter:       teredo.Filter{Permit: slices.Concat[[]netip.Prefix](r.PermitIPv4, r.PermitIPv6)},
+		Filter:       teredo.Filter{Permit: r.permit()},
 		StrictSource: r.StrictSource, SourceRate: int(r.SourceRate),
 	}
+}
+
+// permit are the special-use ranges that the flags permit.
+func (r *run) permit() []netip.Prefix {
+	return slices.Concat[[]netip.Prefix](r.PermitIPv4, r.PermitIPv6)
 }
