@@ -94,7 +94,7 @@ func (l *link) WriteBatch(packets [][]byte) (n int, err error) {
 }
 
 // deliver gives the stack a packet of its own.
-func (l *link) deliver(parts [][]byte, intact bool) {
+func (l *link) deliver(parts [][]byte) {
 	size := 0
 	for _, part := range parts {
 		size += len(part)
@@ -103,8 +103,10 @@ func (l *link) deliver(parts [][]byte, intact bool) {
 	for _, part := range parts {
 		_, _ = view.Write(part) // there is room for all
 	}
+	if len(parts) > 1 {
+		tun.Complete(view.AsSlice()) // the stack checks it
+	}
 	p := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(view)})
 	defer p.DecRef()
-	p.RXChecksumValidated = intact
 	l.dispatcher.DeliverNetworkPacket(ipv6.ProtocolNumber, p)
 }

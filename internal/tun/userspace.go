@@ -39,9 +39,9 @@ type Gatherer struct {
 	parts     [][]byte
 }
 
-// Gather calls deliver with the parts of each packet or TCP super-packet, in the order of their flows. intact says that the TCP
-// checksums have been checked; that of a super-packet is not complete. The packets may be changed.
-func (g *Gatherer) Gather(packets [][]byte, deliver func(parts [][]byte, intact bool)) {
+// Gather calls deliver with the parts of each packet or TCP super-packet, in the order of their flows. What is in several parts needs
+// Complete. The packets may be changed.
+func (g *Gatherer) Gather(packets [][]byte, deliver func(parts [][]byte)) {
 	for len(packets) > 0 {
 		batch := packets[:min(len(packets), maxBatch)]
 		packets = packets[len(batch):]
@@ -56,7 +56,10 @@ func (g *Gatherer) Gather(packets [][]byte, deliver func(parts [][]byte, intact 
 				at = c.after[at]
 				g.parts = append(g.parts, batch[at][s.headLen:])
 			}
-			deliver(g.parts, s.segments > 1)
+			deliver(g.parts)
 		}
 	}
 }
+
+// Complete computes the checksum of a super-packet from Gather whose parts are in one piece now.
+func Complete(packet []byte) { completeChecksum(packet, teredo.HeaderLen, tcpChecksum) }
