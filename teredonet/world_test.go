@@ -2,6 +2,7 @@ package teredonet_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -100,6 +101,17 @@ func TestSmoke(t *testing.T) {
 		}
 		data := make([]byte, 10<<20)
 		start := time.Now()
+		time.AfterFunc(4*time.Second, func() {
+			k := map[string]int{}
+			for _, r := range w.Trace() {
+				k[fmt.Sprint(r.Hop, " ", r.Event, " ", r.Why, " ", r.Packet.Kind())]++
+			}
+			for a, b := range k {
+				fmt.Println(b, a)
+			}
+			st, _ := c.Status(context.Background())
+			fmt.Printf("%+v %+v\n", st.Drops, w.relay.Status().Drops)
+		})
 		go func() {
 			conn.Write(data)
 			conn.(interface{ CloseWrite() error }).CloseWrite()
