@@ -23,13 +23,13 @@ func (r *run) loadSecret(log *slog.Logger) (clientID, key []byte, err error) {
 
 // reloadSecret has the client use what is in the file now, once it has been set up. It reports whether there is a file, or was
 // one until now.
-func (c *client) reloadSecret(ctx context.Context) bool {
+func (c *program) reloadSecret(ctx context.Context) bool {
 	if c.run.SecretFile == "" && !c.secure {
 		return false
 	}
-	clientID, key, err := c.run.loadSecret(c.cfg.Log)
+	clientID, key, err := c.run.loadSecret(c.log)
 	if err != nil {
-		c.cfg.Log.Error("cannot read the secret again; keeping the one in use", "error", err)
+		c.log.Error("cannot read the secret again; keeping the one in use", "error", err)
 		return true
 	}
 	select {
@@ -38,7 +38,7 @@ func (c *client) reloadSecret(ctx context.Context) bool {
 		return true
 	}
 	if err := c.running.SetSecret(ctx, clientID, key); err != nil && ctx.Err() == nil {
-		c.cfg.Log.Error("cannot use the secret", "error", err)
+		c.log.Error("cannot use the secret", "error", err)
 		return true
 	}
 	c.secure = key != nil
