@@ -70,6 +70,9 @@ type Config struct {
 	// Changed is told about each change of the state, in a few words, and from when on the Net goes on by itself: all is open, or it
 	// waits for its local address. It may be nil.
 	Changed func(state string, ready bool)
+	// Addresses is told the Teredo address, and the native address in the prefix of the server, whenever one of them has changed;
+	// either may be zero. It must not wait, and may be nil.
+	Addresses func(address, native netip.Addr)
 	// Log gets what is worth to be known. Nil: nothing is logged.
 	Log *slog.Logger
 }
@@ -158,7 +161,7 @@ func Start(cfg Config) (*Net, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Changed = cfg.Changed
+	c.Changed, c.Addresses = cfg.Changed, cfg.Addresses
 	c.Configure = func(_, address netip.Addr) error {
 		if address.IsValid() {
 			host.Note(address)

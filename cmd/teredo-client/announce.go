@@ -39,17 +39,17 @@ type announcer struct {
 	hook *onchange.Hook    // nil: no command is run
 }
 
-// newAnnouncer makes ready what the flags ask for. It starts the process that runs the command, so the program may not be confined yet.
-func (r *run) newAnnouncer(log *slog.Logger) (a announcer, err error) {
-	if r.DNSUpdate != "" {
-		key, err := dnsupdate.LoadKey(r.DNSKey)
+// newAnnouncer makes ready what the flags ask for; the interface may have no name. It starts the process that runs the command, so the program may not be confined yet.
+func (f *announceFlags) newAnnouncer(log *slog.Logger, ifname string) (a announcer, err error) {
+	if f.DNSUpdate != "" {
+		key, err := dnsupdate.LoadKey(f.DNSKey)
 		if err != nil {
 			return a, cli.Usage(err)
 		}
-		a.dns = dnsupdate.NewKeeper(r.DNSUpdate, key, dnsupdate.Find, log)
+		a.dns = dnsupdate.NewKeeper(f.DNSUpdate, key, dnsupdate.Find, log)
 	}
-	if r.OnChange != "" {
-		if a.hook, err = onchange.Start(log, r.TUN, "on-change", "--", r.OnChange); err != nil {
+	if f.OnChange != "" {
+		if a.hook, err = onchange.Start(log, ifname, "on-change", "--", f.OnChange); err != nil {
 			return a, fmt.Errorf("prepare for --on-change: %w", err)
 		}
 	}

@@ -27,26 +27,43 @@ func (r *run) Check() error {
 	if err := cli.CheckName(r.TUN); err != nil {
 		return err
 	}
-	if len(r.Server) == 0 {
+	return r.clientFlags.check()
+}
+
+// check finds what is wrong with the flags that run and proxy have.
+func (f *clientFlags) check() error {
+	if len(f.Server) == 0 {
 		return errors.New("no server is given: write one such as teredo.example.net or 192.0.2.1")
 	}
-	if len(r.Server2) > len(r.Server) {
-		return fmt.Errorf("--server2 is given %d times, but --server only %d times", len(r.Server2), len(r.Server))
+	if len(f.Server2) > len(f.Server) {
+		return fmt.Errorf("--server2 is given %d times, but --server only %d times", len(f.Server2), len(f.Server))
 	}
-	if err := r.options().Check(); err != nil {
+	if err := f.options().Check(); err != nil {
 		return err
 	}
-	return r.announceFlags.check()
+	return f.announceFlags.check()
+}
+
+// permitted are the special-use ranges that the flags open.
+func (f *clientFlags) permitted() []netip.Prefix {
+	return slices.Concat[[]netip.Prefix](f.PermitIPv4, f.PermitIPv6)
 }
 
 // options are what the flags say about the client.
-func (r *run) options() *client.Options {
+func (f *clientFlags) options() *client.Options {
 	return &client.Options{
-		Servers: r.Server, Servers2: r.Server2, Permit: slices.Concat[[]netip.Prefix](r.PermitIPv4, r.PermitIPv6), Bind: r.Bind.Addr, Port: r.Port,
-		UDP: udp.Options{GSO: r.UDPGSO, GRO: r.UDPGRO}, NewAddress: r.NewAddress,
-		Interval: r.RefreshInterval.fixed, DetermineInterval: r.RefreshInterval.auto, ConePhase: r.ConePhase, Extensions: client.Extensions(r.Disable),
-		LocalDiscovery: r.LocalDiscovery, PortMapping: r.PortMapping, Interface: r.TUN, Yield: !r.Always, State: r.StateFile(""),
+		Servers: f.Server, Servers2: f.Server2, Permit: f.permitted(), Bind: f.Bind.Addr, Port: f.Port,
+		UDP: udp.Options{GSO: f.UDPGSO, GRO: f.UDPGRO}, NewAddress: f.NewAddress,
+		Interval: f.RefreshInterval.fixed, DetermineInterval: f.RefreshInterval.auto, ConePhase: f.ConePhase, Extensions: client.Extensions(f.Disable),
+		LocalDiscovery: f.LocalDiscovery, PortMapping: f.PortMapping, State: f.StateFile(""),
 	}
+}
+
+// options are what the flags say about a client with an interface.
+func (r *run) options() *client.Options {
+	o := r.clientFlags.options()
+	o.Interface, o.Yield = r.TUN, !r.Always
+	return o
 }
 
 // program is what the client is told to do, and what the control socket tells of it.
@@ -56,7 +73,7 @@ type program struct {
 	options  *client.Options
 	host     *client.Host
 	state    *cli.State[status]
-	secure   bool // there is a secret in use; of reloadSecret
+	secret   *secretFile
 	announce announcer
 	confined cli.Confinement
 	running  *tunnel.Client
@@ -67,10 +84,10 @@ func start(ctx context.Context, p *cli.Process, r *run) error {
 	c := &program{run: r, log: p.Logger(&r.RunFlags), options: r.options(), state: newState(), started: make(chan struct{})}
 	c.options.Log = c.log
 	var err error
-	if c.options.ClientID, c.options.Secret, err = r.loadSecret(c.log); err != nil {
+	c.secret = &secretFile{flags: &r.clientFlags, log: c.log, started: c.started}
+	if c.options.ClientID, c.options.Secret, err = c.secret.load(); err != nil {
 		return cli.Usage(err)
 	}
-	c.secure = c.options.Secret != nil
 	questions, err := r.Peers(c.peers)
 	if err != nil {
 		return err
@@ -79,7 +96,7 @@ func start(ctx context.Context, p *cli.Process, r *run) error {
 	return cli.Serve(ctx, p, cli.Service[status]{
 		Flags: &r.RunFlags, Log: c.log, State: c.state, Run: c.serve,
 		Questions: questions,
-		Reload:    cli.Reload{Flags: []string{"secret-file"}, Files: c.reloadSecret},
+		Reload:    cli.Reload{Flags: []string{"secret-file"}, Files: c.secret.reload},
 	})
 }
 
@@ -98,7 +115,7 @@ func newState() *cli.State[status] {
 // serve sets the client up and runs it.
 func (c *program) serve(ctx context.Context) error {
 	var err error
-	if c.announce, err = c.run.newAnnouncer(c.log); err != nil {
+	if c.announce, err = c.run.newAnnouncer(c.log, c.run.TUN); err != nil {
 		return err
 	}
 	c.state.WaitsFor("the interface " + c.run.TUN)
@@ -117,6 +134,7 @@ func (c *program) serve(ctx context.Context) error {
 		return err
 	}
 	c.running = tunnel.NewClient(cfg)
+	c.secret.set = c.running.SetSecret
 	close(c.started)
 	c.state.Runs(c.status)
 	keeper := netcfg.NewKeeper(c.log, c.running.RestoreInterface)

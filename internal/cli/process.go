@@ -6,6 +6,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/alecthomas/kong"
@@ -13,16 +14,25 @@ import (
 
 // Process is what a run command gets to know of its process: a log, and what SIGHUP asks for. Kong hands it to Run.
 type Process struct {
-	hangups <-chan os.Signal
-	command *kong.Context                     // as it runs
-	parse   func() (*kong.Context, error)     // reads the command line and the configuration file again
-	level   slog.LevelVar                     // of the log
-	latest  latestLines                       // of the log
-	flags   atomic.Pointer[map[string]string] // of the run command with their values, for bug reports
+	hangups     <-chan os.Signal
+	command     *kong.Context                 // as it runs
+	parse       func() (*kong.Context, error) // reads the command line and the configuration file again
+	level       slog.LevelVar                 // of the log
+	latest      latestLines                   // of the log
+	userControl string
+	flags       atomic.Pointer[map[string]string] // of the run command with their values, for bug reports
 }
 
 // name is the program's name as typed.
 func (p *Process) name() string { return p.command.Model.Name }
+
+// role is what the program is to those who watch it: client, server, relay; or the command, if that is not run.
+func (p *Process) role() string {
+	if command := p.command.Selected().Name; command != "run" {
+		return command
+	}
+	return strings.TrimPrefix(p.name(), "teredo-")
+}
 
 // Reload is what a program reads again at SIGHUP, besides the flags that all of them have.
 type Reload struct {

@@ -75,7 +75,7 @@ func (p *Proxy) newAssociation(c net.Conn, port uint16) (*association, error) {
 	if err != nil {
 		return nil, err
 	}
-	outside, err := p.cfg.Network.ListenPacket("udp6", "[::]:0")
+	outside, err := p.network.ListenPacket("udp6", "[::]:0")
 	if err != nil {
 		inside.Close()
 		return nil, err

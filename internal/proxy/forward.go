@@ -24,7 +24,7 @@ func (p *Proxy) openForward(f ForwardTo) error {
 		if _, err := p.addresses(ctx, f.Target.Addr().String()); err != nil {
 			return nil, err
 		}
-		return p.cfg.Network.DialContext(ctx, "udp6", f.Target.String())
+		return p.network.DialContext(ctx, "udp6", f.Target.String())
 	})
 	p.add(fmt.Sprintf("UDP %s at %v", what, l.LocalAddr()), l, s.serve)
 	return nil
@@ -52,7 +52,7 @@ func (p *Proxy) forward(c net.Conn, target netip.AddrPort) {
 func (p *Proxy) openService(s Service) error {
 	at := fmt.Sprintf("[::]:%d", s.Port)
 	if !s.UDP {
-		l, err := p.cfg.Network.Listen("tcp6", at)
+		l, err := p.network.Listen("tcp6", at)
 		if err != nil {
 			return err
 		}
@@ -61,7 +61,7 @@ func (p *Proxy) openService(s Service) error {
 		})
 		return nil
 	}
-	l, err := p.cfg.Network.ListenPacket("udp6", at)
+	l, err := p.network.ListenPacket("udp6", at)
 	if err != nil {
 		return err
 	}
@@ -92,8 +92,7 @@ func (p *Proxy) publish(c net.Conn, service string) {
 
 // beginPublic is begin for a source that may not be allowed.
 func (p *Proxy) beginPublic(kind Kind, source netip.Addr) (end func(), err error) {
-	from := p.cfg.PublishFrom
-	if len(from) > 0 && !slices.ContainsFunc(from, func(f netip.Prefix) bool { return f.Contains(source) }) {
+	if len(p.allowed) > 0 && !slices.ContainsFunc(p.allowed, func(f netip.Prefix) bool { return f.Contains(source) }) {
 		return nil, refuse(ReasonSource, "the source is not in the allow list")
 	}
 	return p.begin(kind, source)

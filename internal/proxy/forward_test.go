@@ -161,7 +161,7 @@ func TestPublish(t *testing.T) {
 	service := w.services[1080]
 	datagrams := w.echoDatagrams(t, 0).LocalAddr().String()
 	services := []Service{{Port: 80, Host: service}, {UDP: true, Port: 53, Host: datagrams}, {Port: 81, Host: "127.0.0.1:1"}}
-	open := start(t, w, Config{Publish: services, Limits: Limits{Connections: 9, PerSource: 2, Handshakes: 1}})
+	open := start(t, w, Config{Limits: Limits{Connections: 9, PerSource: 2, Handshakes: 1}}, services...)
 	first, second := dial(t, open.at(0)), dial(t, open.at(0))
 	if err := errors.Join(exchange(first, "hello"), exchange(second, "hello")); err != nil {
 		t.Fatal(err)
@@ -186,7 +186,7 @@ func TestPublish(t *testing.T) {
 		t.Error("a service that refuses")
 	}
 
-	closed := start(t, w, Config{Publish: services[:2], PublishFrom: []netip.Prefix{netip.MustParsePrefix("2001:db8::/32")}})
+	closed := startFor(t, w, Config{}, []netip.Prefix{netip.MustParsePrefix("2001:db8::/32")}, services[:2]...)
 	if !isReset(t, closed.at(0)) {
 		t.Error("a source that is not in the list")
 	}

@@ -35,7 +35,6 @@ type Network interface {
 
 // Config says what a proxy does.
 type Config struct {
-	Network  Network
 	Ready    func(context.Context) error // waits until IPv6 is usable; the error says why it is not. Nil: it always is
 	Filter   teredo.Filter               // which addresses are targets
 	Resolver Resolver
@@ -43,8 +42,6 @@ type Config struct {
 
 	SOCKS, HTTP []netip.AddrPort // where to listen for clients
 	Forwards    []ForwardTo
-	Publish     []Service
-	PublishFrom []netip.Prefix // who may use published services; none: everybody
 
 	Users []secret.Client // who may use SOCKS and HTTP; nil: everybody who can connect
 
@@ -85,6 +82,8 @@ func keepAlive() net.KeepAliveConfig {
 type Proxy struct {
 	cfg        Config
 	began      time.Time
+	network    Network
+	allowed    []netip.Prefix  // who may use published services; none: everybody may
 	ctx        context.Context // of all connections
 	end        func()
 	servers    []server
@@ -104,7 +103,7 @@ type server struct {
 	io.Closer
 }
 
-// New opens the local addresses of a proxy. Run, which must be called, closes them.
+// New opens the local addresses of a proxy. Attach and Run must follow, or Close.
 func New(cfg Config) (*Proxy, error) {
 	if cfg.Limits == (Limits{}) {
 		cfg.Limits = DefaultLimits()
@@ -116,7 +115,7 @@ func New(cfg Config) (*Proxy, error) {
 	p.handshakes = handshakes{most: cfg.Limits.Handshakes, counts: &p.counts, places: make(map[net.Conn]*list.Element)}
 	p.SetUsers(cfg.Users)
 	if err := p.open(); err != nil {
-		p.close()
+		p.Close()
 		return nil, err
 	}
 	return p, nil
@@ -142,11 +141,14 @@ func (p *Proxy) open() error {
 	return nil
 }
 
-func (p *Proxy) close() {
+// Close ends all connections, and closes what is open. Run does so at its end.
+func (p *Proxy) Close() error {
 	p.end()
 	for _, s := range p.servers {
-		s.Close()
+		s.Close() // an error tells that it is closed already
 	}
+	p.tasks.Wait()
+	return nil
 }
 
 // listen opens a TCP port for local clients.
@@ -179,9 +181,11 @@ func (p *Proxy) Listeners() (all []string) {
 	return all
 }
 
-// Publish opens the ports of the published services.
-func (p *Proxy) Publish() error {
-	for _, s := range p.cfg.Publish {
+// Attach gives the proxy its network, and opens the ports of services there. Those with addresses in from may use them; everybody may
+// if there is none.
+func (p *Proxy) Attach(n Network, services []Service, from []netip.Prefix) error {
+	p.network, p.allowed = n, from
+	for _, s := range services {
 		if err := p.openService(s); err != nil {
 			return fmt.Errorf("publish port %d: %w", s.Port, err)
 		}
@@ -191,8 +195,7 @@ func (p *Proxy) Publish() error {
 
 // Run serves until ctx ends, and then ends all connections.
 func (p *Proxy) Run(ctx context.Context) error {
-	defer p.tasks.Wait()
-	defer p.close()
+	defer p.Close()
 	defer context.AfterFunc(ctx, p.end)()
 	workers, ctx := worker.NewGroup(ctx)
 	for _, s := range p.servers {

@@ -117,9 +117,15 @@ func (n zone) LookupNetIP(_ context.Context, _, name string) (addrs []netip.Addr
 }
 
 // start runs a proxy until the test ends.
-func start(t *testing.T, w *world, cfg Config) *Proxy {
+func start(t *testing.T, w *world, cfg Config, services ...Service) *Proxy {
 	t.Helper()
-	cfg.Network, cfg.Log = w, slog.New(slog.DiscardHandler)
+	return startFor(t, w, cfg, nil, services...)
+}
+
+// startFor is start with an allow list for services.
+func startFor(t *testing.T, w *world, cfg Config, from []netip.Prefix, services ...Service) *Proxy {
+	t.Helper()
+	cfg.Log = slog.New(slog.DiscardHandler)
 	if cfg.Resolver == nil {
 		cfg.Resolver = zone{"web.example": {"2001:db8::1"}}
 	}
@@ -127,7 +133,7 @@ func start(t *testing.T, w *world, cfg Config) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Publish(); err != nil {
+	if err := p.Attach(w, services, from); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())

@@ -67,7 +67,7 @@ func (p *Proxy) dialOne(ctx context.Context, a netip.Addr, port uint16, left int
 		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(left))
 		defer cancel()
 	}
-	conn, err := p.cfg.Network.DialContext(ctx, "tcp6", netip.AddrPortFrom(a, port).String())
+	conn, err := p.network.DialContext(ctx, "tcp6", netip.AddrPortFrom(a, port).String())
 	if err != nil && ctx.Err() != nil {
 		return nil, &refusal{ReasonTimeout, fmt.Errorf("%v does not answer: %w", a, err)}
 	}
