@@ -45,7 +45,7 @@ func (c *proxyCommand) Run(ctx context.Context, p *cli.Process) error {
 		return err
 	}
 	return cli.Serve(ctx, p, cli.Service[status]{
-		Flags: &c.RunFlags, Log: m.log, State: m.state, Run: m.serve,
+		Flags: &c.RunFlags, Role: "proxy", Log: m.log, State: m.state, Run: m.serve,
 		Questions: questions,
 		Reload:    cli.Reload{Flags: []string{"secret-file", "proxy-password-file"}, Files: m.reload},
 	})

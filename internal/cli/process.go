@@ -6,7 +6,6 @@ import (
 	"os"
 	"reflect"
 	"slices"
-	"strings"
 	"sync/atomic"
 
 	"github.com/alecthomas/kong"
@@ -25,14 +24,6 @@ type Process struct {
 
 // name is the program's name as typed.
 func (p *Process) name() string { return p.command.Model.Name }
-
-// role is what the program is to those who watch it: client, server, relay; or the command, if that is not run.
-func (p *Process) role() string {
-	if command := p.command.Selected().Name; command != "run" {
-		return command
-	}
-	return strings.TrimPrefix(p.name(), "teredo-")
-}
 
 // Reload is what a program reads again at SIGHUP, besides the flags that all of them have.
 type Reload struct {

@@ -63,6 +63,11 @@ func TestValues(t *testing.T) {
 		{"client", `{"state":"initial","address":"","mapped":"","nat":"unknown","port_mapping":"none","server_rtt_ms":0,"server_heard_seconds_ago":-1}`,
 			map[string]float64{"state state=initial": 1, "address_configured": 0, "mapped": 0, "port_mapping": 0, "server_silent_seconds": 0, "peers kind=sought": 0},
 			[]string{"server_rtt_seconds", "server_heard_age_seconds"}},
+		{"proxy", `{"state":"qualified","proxy":{"connections":{"socks":2},"connections_total":{"socks":5},"refused":{"target":3},"sent_bytes":9}}`,
+			map[string]float64{
+				"state state=qualified": 1, "proxy_connections kind=socks": 2, "proxy_connections kind=http": 0, "proxy_connections_total kind=socks": 5,
+				"proxy_refused_total reason=target": 3, "proxy_refused_total reason=idle": 0, "proxy_sent_bytes_total": 9, "proxy_received_bytes_total": 0,
+			}, []string{"proxy_connections kind="}},
 		{"relay", `{"state":"running","peers_strangers":3,"capacity":4096,"paths":{"direct":{"sent_packets":5},"kernel":{"received_bytes":6}}}`, map[string]float64{
 			"state state=running": 1, "peers kind=strangers": 3, "peers_capacity": 4096, "path_sent_packets_total path=direct": 5,
 			"path_sent_packets_total path=relay": 0, "kernel_received_bytes_total": 6,

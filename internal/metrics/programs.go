@@ -6,12 +6,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/teredo-suite/teredo/internal/drop"
+	"github.com/teredo-suite/teredo/internal/proxy"
 )
 
 // programs are the metrics of each program.
 func programs() map[string][]family {
 	return map[string][]family{
 		"client": slices.Concat(client(), carrier(), common("", "initial", "starting", "qualified", "offline", "stopping")),
+		"proxy":  slices.Concat(client(), carrier(), proxied(), common("", "initial", "starting", "qualified", "offline", "stopping")),
 		"relay":  slices.Concat(relay(), carrier(), common("", "initial", "running", "stopping")),
 		"server": slices.Concat(server(), common("counters.", "initial", "running", "stopping")),
 	}
@@ -89,6 +91,17 @@ func client() []family {
 		gauge("server_heard_age_seconds", "server_heard_seconds_ago", "Time since the server was heard of last; absent when it never was.", since),
 		gauge("server_silent_seconds", "server_silent_seconds", "How long a server that has served has not answered; 0 while it answers.", scaled(1)),
 		gauge("refresh_interval_seconds", "refresh_interval_seconds", "Longest silence between client and server.", scaled(1)),
+	}
+}
+
+// proxied are the metrics of what a proxy carries.
+func proxied() []family {
+	return []family{
+		labelled(gauge("proxy_connections", "", "Connections now, by the way in which they came.", nil), "kind", "proxy.connections", proxy.Kinds(), scaled(1)),
+		labelled(counter("proxy_connections_total", "", "Connections since the start, by the way in which they came."), "kind", "proxy.connections_total", proxy.Kinds(), scaled(1)),
+		labelled(counter("proxy_refused_total", "", "What clients and strangers asked for and did not get, by reason."), "reason", "proxy.refused", proxy.Reasons(), scaled(1)),
+		counter("proxy_sent_bytes_total", "proxy.sent_bytes", "Bytes carried for clients and services to the IPv6 Internet."),
+		counter("proxy_received_bytes_total", "proxy.received_bytes", "Bytes carried for clients and services from the IPv6 Internet."),
 	}
 }
 
