@@ -280,4 +280,3 @@ func TestProxyFetches(t *testing.T) {
 		t.Errorf("address %v, and %v before", p.addr, was)
 	}
 }
-
