@@ -2,9 +2,6 @@ package teredonet_test
 
 import (
 	"context"
-	"fmt"
-	"io"
-	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -81,46 +78,3 @@ func (w *world) native() *netstack.Stack {
 	return s
 }
 
-func TestSmoke(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		c, h := w.client(), w.native()
-		l, err := h.ListenTCP(netip.AddrPortFrom(netip.IPv6Unspecified(), 80))
-		if err != nil {
-			t.Fatal(err)
-		}
-		go func() {
-			s, err := l.Accept()
-			if err == nil {
-				io.Copy(s, s)
-				s.Close()
-			}
-		}()
-		conn, err := c.DialContext(w.context(), "tcp", netip.AddrPortFrom(h.Addr(), 80).String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		data := make([]byte, 10<<20)
-		start := time.Now()
-		time.AfterFunc(4*time.Second, func() {
-			k := map[string]int{}
-			for _, r := range w.Trace() {
-				k[fmt.Sprint(r.Hop, " ", r.Event, " ", r.Why, " ", r.Packet.Kind())]++
-			}
-			for a, b := range k {
-				fmt.Println(b, a)
-			}
-			st, _ := c.Status(context.Background())
-			fmt.Printf("%+v %+v\n", st.Drops, w.relay.Status().Drops)
-		})
-		go func() {
-			conn.Write(data)
-			conn.(interface{ CloseWrite() error }).CloseWrite()
-		}()
-		got, err := io.Copy(io.Discard, conn)
-		t.Log(got, err, time.Since(start))
-		if err := conn.Close(); err != nil {
-			t.Error(err)
-		}
-		var _ net.Conn = conn
-	})
-}

@@ -71,7 +71,7 @@ func TestValues(t *testing.T) {
 		{"proxy", `{"state":"qualified","proxy":{"connections":{"socks":2},"connections_total":{"socks":9,"x":1},"refused":{"credentials":3},
 			"sent_bytes":4,"received_bytes":5}}`,
 			map[string]float64{
-				"state state=qualified": 1, "proxy_open_connections kind=socks": 2, "proxy_connections_total kind=socks": 9, "proxy_connections_total kind=http": 0,
+				"state state=qualified": 1, "proxy_connections kind=socks": 2, "proxy_connections_total kind=socks": 9, "proxy_connections_total kind=http": 0,
 				"proxy_refused_total reason=credentials": 3, "proxy_refused_total reason=idle": 0, "proxy_sent_bytes_total": 4, "proxy_received_bytes_total": 5,
 			}, nil},
 		{"relay", `{"state":"running","peers_strangers":3,"capacity":4096,"paths":{"direct":{"sent_packets":5},"local":{"sent_packets":4},"kernel":{"received_bytes":6}}}`, map[string]float64{

@@ -107,7 +107,7 @@ func client() []family {
 // proxied are the metrics of what a proxy carries.
 func proxied() []family {
 	return []family{
-		labelled(gauge("open_connections", "", "Connections that are open, by the way in which they came.", nil), "kind", "connections", proxy.Kinds(), scaled(1)),
+		labelled(gauge("connections", "", "Connections now, by the way in which they came.", nil), "kind", "connections", proxy.Kinds(), scaled(1)),
 		labelled(counter("connections_total", "", "Connections since the start, by the way in which they came."), "kind", "connections_total", proxy.Kinds(), scaled(1)),
 		labelled(counter("refused_total", "", "What was asked for in vain, by reason."), "reason", "refused", proxy.Reasons(), scaled(1)),
 		counter("sent_bytes_total", "sent_bytes", "Bytes sent to the IPv6 Internet, without any headers."),

@@ -3,6 +3,7 @@ package netstack
 import (
 	"context"
 	"io"
+	"iter"
 	"net"
 	"net/netip"
 	"slices"
@@ -87,9 +88,9 @@ func connect(t testing.TB, a, b *Stack) (c1, c2 net.Conn) {
 // Connections behave as those of package net do.
 func TestConn(t *testing.T) {
 	nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
-		a, b, stop := pair(t)
+		a, b, unplug := pair(t)
 		c1, c2 = connect(t, a, b)
-		return c1, c2, func() { c1.Close(); c2.Close(); stop() }, nil
+		return c1, c2, func() { c1.Close(); c2.Close(); unplug() }, nil
 	})
 }
 
@@ -109,4 +110,16 @@ func TestTransfer(t *testing.T) {
 	}
 	t.Logf("%v", time.Since(start))
 	c2.Close()
+}
+
+// outgoingPackets are the packets that a host sends, until it is closed.
+func outgoingPackets(s *Stack) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		ps := make([]tun.Packet, 1)
+		for {
+			if n, err := s.ReadBatch(ps); err != nil || n == 1 && !yield(slices.Concat(ps[0].Head, ps[0].Body)) {
+				return
+			}
+		}
+	}
 }

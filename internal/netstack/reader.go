@@ -1,6 +1,7 @@
 package netstack
 
 import (
+	"encoding/binary"
 	"os"
 
 	"gvisor.dev/gvisor/pkg/buffer"
@@ -106,7 +107,20 @@ func (l *link) deliver(parts [][]byte) {
 	if len(parts) > 1 {
 		tun.Complete(view.AsSlice()) // the stack checks it
 	}
+	noRoute(view.AsSlice())
 	p := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(view)})
 	defer p.DecRef()
 	l.dispatcher.DeliverNetworkPacket(ipv6.ProtocolNumber, p)
+}
+
+// noRoute makes ICMPv6 errors that gVisor ignores, such as "prohibited", into the one that it knows, "no route", so that who connects
+// need not wait for the end of all repetitions. The checksum is right afterwards if it was before (RFC 1624).
+func noRoute(p []byte) {
+	const code, checksum = teredo.HeaderLen + 1, teredo.HeaderLen + 2
+	if !teredo.IsICMPv6Type(p, teredo.ICMPv6Unreachable) || p[code] == teredo.UnreachablePort {
+		return
+	}
+	sum := uint32(binary.BigEndian.Uint16(p[checksum:])) + uint32(p[code]-teredo.UnreachableNoRoute)
+	p[code] = teredo.UnreachableNoRoute
+	binary.BigEndian.PutUint16(p[checksum:], uint16(sum+sum>>16))
 }

@@ -145,7 +145,7 @@ func replyCode(reason Reason, err error) byte {
 		return statute.RepTTLExpired
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return statute.RepConnectionRefused
-	case reason == ReasonConnect:
+	case reason == ReasonConnect, reason == ReasonOffline:
 		return statute.RepNetworkUnreachable
 	}
 	return statute.RepServerFailure
