@@ -148,6 +148,8 @@ func listed(path string) string {
 		return ""
 	case parts[0] == "github.com":
 		return parts[1] + "/" + parts[2]
+	case parts[0] == "gvisor.dev":
+		return parts[0]
 	case len(parts) > 2:
 		return strings.Join(parts[len(parts)-2:], "/")
 	}
