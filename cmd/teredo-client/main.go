@@ -37,7 +37,7 @@ type status struct {
 }
 
 type run struct {
-	Server     []string `required:"" placeholder:"HOST" help:"Teredo server: a name or an IPv4 address. Repeat the flag to list several; the client tries them in order."`
+	Server     []string `required:"" example:"teredo.example.net" placeholder:"HOST" help:"Teredo server: a name or an IPv4 address. Repeat the flag to list several; the client tries them in order."`
 	Server2    []string `name:"server2" placeholder:"HOST" help:"Second address of the server, which reveals a symmetric NAT. Repeat the flag in the order of --server. The default is the address after the first."`
 	Bind       cli.IPv4 `placeholder:"ADDRESS" help:"Local IPv4 address. The default is the source address of the route to the server."`
 	Port       uint16   `placeholder:"PORT" help:"Local UDP port. Use it if the NAT forwards a port to this host. The default is the port of the last run; the first time, a random one."`

@@ -18,8 +18,8 @@ type RunFlags struct {
 	Confine    bool       `negatable:"" default:"true" help:"After set-up, give up capabilities, files and system calls that are no longer needed. --no-confine is for debuggers."`
 	PProf      Loopback   `name:"pprof" placeholder:"ADDRESS:PORT" help:"Loopback address, such as 127.0.0.1:6060, at which HTTP serves CPU and heap profiles below /debug/pprof/."`
 	WebFlags
-	LogLevel  LogLevel  `default:"info" placeholder:"LEVEL" help:"Lowest level to log: debug, info, warn or error (${default})."`
-	LogFormat LogFormat `default:"text" placeholder:"FORMAT" help:"Format of the log: text for people, or json, one object per line (${default})."`
+	LogLevel  LogLevel  `default:"info" placeholder:"debug|info|warn|error" help:"Lowest level to log (${default})."`
+	LogFormat LogFormat `default:"text" placeholder:"text|json" help:"Format of the log: text for people, or json, one object per line (${default})."`
 }
 
 // NativeFlags say which native IPv6 hosts the run command of client and server has to do with. Embed it.
