@@ -123,12 +123,13 @@ func peerAddresses(ctx context.Context, k *kong.Kong, flags map[string]string) (
 	return all
 }
 
-type manCommand struct{}
+type manCommand struct {
+	Date int64 `env:"SOURCE_DATE_EPOCH" help:"Date of the page, in seconds since 1970."`
+}
 
-// Run prints the page. Its date is that of the commit.
-func (manCommand) Run(k *kong.Kong) error {
-	date, _, _ := strings.Cut(buildSettings(buildInfo())["vcs.time"], "T")
-	page := manual.Page{Program: k.Model, Version: built(), Date: date}
+// Run prints the page.
+func (c manCommand) Run(k *kong.Kong) error {
+	page := manual.Page{Program: k.Model, Version: built(), Date: time.Unix(c.Date, 0).UTC()}
 	_, err := io.WriteString(k.Stdout, page.String())
 	return err
 }

@@ -3,6 +3,7 @@ package manual
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
@@ -11,7 +12,7 @@ import (
 type Page struct {
 	Program *kong.Application
 	Version string
-	Date    string // of the sources: 2006-01-02
+	Date    time.Time // of the sources
 }
 
 // Section is that of all pages: commands of the system administrator.
@@ -21,7 +22,7 @@ const Section = 8
 func (p Page) String() string {
 	var out roff
 	name := p.Program.Name
-	out.macro("TH", strings.ToUpper(name), fmt.Sprint(Section), p.Date, p.Version, "Teredo suite")
+	out.macro("TH", strings.ToUpper(name), fmt.Sprint(Section), p.Date.Format(time.DateOnly), p.Version, "Teredo suite")
 	out.raw(".nh\n.ad l\n")
 	out.macro("SH", "NAME")
 	// The description starts with the name in words, and a colon.
