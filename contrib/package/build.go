@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"compress/gzip"
 	"debug/buildinfo"
+	"embed"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,7 +25,16 @@ import (
 var variants = map[string]string{"arm": "GOARM=6", "mipsle": "GOMIPS=softfloat", "mips": "GOMIPS=softfloat"}
 
 // prepare builds the programs for each platform, and what they say of themselves.
-func (r *release) prepare(platforms []string) error {
+func (r *release) prepare(platforms []string) (err error) {
+	for _, folder := range []*string{&r.source, &r.out} {
+		if *folder, err = filepath.Abs(*folder); err != nil {
+			return err
+		}
+	}
+	r.work = filepath.Join(r.out, "build")
+	if err := os.RemoveAll(r.out); err != nil {
+		return err
+	}
 	r.host = runtime.GOOS + "/" + runtime.GOARCH
 	for _, platform := range slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(platforms), r.host)))) {
 		if err := r.build(platform); err != nil {
@@ -40,7 +52,7 @@ func (r *release) prepare(platforms []string) error {
 			return err
 		}
 	}
-	return r.writeDebianChangelog()
+	return errors.Join(r.writeScripts(), r.writeDebianChangelog())
 }
 
 // folder is that of a platform's programs, below the working folder.
@@ -146,22 +158,31 @@ func (r *release) document(program string) error {
 			}
 		}
 	}
-	scripts, err := filepath.Glob(filepath.Join(r.source, "contrib/package/scripts/p*"))
-	if err != nil {
-		return err
-	}
-	for _, script := range scripts {
-		text, err := os.ReadFile(script)
+	return nil
+}
+
+// writeScripts writes what package managers run.
+func (r *release) writeScripts() error {
+	return fs.WalkDir(scripts, "scripts", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		text, err := scripts.ReadFile(path)
 		if err != nil {
 			return err
 		}
-		filled := strings.NewReplacer("PROGRAM", program, "ROLE", role(program)).Replace(string(text))
-		if err := r.write(program+"."+filepath.Base(script), []byte(filled)); err != nil {
-			return err
+		for _, name := range slices.Concat(programs, []string{common}) {
+			filled := strings.NewReplacer("PROGRAM", name, "ROLE", role(name)).Replace(string(text))
+			if err := r.write(name+"."+entry.Name(), []byte(filled)); err != nil {
+				return err
+			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
+
+//go:embed scripts
+var scripts embed.FS
 
 // role is what a program is: client, server or relay.
 func role(program string) string { return strings.TrimPrefix(program, "teredo-") }
@@ -182,8 +203,10 @@ func (r *release) writeDebianChangelog() error {
 	return r.write("changelog.gz", compressed(changes))
 }
 
+// write writes a file into the working folder. It is as old as the commit, as some packages record that.
 func (r *release) write(name string, text []byte) error {
-	return os.WriteFile(filepath.Join(r.work, name), text, 0o644)
+	path := filepath.Join(r.work, name)
+	return errors.Join(os.WriteFile(path, text, 0o644), os.Chtimes(path, r.time, r.time))
 }
 
 // compressed is a text with gzip, without a name or time.

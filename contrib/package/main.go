@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -39,16 +38,7 @@ type release struct {
 	time    time.Time // of the commit
 }
 
-func (r *release) make(platforms, formats []string) (err error) {
-	for _, folder := range []*string{&r.source, &r.out} {
-		if *folder, err = filepath.Abs(*folder); err != nil {
-			return err
-		}
-	}
-	r.work = filepath.Join(r.out, "build")
-	if err := os.RemoveAll(r.out); err != nil {
-		return err
-	}
+func (r *release) make(platforms, formats []string) error {
 	if err := r.prepare(platforms); err != nil {
 		return err
 	}

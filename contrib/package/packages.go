@@ -60,7 +60,7 @@ func (r *release) pack(name, platform, format string) (err error) {
 	if name == common {
 		info.Arch = "all"
 		info.Contents = r.commonContents(format)
-		info.Scripts.PostRemove = filepath.Join(r.source, "contrib/package/scripts/common-postrm")
+		info.Scripts.PostRemove = filepath.Join(r.work, name+".common-postrm")
 	} else {
 		info.Depends = []string{common}
 		if format == "deb" {

@@ -61,7 +61,11 @@ func (c *completeCommand) Run(ctx context.Context, k *kong.Kong) error {
 		return candidates(ctx, k, v, placeholder, flags)
 	}
 	for _, candidate := range complete.Words(k.Model, c.Words, sources) {
-		if _, err := fmt.Fprintf(k.Stdout, "%s\t%s\n", candidate.Text, candidate.Help); err != nil {
+		line := candidate.Text
+		if candidate.Help != "" {
+			line += "\t" + candidate.Help
+		}
+		if _, err := fmt.Fprintln(k.Stdout, line); err != nil {
 			return err
 		}
 	}

@@ -9,7 +9,7 @@ FUNCTION() {
             _files
             return
         fi
-        [[ -n $line ]] && candidates+=("${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}")
+        [[ -n $line ]] && candidates+=("${${line//:/\\:}/$'\t'/:}")
     done
     _describe -V PROGRAM candidates
 }

@@ -22,7 +22,8 @@ const Section = 8
 func (p Page) String() string {
 	var out roff
 	name := p.Program.Name
-	out.macro("TH", strings.ToUpper(name), fmt.Sprint(Section), p.Date.Format(time.DateOnly), p.Version, "Teredo suite")
+	// The date keeps its dashes, or mandoc does not recognise it.
+	out.raw(fmt.Sprintf(".TH %s %d %s \"%s\" \"Teredo suite\"\n", escape(strings.ToUpper(name)), Section, p.Date.Format(time.DateOnly), escape(p.Version)))
 	out.raw(".nh\n.ad l\n")
 	out.macro("SH", "NAME")
 	// The description starts with the name in words, and a colon.
@@ -75,7 +76,8 @@ Usage or configuration is wrong. The message says what to write instead.
 .SH SIGNALS
 .TP
 .BR SIGTERM ", " SIGINT
-The program stops, and removes its interface, addresses and routes. A second signal kills it.
+The program stops, and removes its interface, addresses and routes.
+A second signal kills it.
 .TP
 .B SIGHUP
 The program reads its configuration file and its secrets again.
@@ -179,11 +181,13 @@ func (r *roff) flag(flag *kong.Flag) {
 	r.text(flag.Help)
 }
 
-// escape has a text mean itself: no dash becomes a hyphen, and no line is a request.
+// escape has a text mean itself: no dash becomes a hyphen, and no line is a request. A list without spaces may be broken.
 func escape(s string) string {
-	s = strings.NewReplacer(`\`, `\e`, `-`, `\-`, `"`, `\(dq`, `…`, `...`, `'`, `\(aq`, `§`, `\(sc`).Replace(strings.TrimSuffix(s, " "))
+	s = special.Replace(strings.TrimSuffix(s, " "))
 	if strings.HasPrefix(s, ".") {
 		s = `\&` + s
 	}
 	return s
 }
+
+var special = strings.NewReplacer(`\`, `\e`, `-`, `\-`, `"`, `\(dq`, `…`, `...`, `'`, `\(aq`, `§`, `\(sc`, `, `, `, `, `,`, `,\:`)
