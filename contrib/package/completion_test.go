@@ -75,8 +75,8 @@ func TestShellsComplete(t *testing.T) {
 				"teredo-client run --log-format ":                                         {"text", "json"},
 				"teredo-client run --no-port-m":                                           {"--no-port-mapping"},
 				"teredo-client run --config " + config + " --server t":                    {"teredo.example.net"},
-				"teredo-client explain --control " + socket + " 2001:0:c000:201:":         {"2001:0:c000:201:0:f227:39cc:9bfe", "2001:0:c000:201:8000:f227:39cc:9bfe"},
-				"teredo-client explain --control " + filepath.Join(folder, "none") + " 2": nil,
+				"teredo-client ping --control " + socket + " 2001:0:c000:201:":         {"2001:0:c000:201:0:f227:39cc:9bfe", "2001:0:c000:201:8000:f227:39cc:9bfe"},
+				"teredo-client ping --control " + filepath.Join(folder, "none") + " 2": nil,
 				"teredo-client probe --control none 1":                                    nil,
 			} {
 				got := completed(t, shell, line)

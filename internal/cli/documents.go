@@ -99,7 +99,7 @@ func candidates(ctx context.Context, k *kong.Kong, v *kong.Value, placeholder st
 				all = append(all, complete.Candidate{Text: p.Addr().String()})
 			}
 		}
-	case placeholder == "ADDRESS" && v.Flag == nil:
+	case strings.HasPrefix(placeholder, "ADDRESS") && v.Flag == nil:
 		return peerAddresses(ctx, k, flags)
 	}
 	return all
