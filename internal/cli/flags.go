@@ -18,9 +18,9 @@ type RunFlags struct {
 	Confine    bool       `negatable:"" default:"true" help:"After set-up, give up capabilities, files and system calls that are no longer needed. --no-confine is for debuggers."`
 	PProf      Loopback   `name:"pprof" placeholder:"ADDRESS:PORT" help:"Loopback address, such as 127.0.0.1:6060, at which HTTP serves CPU and heap profiles below /debug/pprof/."`
 	WebFlags
-	LogLevel  LogLevel  `default:"info" placeholder:"LEVEL" help:"Lowest level to log: debug, info, warn or error (${default})."`
+	LogLevel  LogLevel  `default:"info" placeholder:"debug|info|warn|error" help:"Lowest level to log (${default})."`
 	LogFile   string    `placeholder:"FILE" help:"Write the log to this file instead of standard error. When it has 1 MiB, its lines move to a file that ends in .1."`
-	LogFormat LogFormat `default:"text" placeholder:"FORMAT" help:"Format of the log: text for people, or json, one object per line (${default})."`
+	LogFormat LogFormat `default:"text" placeholder:"text|json" help:"Format of the log: text for people, or json, one object per line (${default})."`
 }
 
 // NativeFlags say which native IPv6 hosts the run command of client and server has to do with. Embed it.
@@ -30,7 +30,7 @@ type NativeFlags struct {
 
 // PeersFlags is the flag of the programs that tell of their peers. Embed it.
 type PeersFlags struct {
-	ControlGroup string `placeholder:"GROUP" help:"Group whose members may also use the command 'peers', which lists the hosts that packets are exchanged with. By default only root and the user of the program may."`
+	ControlGroup string `placeholder:"GROUP" help:"Group whose members may also use the command 'peers', which lists the hosts that packets are exchanged with, and the client's command 'ping'. By default only root and the user of the program may."`
 }
 
 // Peers is the question that answer answers.

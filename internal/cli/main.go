@@ -17,6 +17,7 @@ import (
 	"github.com/alecthomas/kong"
 	"golang.org/x/sys/unix"
 
+	"github.com/teredo-suite/teredo/internal/complete"
 	"github.com/teredo-suite/teredo/internal/control"
 )
 
@@ -99,6 +100,8 @@ func (p Program) run(ctx context.Context, hangups <-chan os.Signal, commands any
 	switch {
 	case helped, err == nil, ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return exitStopped
+	case errors.Is(err, ErrTold):
+		return exitFailure
 	case errors.Is(err, errOffline):
 		return exitOffline
 	case misused:
@@ -128,9 +131,10 @@ func (p Program) parse(commands any, args []string, options ...kong.Option) (*ko
 	parser := kong.Must(commands, append(options,
 		kong.Name(p.Name),
 		kong.Description(p.Description),
-		kong.Vars{"name": p.Name, "control": p.Control},
+		kong.Vars{"name": p.Name, "control": p.Control, "shells": complete.Shells},
 		kong.PostBuild(p.nameInDetails),
 		kong.Embed(new(versionFlag)),
+		kong.Embed(new(documents)),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 	)...)
 	command, err := parser.Parse(args)
@@ -153,6 +157,9 @@ func (p Program) nameInDetails(k *kong.Kong) error {
 	}
 	return nil
 }
+
+// ErrTold ends a command with exit code 1 that has said itself what is wrong.
+var ErrTold = errors.New("told already")
 
 // usageError is an error of the person who typed the command or wrote the configuration.
 type usageError struct{ cause error }
