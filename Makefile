@@ -18,8 +18,8 @@ PROGRAMS := teredo-client teredo-server teredo-relay
 LDFLAGS  := $(if $(VERSION),-X $(MODULE)/internal/cli.version=$(VERSION))
 GOBUILD  := go build -trimpath -ldflags '$(LDFLAGS)'
 
-# Platforms that packages and archives are made for.
-PLATFORMS ?= linux/amd64 linux/arm64 linux/arm linux/mipsle linux/riscv64
+# Other systems that the programs are built for.
+SYSTEMS := linux/arm64 linux/arm linux/mipsle linux/riscv64
 
 # If git cannot read the tree (a copy, or another user's), the build records no commit.
 ifneq ($(shell git rev-parse --verify --quiet HEAD >/dev/null 2>&1 && echo yes),yes)
@@ -112,7 +112,7 @@ install: ## install programs and units below PREFIX (/usr/local); packagers set 
 package: FORMATS := deb rpm apk archlinux archive
 package: check-go ## make packages, archives, checksums and an SBOM in dist/
 	@echo "making packages in dist/"
-	@cd contrib/package && VERSION='$(VERSION)' go run . -platforms '$(PLATFORMS)' -formats '$(FORMATS)'
+	@cd contrib/package && VERSION='$(VERSION)' go run . -platforms 'linux/amd64 $(SYSTEMS)' -formats '$(FORMATS)'
 
 release: test package ## run all tests, then make everything that a release has
 
