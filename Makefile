@@ -18,8 +18,8 @@ PROGRAMS := teredo-client teredo-server teredo-relay
 LDFLAGS  := $(if $(VERSION),-X $(MODULE)/internal/cli.version=$(VERSION))
 GOBUILD  := go build -trimpath -ldflags '$(LDFLAGS)'
 
-# Platforms that packages and archives are made for.
-PLATFORMS ?= linux/amd64 linux/arm64 linux/arm linux/mipsle linux/riscv64
+# Other systems that the programs are built for.
+SYSTEMS := linux/arm64 linux/arm linux/mipsle linux/riscv64
 
 # If git cannot read the tree (a copy, or another user's), the build records no commit.
 ifneq ($(shell git rev-parse --verify --quiet HEAD >/dev/null 2>&1 && echo yes),yes)
@@ -32,7 +32,7 @@ TOOLS := ip:iproute2 nft:nftables miredo:miredo miredo-server:miredo-server tsha
 	named:bind9 dig:bind9-dnsutils radvd:radvd dnsmasq:dnsmasq-base prometheus:prometheus shellcheck:shellcheck
 
 .DEFAULT_GOAL := build
-.PHONY: build test generate deps demo bench bench-quick lint fuzz install package release clean help check-go
+.PHONY: build test generate deps demo bench bench-quick lint fuzz install package test-package release clean help check-go
 
 build: check-go ## build the programs into bin/
 	@echo "building bin/"
@@ -112,9 +112,14 @@ install: ## install programs and units below PREFIX (/usr/local); packagers set 
 package: FORMATS := deb rpm apk archlinux archive
 package: check-go ## make packages, archives, checksums and an SBOM in dist/
 	@echo "making packages in dist/"
-	@cd contrib/package && VERSION='$(VERSION)' go run . -platforms '$(PLATFORMS)' -formats '$(FORMATS)'
+	@cd contrib/package && VERSION='$(VERSION)' go run . -platforms 'linux/amd64 $(SYSTEMS)' -formats '$(FORMATS)'
 
-release: test package ## run all tests, then make everything that a release has
+test-package: TOOLS := lintian:lintian rpm:rpm pacman:pacman-package-manager mandoc:mandoc man:man-db bash:bash zsh:zsh fish:fish
+test-package: deps check-go ## test packages, manual pages and completions, as root with dpkg, rpm and pacman
+	@echo "testing installation"
+	@cd contrib/package && go vet ./... && go test -count=1 -timeout 20m ./...
+
+release: test test-package package ## run all tests, then make everything that a release has
 
 clean: ## remove bin/ and dist/
 	@rm -rf bin dist

@@ -90,7 +90,9 @@ func (r *run) Run(ctx context.Context, p *cli.Process) error {
 		Mark: r.StateFile("forwarding"), Log: log,
 		WaitsFor: state.WaitsFor, Confine: func(needs confine.Policy) { confined.To(needs, &r.RunFlags, log) },
 	}
+	started := make(chan struct{})
 	a.Runs = func() {
+		close(started)
 		state.Runs(func(ctx context.Context) (status, error) {
 			s, err := a.Status(ctx)
 			return status{Status: s, Sunset: r.Sunset, Confined: confined.String()}, err
@@ -101,7 +103,17 @@ func (r *run) Run(ctx context.Context, p *cli.Process) error {
 	if err != nil {
 		return err
 	}
-	return cli.Serve(ctx, p, cli.Service[status]{Flags: &r.RunFlags, Log: log, State: state, Run: a.Run, Questions: questions})
+	return cli.Serve(ctx, p, cli.Service[status]{Flags: &r.RunFlags, Log: log, State: state, Run: a.Run, Questions: questions, Reload: cli.Reload{
+		Flags: []string{"permit-ipv4"},
+		Take: func(ctx context.Context) (files bool) {
+			select {
+			case <-started:
+				a.SetPermit(ctx, r.PermitIPv4)
+			case <-ctx.Done():
+			}
+			return false
+		},
+	}})
 }
 
 // Check finds what is wrong with the flags.

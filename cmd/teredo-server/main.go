@@ -85,7 +85,7 @@ func (r *run) Run(ctx context.Context, p *cli.Process) error { return start(ctx,
 func (r *run) Check() error {
 	switch {
 	case !r.Relay && r.Flags.Given():
-		return errors.New("--serve, --neighbor-proxy, --capacity, --forwarding and --control-group are for a relay: say --relay, too")
+		return errors.New("--serve, --neighbor-proxy, --capacity, --forwarding and --control-group are for a relay: add --relay, or leave them out")
 	case r.Relay && r.RelayPort == teredo.Port:
 		return fmt.Errorf("UDP port %d is the server's: choose another --relay-port", r.RelayPort)
 	case r.Relay:
@@ -125,7 +125,12 @@ func (r *run) config() server.Config {
 		Primary: r.Bind.Addr, Secondary: r.Bind2.Addr,
 		Public: r.Public.Addr, Public2: r.Public2.Addr,
 		Native:       r.NativePrefix.Prefix,
-		Filter:       teredo.Filter{Permit: slices.Concat[[]netip.Prefix](r.PermitIPv4, r.PermitIPv6)},
+		Filter:       teredo.Filter{Permit: r.permit()},
 		StrictSource: r.StrictSource, SourceRate: int(r.SourceRate),
 	}
+}
+
+// permit are the special-use ranges that the flags permit.
+func (r *run) permit() []netip.Prefix {
+	return slices.Concat[[]netip.Prefix](r.PermitIPv4, r.PermitIPv6)
 }

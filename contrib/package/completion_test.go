@@ -24,7 +24,7 @@ var shells = map[string]struct{ extension, complete string }{
 	"zsh": {".zsh", `
 		compdef() { }
 		_files() { print FILES }
-		_describe() { print -l -- "${candidates[@]}" }
+		_describe() { print -rl -- "${candidates[@]}" }
 		source "$SCRIPT"
 		words=("${(@s: :)LINE}") CURRENT=$#words PREFIX=$words[-1]
 		_teredo_client`},
@@ -70,14 +70,14 @@ func TestShellsComplete(t *testing.T) {
 	for shell := range shells {
 		t.Run(shell, func(t *testing.T) {
 			for line, want := range map[string][]string{
-				"teredo-client bug":                                                       {"bugreport"},
-				"teredo-client run --log-f":                                               {"--log-format"},
-				"teredo-client run --log-format ":                                         {"text", "json"},
-				"teredo-client run --no-port-m":                                           {"--no-port-mapping"},
-				"teredo-client run --config " + config + " --server t":                    {"teredo.example.net"},
+				"teredo-client bug":                                                    {"bugreport"},
+				"teredo-client run --log-f":                                            {"--log-format"},
+				"teredo-client run --log-format ":                                      {"text", "json"},
+				"teredo-client run --no-port-m":                                        {"--no-port-mapping"},
+				"teredo-client run --config " + config + " --server t":                 {"teredo.example.net"},
 				"teredo-client ping --control " + socket + " 2001:0:c000:201:":         {"2001:0:c000:201:0:f227:39cc:9bfe", "2001:0:c000:201:8000:f227:39cc:9bfe"},
 				"teredo-client ping --control " + filepath.Join(folder, "none") + " 2": nil,
-				"teredo-client probe --control none 1":                                    nil,
+				"teredo-client probe --control none 1":                                 nil,
 			} {
 				got := completed(t, shell, line)
 				if shell == "bash" { // it replaces what follows the last colon

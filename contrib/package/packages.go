@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/goreleaser/nfpm/v2"
@@ -72,6 +75,13 @@ func (r *release) pack(name, platform, format string) (err error) {
 		info.ArchLinux.Scripts.PostUpgrade = script("postinst")
 		info.APK.Scripts.PostUpgrade = script("postinst")
 	}
+	if format == "archlinux" {
+		// nfpm would leave it out of the package's metadata.
+		info.Version, info.Prerelease = version+prerelease, ""
+	}
+	if format == "rpm" {
+		info.Contents = append(info.Contents, r.folders(info.Contents)...)
+	}
 	info = nfpm.WithDefaults(info)
 	if err := nfpm.PrepareForPackager(info, format); err != nil {
 		return err
@@ -89,6 +99,24 @@ func (r *release) debianVersion() string { return strings.Replace(r.version, "-"
 // content is a file of a package. The time is the commit's.
 func (r *release) content(source, destination string, mode os.FileMode) *files.Content {
 	return &files.Content{Source: source, Destination: destination, FileInfo: &files.ContentFileInfo{Mode: mode, MTime: r.time}}
+}
+
+// folders are those of a package's files that no package of the distribution has for sure. Other package managers than rpm find
+// out by themselves when a folder is to be removed.
+func (r *release) folders(contents files.Contents) (all files.Contents) {
+	var seen []string
+	for _, c := range contents {
+		for folder := path.Dir(c.Destination); folder != "/"; folder = path.Dir(folder) {
+			own := regexp.MustCompile(`/(teredo|NetworkManager|licenses|site-functions|vendor_completions)`).MatchString(folder)
+			if own && !slices.Contains(seen, folder) {
+				seen = append(seen, folder)
+				entry := r.content("", folder, 0o755)
+				entry.Type = files.TypeDir
+				all = append(all, entry)
+			}
+		}
+	}
+	return all
 }
 
 // programContents are the files of a program's package. Nothing of it is in /etc but a link to the sample: what is there is the

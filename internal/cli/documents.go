@@ -89,7 +89,7 @@ func candidates(ctx context.Context, k *kong.Kong, v *kong.Value, placeholder st
 			file = "/etc/teredo/" + strings.TrimPrefix(k.Model.Name, "teredo-") + ".toml"
 		}
 		values, _ := readConfig(file)
-		for server := range strings.SplitSeq(values["server"], ",") {
+		for server := range strings.FieldsFuncSeq(values["server"], func(r rune) bool { return r == ',' }) {
 			all = append(all, complete.Candidate{Text: server, Help: "in " + file})
 		}
 	case v.Target.Type() == reflect.TypeFor[IPv4]():

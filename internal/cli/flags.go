@@ -12,7 +12,7 @@ import (
 
 // RunFlags are the flags that every run command has. Embed it.
 type RunFlags struct {
-	PermitIPv4 Prefixes   `name:"permit-ipv4" placeholder:"CIDR,…" help:"Also exchange packets with these special-use IPv4 ranges (private, shared, documentation), which are refused by default. For labs and private deployments."`
+	PermitIPv4 Prefixes   `name:"permit-ipv4" placeholder:"CIDR,…" help:"Also exchange packets with these special-use IPv4 ranges (private, shared, documentation), which are refused by default. For labs and private deployments. SIGHUP makes a new value in the configuration file take effect."`
 	Config     ConfigFile `placeholder:"FILE" help:"TOML file with one 'flag = value' per line, without the dashes. The command line takes precedence. SIGHUP makes the program read it again."`
 	Control    string     `default:"${control}" placeholder:"PATH" help:"Unix socket on which the program answers status requests (${default})."`
 	Confine    bool       `negatable:"" default:"true" help:"After set-up, give up capabilities, files and system calls that are no longer needed. --no-confine is for debuggers."`

@@ -31,8 +31,8 @@ func (p *Process) name() string { return p.command.Model.Name }
 // Reload is what a program reads again at SIGHUP, besides the flags that all of them have.
 type Reload struct {
 	Flags []string // names of those whose new value takes effect
-	// Files reads again the files that flags name, and reports whether there are any. It may be nil.
-	Files func(ctx context.Context) bool
+	// Take has the program use the new values, and reads again the files that flags name. It reports whether there are any. It may be nil.
+	Take func(ctx context.Context) (files bool)
 }
 
 // follow reads the configuration again at each SIGHUP until ctx ends.
@@ -48,7 +48,7 @@ func (p *Process) follow(ctx context.Context, flags *RunFlags, log *slog.Logger,
 		if something {
 			p.readAgain(flags, log, takes)
 		}
-		if reload.Files != nil && reload.Files(ctx) {
+		if reload.Take != nil && reload.Take(ctx) {
 			something = true
 		}
 		if !something {

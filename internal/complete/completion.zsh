@@ -1,7 +1,7 @@
 #compdef PROGRAM
 # Completion of PROGRAM for zsh. The program itself knows what a word can become.
 FUNCTION() {
-    local line
+    local line colon='\:'
     local -a candidates
     for line in "${(@f)$(PROGRAM complete -- "${(@Q)words[2,CURRENT]}" 2>/dev/null)}"; do
         if [[ $line == :files ]]; then
@@ -9,7 +9,7 @@ FUNCTION() {
             _files
             return
         fi
-        [[ -n $line ]] && candidates+=("${${line//:/\\:}/$'\t'/:}")
+        [[ -n $line ]] && candidates+=("${${line//:/$colon}/$'\t'/:}")
     done
     _describe -V PROGRAM candidates
 }

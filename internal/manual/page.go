@@ -27,7 +27,7 @@ func (p Page) String() string {
 	out.raw(".nh\n.ad l\n")
 	out.macro("SH", "NAME")
 	// The description starts with the name in words, and a colon.
-	words, does, _ := strings.Cut(p.Program.Help, ": ")
+	words, _, _ := strings.Cut(p.Program.Help, ": ")
 	out.text(name + " - " + words)
 	out.macro("SH", "SYNOPSIS")
 	for i, command := range commands(p.Program.Node) {
@@ -37,7 +37,7 @@ func (p Page) String() string {
 		out.text(command.FullPath() + strings.TrimPrefix(command.Summary(), command.Path()))
 	}
 	out.macro("SH", "DESCRIPTION")
-	out.text(strings.ToUpper(does[:1]) + does[1:])
+	out.text(p.Program.Help)
 	out.macro("SH", "COMMANDS")
 	for _, command := range commands(p.Program.Node) {
 		out.command(command)
