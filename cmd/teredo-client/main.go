@@ -7,7 +7,6 @@ import (
 	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/internal/dnsupdate"
 	"github.com/teredo-suite/teredo/internal/peer"
-	"github.com/teredo-suite/teredo/internal/proxy"
 	"github.com/teredo-suite/teredo/internal/traffic"
 	"github.com/teredo-suite/teredo/tunnel"
 )
@@ -21,8 +20,8 @@ func main() {
 		UserControl: cli.UserControl("teredo-client", "proxy"),
 		Hint:        hint,
 	}.Main(&struct {
-		Run       run                  `cmd:"" set:"control=${system_control}" help:"Bring IPv6 up and keep it up until stopped."`
-		Proxy     proxyCommand         `cmd:"" set:"control=${user_control}" help:"Give programs IPv6 without any privilege: SOCKS5, HTTP, fixed forwards, published services."`
+		Run run `cmd:"" set:"control=${system_control}" help:"Bring IPv6 up and keep it up until stopped."`
+		proxyCommands
 		Up        up                   `cmd:"" help:"Bring IPv6 up in the background, without systemd."`
 		Down      cli.Down             `cmd:"" help:"Stop what runs in the background."`
 		Status    cli.Status[status]   `cmd:"" help:"Show what the running client is doing."`
@@ -44,12 +43,12 @@ type status struct {
 	DNS      dnsupdate.Status `json:"dns,omitzero"`
 	Traffic  traffic.Summary  `json:"traffic,omitzero"`   // of the host
 	Confined string           `json:"confined,omitempty"` // by what, once it is set up
-	Proxy    proxy.Status     `json:"proxy,omitzero"`
+	Proxy    proxyStatus      `json:"proxy,omitzero"`
 }
 
 // clientFlags are the flags of the commands that have IPv6.
 type clientFlags struct {
-	Server     []string `required:"" placeholder:"HOST" help:"Teredo server: a name or an IPv4 address. Repeat the flag to list several; the client tries them in order."`
+	Server     []string `required:"" example:"teredo.example.net" placeholder:"HOST" help:"Teredo server: a name or an IPv4 address. Repeat the flag to list several; the client tries them in order."`
 	Server2    []string `name:"server2" placeholder:"HOST" help:"Second address of the server, which reveals a symmetric NAT. Repeat the flag in the order of --server. The default is the address after the first."`
 	Bind       cli.IPv4 `placeholder:"ADDRESS" help:"Local IPv4 address. The default is the source address of the route to the server."`
 	Port       uint16   `placeholder:"PORT" help:"Local UDP port. Use it if the NAT forwards a port to this host. The default is the port of the last run; the first time, a random one."`

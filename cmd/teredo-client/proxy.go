@@ -1,3 +1,5 @@
+//go:build !small
+
 package main
 
 import (
@@ -22,6 +24,13 @@ import (
 	"github.com/teredo-suite/teredo/teredo"
 	"github.com/teredo-suite/teredo/teredonet"
 )
+
+// proxyCommands is the command for what is not in a small build.
+type proxyCommands struct {
+	Proxy proxyCommand `cmd:"" set:"control=${user_control}" help:"Give programs IPv6 without any privilege: SOCKS5, HTTP, fixed forwards, published services."`
+}
+
+type proxyStatus = proxy.Status
 
 // proxyProgram is the proxy, and what the control socket tells of it.
 type proxyProgram struct {

@@ -198,18 +198,7 @@ func (c *Checkup) common(ctx context.Context, flags *RunFlags) {
 		}
 	}
 	c.web(flags)
-	if !flags.PProf.IsValid() {
-		return
-	}
-	if c.Running("pprof") {
-		c.OK("profiles", "The running program serves profiles at %v", flags.PProf)
-		return
-	}
-	listener, err := flags.listenProfiles()
-	if err == nil {
-		listener.Close()
-	}
-	c.Must(err, "profiles", "The address %v for profiles is free", flags.PProf)
+	c.profiles(flags)
 }
 
 // controlSocket finds out whether a program runs already.
@@ -229,27 +218,6 @@ func (c *Checkup) controlSocket(ctx context.Context, flags *RunFlags) {
 		c.Fail(subject, err)
 	default:
 		c.Must(control.Try(flags.Control), subject, "The control socket can be made at %s", flags.Control)
-	}
-}
-
-// web tries the address and the files of the web page.
-func (c *Checkup) web(flags *RunFlags) {
-	const subject = "web"
-	attempt := flags.WebFlags
-	held := flags.Web.IsValid() && c.Running("web")
-	if held { // any other port shows whether the files are right
-		attempt.Web = WebAddress{netip.AddrPortFrom(flags.Web.Addr(), 0)}
-	}
-	site, err := attempt.listenWeb(c.Log(subject))
-	if site != nil {
-		site.Close()
-	}
-	switch {
-	case err == nil && site == nil:
-	case held && err == nil:
-		c.OK(subject, "The running program serves its web page at %v", flags.Web)
-	default:
-		c.Must(err, subject, "The address %v of the web page is free", flags.Web)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/alecthomas/kong"
 	"golang.org/x/sys/unix"
 
+	"github.com/teredo-suite/teredo/internal/complete"
 	"github.com/teredo-suite/teredo/internal/control"
 )
 
@@ -131,9 +132,10 @@ func (p Program) parse(commands any, args []string, options ...kong.Option) (*ko
 	parser := kong.Must(commands, append(options,
 		kong.Name(p.Name),
 		kong.Description(p.Description),
-		kong.Vars{"name": p.Name, "control": p.controlToAsk(), "system_control": p.Control, "user_control": p.UserControl},
+		kong.Vars{"name": p.Name, "control": p.controlToAsk(), "system_control": p.Control, "user_control": p.UserControl, "shells": complete.Shells},
 		kong.PostBuild(p.nameInDetails),
 		kong.Embed(new(versionFlag)),
+		kong.Embed(new(documents)),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 	)...)
 	command, err := parser.Parse(args)
