@@ -96,6 +96,7 @@ type Client struct {
 	hairpin       *qualify.HairpinTest
 	portMap       portMap
 	discovery     discovery
+	pings         pings
 	deadlines     []func() (time.Time, bool)
 
 	// For seek.
@@ -130,8 +131,9 @@ func NewClient(cfg ClientConfig) *Client {
 		failed:        newSlot[struct{}](), networkChanged: newSlot[struct{}](), news: newSlot[news](),
 	}
 	c.deadlines = []func() (time.Time, bool){
-		peers.Deadline, c.qualifierDeadline, c.determination.deadline, c.hairpin.Deadline, c.address.deadline,
+		peers.Deadline, c.qualifierDeadline, c.determination.deadline, c.hairpin.Deadline, c.address.deadline, c.pings.deadline,
 	}
+	c.keeps = c.answersPing
 	return c
 }
 
@@ -203,6 +205,9 @@ func (c *Client) inbound(now time.Time, from netip.AddrPort, via uint8, p *tered
 		c.advertised(now, from, via, p)
 		return
 	}
+	if c.refusesPing(now, p.IPv6) {
+		return
+	}
 	c.peers.InboundVia(now, from, via, p, &c.out)
 }
 
@@ -263,6 +268,7 @@ func (c *Client) reconcile(now time.Time) {
 	c.followOutside(s)
 	c.peers.SetNAT(c.knownNAT(s))
 	c.logServer(s)
+	c.followPings(now)
 	if s.State == c.state {
 		return
 	}
@@ -301,6 +307,7 @@ func (c *Client) logServer(s qualify.Status) {
 		c.cfg.Log.Info("the server answers again", "server", c.servers.Primary)
 	}
 	c.silent = silent
+	c.peers.SetServerSilent(silent)
 	if s.Second == qualify.Silent && s.Second != c.second && c.servers.Secondary.IsValid() {
 		c.cfg.Log.Warn("the second address of the server does not answer, so the kind of the NAT stays unknown",
 			"address", c.servers.Secondary)

@@ -74,6 +74,8 @@ func (cfg *ClientConfig) filter(n Network) teredo.Filter {
 func (c *Client) knownNAT(s qualify.Status) peer.NAT {
 	return peer.NAT{
 		Symmetric:      s.NAT == qualify.Symmetric,
+		Tested:         s.NAT != qualify.Unknown,
+		Sequential:     s.Sequential == qualify.Yes,
 		PortMapping:    c.portMap.external.IsValid(),
 		External:       c.portMap.upnpMapped(s.Mapped),
 		PortPreserving: s.Mapped.IsValid() && s.Mapped.Port() == c.local.Port(),

@@ -88,7 +88,7 @@ func (c *Client) status(now time.Time) ClientStatus {
 		PortMapping: c.portMap.String(), LastError: q.LastError, WaitingFor: q.Attempt,
 		LastRefused: q.Refused.String(), NativeIPv6: c.network.Native,
 		RefreshSeconds: c.refreshInterval().Seconds(), RefreshState: c.determination.progress(),
-		RTTMillis: float64(q.RTT) / float64(time.Millisecond), HeardSeconds: -1,
+		RTTMillis: millis(q.RTT), HeardSeconds: -1,
 		Offloads: c.offloads(), Peers: c.peers.Len(), UptimeSeconds: now.Sub(c.started).Seconds(),
 		SentPackets: c.sent.Load(), ReceivedPackets: c.received.Load(),
 		SentBytes: c.sentBytes.Load(), ReceivedBytes: c.receivedBytes.Load(), Paths: c.traffic(),

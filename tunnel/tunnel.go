@@ -61,7 +61,8 @@ type tunnel struct {
 	vias     []uint8 // of the messages
 	packets  [][]byte
 	back     turned
-	turnBack func(now time.Time, packet []byte) // of a relay: has the rules send a packet from one client to another one
+	turnBack func(now time.Time, packet []byte)      // of a relay: has the rules send a packet from one client to another one
+	keeps    func(now time.Time, packet []byte) bool // of a client: takes a packet that is not for the local stack
 
 	sent, received           atomic.Uint64 // packets carried to UDP and from it
 	sentBytes, receivedBytes atomic.Uint64 // of them, without the headers of IPv4 and UDP

@@ -21,6 +21,7 @@ func main() {
 		Run       run                  `cmd:"" help:"Bring IPv6 up and keep it up until stopped."`
 		Status    cli.Status[status]   `cmd:"" help:"Show what the running client is doing."`
 		Peers     cli.Peers[peer.Info] `cmd:"" help:"Show the peers that the running client knows, and the paths to them."`
+		Ping      pingCommand          `cmd:"" help:"Ping a host through the running client, and show the path, or why there is no answer."`
 		Probe     probeCommand         `cmd:"" help:"Find out which servers answer, what the NAT does, and which peers a client could reach."`
 		Explain   explainCommand       `cmd:"" help:"Show what a Teredo address contains, and whether programs send to it."`
 		Bugreport bugreport            `cmd:"" help:"Write an archive that tells others what is wrong, without secrets."`

@@ -14,6 +14,7 @@ import (
 
 	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/internal/confine"
+	"github.com/teredo-suite/teredo/internal/control"
 	"github.com/teredo-suite/teredo/internal/netcfg"
 	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/internal/portmap"
@@ -113,6 +114,7 @@ func start(ctx context.Context, p *cli.Process, r *run) error {
 	if err != nil {
 		return err
 	}
+	questions["ping"] = control.Question{Do: c.ping, Circle: questions["peers"].Circle}
 	c.memory = r.remember(c.cfg.Log)
 	return cli.Serve(ctx, p, cli.Service[status]{
 		Flags: &r.RunFlags, Log: c.cfg.Log, State: c.state, Run: c.serve,

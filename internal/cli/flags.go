@@ -29,7 +29,7 @@ type NativeFlags struct {
 
 // PeersFlags is the flag of the programs that tell of their peers. Embed it.
 type PeersFlags struct {
-	ControlGroup string `placeholder:"GROUP" help:"Group whose members may also use the command 'peers', which lists the hosts that packets are exchanged with. By default only root and the user of the program may."`
+	ControlGroup string `placeholder:"GROUP" help:"Group whose members may also use the command 'peers', which lists the hosts that packets are exchanged with, and the client's command 'ping'. By default only root and the user of the program may."`
 }
 
 // Peers is the question that answer answers.

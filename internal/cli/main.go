@@ -100,6 +100,8 @@ func (p Program) run(ctx context.Context, hangups <-chan os.Signal, commands any
 	switch {
 	case helped, err == nil, ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return exitStopped
+	case errors.Is(err, ErrTold):
+		return exitFailure
 	case errors.Is(err, errOffline):
 		return exitOffline
 	case misused:
@@ -146,6 +148,9 @@ func (p Program) nameInDetails(k *kong.Kong) error {
 	}
 	return nil
 }
+
+// ErrTold ends a command with exit code 1 that has said itself what is wrong.
+var ErrTold = errors.New("told already")
 
 // usageError is an error of the person who typed the command or wrote the configuration.
 type usageError struct{ cause error }

@@ -23,6 +23,7 @@ type Table struct {
 	seed    [2]uint64
 	relay   bool
 	testID  uint16                 // identifier of our own connectivity tests, whose replies are not for the local stack
+	pinging atomic.Bool            // a ping waits for its answer, see Client.Ping
 	own     atomic.Pointer[key]    // of a client: its Teredo address; nil: not qualified
 	served  atomic.Pointer[served] // of a relay: the native addresses that it serves
 	natives teredo.NativePrefixes  // of a relay: those of clients
@@ -160,7 +161,7 @@ func (t *Table) Turned(packet []byte, count, size int, now Stamp) (to netip.Addr
 func (t *Table) Plain(payload []byte) bool {
 	return len(payload) >= teredo.HeaderLen && payload[0]>>4 == 6 &&
 		len(payload) == teredo.HeaderLen+int(binary.BigEndian.Uint16(payload[4:])) && payload[6] != nextHeaderNone &&
-		!t.isTestReply(payload)
+		!t.isTestReply(payload) && !t.mayAnswerPing(payload)
 }
 
 // Incoming says whether count payloads of size bytes in all that are Plain and Alike, payload being one of them, are packets
