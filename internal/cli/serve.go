@@ -62,7 +62,7 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 		}
 		if site != nil {
 			workers.Go("web", func(ctx context.Context) error {
-				return serveWeb(ctx, site, p.name(), s.State, questions["peers"].Answer, p.latest.since)
+				return serveWeb(ctx, site, p.name(), s.State, questions, p.latest.since)
 			})
 		}
 		workers.Go("SIGHUP", func(ctx context.Context) error {

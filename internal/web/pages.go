@@ -9,7 +9,6 @@ import (
 	"io"
 	"math"
 	"net/http"
-	"net/netip"
 	"reflect"
 	"slices"
 	"strconv"
@@ -38,8 +37,8 @@ type Program struct {
 	// Log returns the latest lines of the log, without the first ones, of which after says how many, and how many there have been.
 	// Nil: the program keeps none.
 	Log func(after uint64) (lines []string, all uint64)
-	// Ping sends echo requests to a peer, and returns what came of it. Nil: the program cannot.
-	Ping func(context.Context, netip.Addr) (any, error)
+	// Ping sends an echo request to an IPv6 address, and returns what came of it. Nil: the program cannot.
+	Ping func(ctx context.Context, address string) (any, error)
 }
 
 // Status is the status of a program.

@@ -13,7 +13,7 @@ const (
 	pingPath    = "/api/v1/ping"
 	mostPings   = 4 // at a time
 	mostPing    = 256
-	pingTimeout = 30 * time.Second
+	pingTimeout = 40 * time.Second // longer than any search for a path
 )
 
 // guardPing lets through a request to ping a peer: a small one in JSON form, which no page of somebody else can have sent. The
@@ -30,7 +30,7 @@ func (s *Site) guardPing(w http.ResponseWriter, r *http.Request, next http.Handl
 }
 
 // pinger has the program ping the address that a request names.
-func (s *Site) pinger(ping func(context.Context, netip.Addr) (any, error)) http.HandlerFunc {
+func (s *Site) pinger(ping func(context.Context, string) (any, error)) http.HandlerFunc {
 	places := make(chan struct{}, mostPings)
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodPost {
@@ -58,7 +58,7 @@ func (s *Site) pinger(ping func(context.Context, netip.Addr) (any, error)) http.
 		_ = connection.SetWriteDeadline(time.Now().Add(pingTimeout + s.server.WriteTimeout))
 		ctx, cancel := context.WithTimeout(r.Context(), pingTimeout)
 		defer cancel()
-		answer, err := ping(ctx, question.Address)
+		answer, err := ping(ctx, question.Address.String())
 		if err != nil {
 			fail(w, err)
 			return
