@@ -41,14 +41,15 @@ export function showLimits(section, body, samples) {
         el("td", { class: "number" }, perSecond(rate(n, before[name] ?? 0, now.t - then.t) ?? 0)))) : [el("tr", {}, el("td", { colspan: 3, class: "quiet" }, none))])));
   };
   const parts = [];
+  let fill = "";
   if (c.capacity > 0) {
-    parts.push(el("p", { class: "meter" }, el("label", { for: "fill" }, `List of peers: ${count(c.peers)} of ${count(c.capacity)} entries`),
-      el("meter", { id: "fill", min: 0, max: c.capacity, high: 0.9 * c.capacity, optimum: 0, value: c.peers })));
+    fill = el("p", { class: "meter" }, el("label", { for: "fill" }, `List of peers: ${count(c.peers)} of ${count(c.capacity)} entries`),
+      el("meter", { id: "fill", min: 0, max: c.capacity, high: 0.9 * c.capacity, optimum: 0, value: c.peers }));
   }
   parts.push(rows("Drops by reason", drops(now.s), drops(then.s), "Nothing was dropped."));
   if (c.budgets || c.stranger_datagrams !== undefined) parts.push(rows("Budgets that strangers have exhausted", c.budgets ?? {}, carrier(then.s).budgets ?? {}, "No budget was exhausted."));
   section.hidden = false;
-  body.replaceChildren(el("div", { class: "columns" }, ...parts));
+  body.replaceChildren(fill, el("div", { class: "columns" }, ...parts));
 }
 
 // showEverything lists all fields, with the rate of those that grow.

@@ -14,7 +14,7 @@ const trim = (text) => text.includes(".") ? text.replace(/\.?0+$/, "") : text;
 export const bits = (bytes) => scaled(bytes * 8, "bit/s", 1000);
 export const bytes = (n) => scaled(n, "B", 1000);
 export const perSecond = (n) => `${scaled(n, "", 1000)}/s`;
-export const millis = (n) => n > 0 ? `${n < 10 ? n.toFixed(1) : Math.round(n)} ms` : "–";
+export const millis = (n) => n > 0 ? `${n < 1 ? trim(n.toFixed(2)) : n < 10 ? trim(n.toFixed(1)) : Math.round(n)} ms` : "–";
 export const count = (n) => Math.round(n).toLocaleString("en").replaceAll(",", "\u202f");
 
 export function duration(seconds) {

@@ -1,5 +1,5 @@
 // The answer to "is all well?": the worst that a status and the last minute tell, in one sentence, and what to do.
-import { count, duration, given, perSecond, words } from "./format.js";
+import { count, duration, given, millis, perSecond, words } from "./format.js";
 import { carrier, drops, rate } from "./samples.js";
 
 const minute = 60;
@@ -29,7 +29,7 @@ function judgeClient(s, waits) {
       if (s.nat === "symmetric") {
         return { level: "good", verdict: "IPv6 works through Teredo.", reason: "The NAT is symmetric: clients behind some other NATs cannot be reached directly." };
       }
-      return { level: "good", verdict: "IPv6 works through Teredo.", reason: waits };
+      return { level: "good", verdict: "IPv6 works through Teredo.", reason: waits || `The server answers in ${millis(s.server_rtt_ms)}.` };
     case "offline":
       return { level: "bad", verdict: "There is no IPv6 through Teredo.", reason: [error, waits].filter(Boolean).join(" ") };
     default:

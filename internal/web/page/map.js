@@ -4,58 +4,67 @@ import { carrier, rate, rates } from "./samples.js";
 
 const narrow = 620; // pixels below which the picture stands upright
 
-// A scene is {nodes, edges} with places in a picture of the size given. Nodes have up to three lines of text. Edges have the rates
-// there and back, or words.
+// A scene is {nodes, edges} with places in a picture of the size given. Nodes have lines of text. Edges have the rates there and back,
+// or words; in an upright picture, where there is no room beside them, these are in the node that an edge leads to.
 function scene(program, samples, upright) {
   const s = samples.at(-1).s, c = carrier(s);
-  const place = (x, y, ux, uy) => upright ? { x: ux, y: uy } : { x, y };
-  const way = (path) => {
-    const r = rates(samples, path);
-    return { rates: r, text: r ? [`↓ ${bits(r.in)}`, `↑ ${bits(r.out)}`] : ["…"] };
-  };
   const nodes = {}, edges = [];
-  const node = (id, at, kind, ...lines) => { nodes[id] = { ...at, kind, lines: lines.filter(given) }; };
+  const node = (id, wide, tall, kind, ...lines) => {
+    const [x, y] = upright ? tall : wide;
+    nodes[id] = { x, y, kind, width: upright ? 150 : 168, lines: lines.filter(given) };
+  };
+  const edge = (from, to, text, more) => {
+    if (upright) nodes[to].lines.push(...text);
+    edges.push({ from, to, text: upright ? [] : text, ...more });
+  };
+  const way = (from, to, path, words = inOut) => {
+    const r = rates(samples, path);
+    edge(from, to, r ? words(r) : ["…"], { rate: r ? r.in + r.out : 0 });
+  };
   if (program === "server") {
     const last = samples.at(-2);
     const per = (name) => last ? rate(s.counters?.[name] ?? 0, last.s.counters?.[name] ?? 0, samples.at(-1).t - last.t) ?? 0 : 0;
-    node("clients", place(110, 150, 90, 60), "out", "Clients", "behind NATs");
-    node("self", place(450, 150, 170, 220), "self", "This server", (s.public ?? s.bind ?? []).join(", "));
-    node("others", place(790, 70, 90, 390), "out", "Other clients");
-    node("native", place(790, 230, 255, 390), "out", "IPv6 hosts and relays", s.native ? "reachable" : "not reachable");
-    edges.push({ from: "clients", to: "self", active: per("solicitations") > 0, text: [`→ ${perSecond(per("solicitations"))} solicitations`, `← ${perSecond(per("advertisements"))} advertisements`] });
-    edges.push({ from: "self", to: "others", active: per("bubbles_forwarded") + per("echoes_forwarded") > 0, text: [`${perSecond(per("bubbles_forwarded"))} bubbles`, `${perSecond(per("echoes_forwarded"))} echoes`] });
-    edges.push({ from: "self", to: "native", active: per("bubbles_forwarded_native") + per("echoes_forwarded_native") > 0, text: [`${perSecond(per("bubbles_forwarded_native"))} bubbles`, `${perSecond(per("echoes_forwarded_native"))} echoes`] });
-    return { nodes, edges, width: upright ? 350 : 900, height: upright ? 440 : 300 };
-  }
-  if (program === "relay") {
-    const all = rates(samples);
-    node("clients", place(110, 110, 175, 50), "out", "Teredo clients", `${count(c.peers ?? 0)} in the list`);
-    node("self", place(450, 110, 175, 200), "self", "This relay", c.local);
-    node("native", place(790, 110, 175, 350), "out", "IPv6 hosts", (c.serves ?? []).join(", ").slice(0, 40));
-    edges.push({ from: "clients", to: "self", ...way("direct"), active: true });
-    edges.push({ from: "self", to: "native", active: true, rates: all, text: all ? [`→ ${perSecond(all.packetsIn)} packets`, `← ${perSecond(all.packetsOut)} packets`] : ["…"] });
+    const passed = (to, kind) => {
+      const [bubbles, echoes] = [per(`bubbles_forwarded${kind}`), per(`echoes_forwarded${kind}`)];
+      edge("self", to, [`${perSecond(bubbles)} bubbles`, `${perSecond(echoes)} echoes`], { rate: bubbles + echoes });
+    };
+    node("clients", [110, 105], [175, 50], "out", "Clients", "behind NATs");
+    node("self", [440, 105], [175, 190], "self", "This server", (s.public ?? s.bind ?? []).join(", "));
+    node("others", [790, 45], [90, 340], "out", "Other clients");
+    node("native", [790, 165], [262, 340], s.native === false ? "bad" : "out", "IPv6 and relays", s.native === false ? "not reachable" : undefined);
+    edge("clients", "self", [`→ ${perSecond(per("solicitations"))} solicitations`, `← ${perSecond(per("advertisements"))} advertisements`], { rate: per("solicitations") });
+    passed("others", "");
+    passed("native", "_native");
     return { nodes, edges, width: upright ? 350 : 900, height: upright ? 400 : 210 };
   }
-  const direct = way("direct"), relay = way("relay"), local = way("local");
+  if (program === "relay") {
+    node("clients", [110, 50], [175, 45], "out", "Teredo clients", `${count(c.peers ?? 0)} in the list`);
+    node("self", [450, 50], [175, 175], "self", "This relay", c.local);
+    node("native", [790, 50], [175, 310], "out", "IPv6 hosts", (c.serves ?? []).join(", "));
+    way("clients", "self", "direct");
+    way("self", "native", "", (r) => [`→ ${perSecond(r.packetsIn)} packets`, `← ${perSecond(r.packetsOut)} packets`]);
+    return { nodes, edges, width: upright ? 350 : 900, height: upright ? 365 : 100 };
+  }
   const silent = s.server_silent_seconds > 0;
-  node("self", place(110, 175, 90, 50), "self", "This host", s.local);
-  node("nat", place(350, 175, 90, 190), "nat", s.nat === "none" ? "No NAT" : `NAT: ${s.nat ?? "unknown"}`, s.mapped);
-  node("server", place(660, 50, 265, 190), silent ? "bad" : "out", "Server", s.server);
-  node("direct", place(660, 175, 90, 350), "out", "Other clients", "directly");
-  node("relay", place(560, 300, 265, 350), "out", "Relays");
-  node("native", place(800, 300, 265, 470), "out", "IPv6 hosts");
-  node("local", place(110, 300, 265, 50), "out", "Clients", "on this network");
-  const total = rates(samples);
-  edges.push({ from: "self", to: "nat", rates: total, active: true, text: total ? [`↓ ${bits(total.in)}`, `↑ ${bits(total.out)}`] : ["…"] });
-  edges.push({ from: "nat", to: "server", active: !silent && given(s.server), text: [silent ? "silent" : millis(s.server_rtt_ms)] });
-  edges.push({ from: "nat", to: "direct", ...direct });
-  edges.push({ from: "nat", to: "relay", ...relay });
-  edges.push({ from: "relay", to: "native", ...relay, text: [] });
-  edges.push({ from: "self", to: "local", ...local });
-  return { nodes, edges, width: upright ? 350 : 900, height: upright ? 520 : 350 };
+  node("self", [100, 150], [88, 45], "self", "This host", s.local);
+  node("nat", [390, 150], [88, 185], "nat", s.nat === "none" ? "No NAT" : `NAT: ${s.nat ?? "unknown"}`, s.mapped);
+  node("server", [740, 40], [262, 185], silent ? "bad" : "out", "Server", s.server);
+  node("direct", [740, 150], [88, 340], "out", "Other clients", "directly");
+  node("relay", [590, 265], [262, 340], "out", "Relays");
+  node("native", [810, 265], [262, 470], "out", "IPv6 hosts");
+  node("local", [100, 265], [262, 45], "out", "Clients", "on this network");
+  way("self", "nat", "");
+  edge("nat", "server", [silent ? "silent" : millis(s.server_rtt_ms)], { rate: !silent && given(s.server) ? 1 : 0 });
+  way("nat", "direct", "direct");
+  way("nat", "relay", "relay");
+  edge("relay", "native", [], { rate: edges.at(-1).rate });
+  way("self", "local", "local");
+  return { nodes, edges, width: upright ? 350 : 900, height: upright ? 505 : 305 };
 }
 
-const boxWidth = 158, lineHeight = 17;
+const inOut = (r) => [`↓ ${bits(r.in)}`, `↑ ${bits(r.out)}`];
+
+const lineHeight = 17;
 
 export class Map {
   constructor(box) {
@@ -83,19 +92,19 @@ const heightOf = (n) => 14 + lineHeight * n.lines.length;
 
 function node(n) {
   const h = heightOf(n);
-  const g = svg("g", { class: `node ${n.kind}` }, svg("rect", { x: n.x - boxWidth / 2, y: n.y - h / 2, width: boxWidth, height: h, rx: 9 }));
-  n.lines.forEach((line, i) => g.append(svg("text", { x: n.x, y: n.y - h / 2 + 20 + i * lineHeight, class: i ? "detail" : "name", ...fit(line) }, line)));
+  const g = svg("g", { class: `node ${n.kind}` }, svg("rect", { x: n.x - n.width / 2, y: n.y - h / 2, width: n.width, height: h, rx: 9 }));
+  n.lines.forEach((line, i) => g.append(svg("text", { x: n.x, y: n.y - h / 2 + 20 + i * lineHeight, class: i ? "detail" : "name", ...fit(line, n.width) }, line)));
   return g;
 }
 
 // fit squeezes a text that would not fit into its box.
-const fit = (line) => line.length > 22 ? { textLength: boxWidth - 14, lengthAdjust: "spacingAndGlyphs" } : {};
+const fit = (line, width) => line.length * 7.6 > width - 10 ? { textLength: width - 14, lengthAdjust: "spacingAndGlyphs" } : {};
 
 // ends are where the line between two boxes leaves the one and comes to the other.
 function ends(a, b) {
   const leave = (n, m) => {
     const dx = m.x - n.x, dy = m.y - n.y;
-    const t = Math.min((boxWidth / 2 + 4) / Math.abs(dx || 1e-9), (heightOf(n) / 2 + 4) / Math.abs(dy || 1e-9));
+    const t = Math.min((n.width / 2 + 4) / Math.abs(dx || 1e-9), (heightOf(n) / 2 + 4) / Math.abs(dy || 1e-9));
     return { x: n.x + dx * t, y: n.y + dy * t };
   };
   return [leave(a, b), leave(b, a)];
@@ -103,18 +112,23 @@ function ends(a, b) {
 
 function edge(a, b, e) {
   const [p, q] = ends(a, b);
-  const rate = e.rates ? e.rates.in + e.rates.out : 0;
-  const busy = rate > 0 || (e.rates === undefined && e.active);
   return svg("line", {
-    x1: p.x, y1: p.y, x2: q.x, y2: q.y, class: busy ? "edge busy" : "edge",
-    "stroke-width": 1.25 + Math.min(4, Math.log10(1 + rate) / 2), "marker-end": "url(#head)", "marker-start": "url(#head)",
+    x1: p.x, y1: p.y, x2: q.x, y2: q.y, class: e.rate > 0 ? "edge busy" : "edge",
+    "stroke-width": 1.25 + Math.min(4, Math.log10(1 + e.rate) / 2), "marker-end": "url(#head)", "marker-start": "url(#head)",
   });
 }
 
+// label is the text of an edge: above and below a level one, and on the free side of others.
 function label(a, b, e) {
   const [p, q] = ends(a, b);
-  const x = (p.x + q.x) / 2, y = (p.y + q.y) / 2 - (e.text.length - 1) * 8;
-  return svg("g", { class: "rate" }, ...e.text.map((line, i) => svg("text", { x, y: y + 4 + i * 16 }, line)));
+  const x = (p.x + q.x) / 2, y = (p.y + q.y) / 2;
+  const steep = Math.abs(q.x - p.x) < 20, level = Math.abs(q.y - p.y) < 20;
+  const at = (i) => {
+    if (level) return { x, y: i ? y + 19 : y - 9, "text-anchor": "middle" };
+    if (steep) return { x: x + 12, y: y - 3 + i * 16, "text-anchor": "start" };
+    return { x: x - 14, y: q.y > p.y ? y + 14 + i * 16 : y - 8 - (e.text.length - 1 - i) * 16, "text-anchor": "end" };
+  };
+  return svg("g", { class: "rate" }, ...e.text.map((line, i) => svg("text", at(i), line)));
 }
 
 // describe is the picture in words.

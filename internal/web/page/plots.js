@@ -22,7 +22,7 @@ export function plotsOf(program, s) {
   const plots = [];
   if (program === "server") {
     const c = (name) => counter((x) => x.counters?.[name]);
-    plots.push({ title: "Qualification", unit: perSecond, lines: () => [line("Solicitations", c("solicitations"), 0), line("of clients behind cone NATs", c("solicitations_cone"), 2), line("Advertisements", c("advertisements"), 1)] });
+    plots.push({ title: "Qualification", unit: perSecond, lines: () => [line("Solicitations", c("solicitations"), 0), line("Advertisements", c("advertisements"), 1), line("of these to clients behind cone NATs", c("advertisements_cone"), 2)] });
     plots.push({ title: "Passed on", unit: perSecond, lines: () => [
       line("Bubbles to clients", c("bubbles_forwarded"), 0), line("Echoes to clients", c("echoes_forwarded"), 1),
       line("Bubbles to IPv6", c("bubbles_forwarded_native"), 2), line("Echoes to IPv6", c("echoes_forwarded_native"), 3)] });
@@ -45,8 +45,8 @@ export function plotsOf(program, s) {
 const sentenceCase = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
 
 function pathLines(s, what) {
-  const names = new Set(["direct", "relay", ...Object.keys(carrier(s).paths ?? {})]);
-  const order = Object.keys(pathNames).filter((n) => names.has(n));
+  const paths = carrier(s).paths ?? {};
+  const order = Object.keys(pathNames).filter((n) => n === "direct" || paths[n] && Object.values(paths[n]).some((x) => x > 0));
   return order.flatMap((path) => {
     const of = (way) => (x) => at(carrier(x), `paths.${path}.${way}_${what}`);
     const style = Object.keys(pathNames).indexOf(path);
@@ -108,12 +108,12 @@ export class Plot {
     const data = this.plot?.data;
     this.plot?.destroy();
     this.plot = new uPlot({
-      width: Math.max(this.box.clientWidth, 100), height, legend: { show: false }, padding: [8, 8, 0, 0],
+      width: Math.max(this.box.clientWidth, 100), height, legend: { show: false }, padding: [10, 18, 0, 0],
       cursor: { sync: { key: sync.key }, y: false, drag: { x: false, y: false }, points: { size: 6 } },
       scales: { x: { time: true, range: () => this.range ?? [0, 1] }, y: { range: (_, low, high) => span(low, high, mirror) } },
       axes: [
-        { ...axis, space: 70, values: (_, ticks) => ticks.map(clock) },
-        { ...axis, size: 70, space: 32, values: (_, ticks) => ticks.map((v) => unit(Math.abs(v))) },
+        { ...axis, size: 26, space: 60, incrs: [60, 300], values: (_, ticks) => ticks.map(clock) },
+        { ...axis, size: 72, space: 26, values: (_, ticks) => ticks.map((v) => unit(Math.abs(v))) },
       ],
       series: [{}, ...lines.map((l) => ({ label: l.name, stroke: colour(`--line-${l.style}`), width: 1.75, dash: dashes[l.style], points: { show: false }, spanGaps: false }))],
       hooks: { setCursor: [(u) => u.data[0]?.length && this.tell(u.cursor.idx ?? u.data[0].length - 1)] },
@@ -157,7 +157,7 @@ function span(low, high, mirror) {
   return [mirror && bottom < 0 ? bottom - room : 0, top + room];
 }
 
-const clock = (t) => new Date(t * 1000).toLocaleTimeString("en-GB");
+const clock = (t) => new Date(t * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
 
 // keep drops samples that no plot shows any more.
 export function keep(samples) {
