@@ -74,9 +74,8 @@ type ClientConfig struct {
 // Client gives a host behind an IPv4 NAT its IPv6 connectivity (RFC 4380 §5.2).
 type Client struct {
 	*tunnel
-	cfg     ClientConfig
-	started time.Time
-	peers   *peer.Client
+	cfg   ClientConfig
+	peers *peer.Client
 
 	// Of the control goroutine.
 	servers     Servers
@@ -122,7 +121,7 @@ func NewClient(cfg ClientConfig) *Client {
 	})
 	peers.SetSubnets(cfg.Network.Subnets)
 	c := &Client{
-		tunnel: newTunnel(cfg.Device, sockets, peers, cfg.Kernel, drops), cfg: cfg, started: now, peers: peers,
+		tunnel: newTunnel(cfg.Device, sockets, peers, cfg.Kernel, drops), cfg: cfg, peers: peers,
 		network: cfg.Network, last: cfg.Last, hairpin: qualify.NewHairpinTest(cfg.Rand),
 		address:       ownAddress{latest: newSlot[netip.Addr](), requests: make(chan func(netip.Addr))},
 		determination: determination{latest: newSlot[Conn]()},

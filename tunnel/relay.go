@@ -47,7 +47,6 @@ func (n RelayNetwork) serves() []netip.Prefix {
 type Relay struct {
 	*tunnel
 	cfg     RelayConfig
-	started time.Time
 	peers   *peer.Relay
 	network RelayNetwork // of the control goroutine
 }
@@ -63,7 +62,7 @@ func NewRelay(cfg RelayConfig) *Relay {
 	peers.Serve(cfg.Network.Serve, cfg.Network.Own)
 	peers.SetBehindNAT(cfg.Network.BehindNAT)
 	r := &Relay{
-		tunnel: newTunnel(cfg.Device, sockets, peers, cfg.Kernel, drops), cfg: cfg, started: now, peers: peers, network: cfg.Network,
+		tunnel: newTunnel(cfg.Device, sockets, peers, cfg.Kernel, drops), cfg: cfg, peers: peers, network: cfg.Network,
 	}
 	r.turnBack = func(now time.Time, packet []byte) { r.peers.Turned(now, packet, &r.out) }
 	return r
@@ -106,23 +105,12 @@ func (r *Relay) deadline() (time.Time, bool)           { return r.peers.Deadline
 
 // RelayStatus describes a running relay.
 type RelayStatus struct {
-	State           string                `json:"state"` // "running"
-	Local           netip.AddrPort        `json:"local"`
-	Serves          []netip.Prefix        `json:"serves"`                    // native IPv6 addresses
-	Natives         teredo.NativePrefixes `json:"native_prefixes,omitempty"` // SERVER=PREFIX, of clients' native addresses
-	Offloads        Offloads              `json:"offloads"`
-	Peers           int                   `json:"peers"`
-	Capacity        int                   `json:"capacity"` // most of them that are remembered
-	UptimeSeconds   float64               `json:"uptime_seconds"`
-	SentPackets     uint64                `json:"sent_packets"`
-	ReceivedPackets uint64                `json:"received_packets"`
-	SentBytes       uint64                `json:"sent_bytes"` // without the headers of IPv4 and UDP
-	ReceivedBytes   uint64                `json:"received_bytes"`
-	Paths           Paths                 `json:"paths,omitzero"` // of these, what went to and from peers
-	Drops           map[string]uint64     `json:"drops"`
-	Queues          map[string]int        `json:"queues,omitempty"` // packets that wait for the control goroutine, in queues that are not empty
-	Counts
-	Budgets
+	State    string                `json:"state"` // "running"
+	Local    netip.AddrPort        `json:"local"`
+	Serves   []netip.Prefix        `json:"serves"`                    // native IPv6 addresses
+	Natives  teredo.NativePrefixes `json:"native_prefixes,omitempty"` // SERVER=PREFIX, of clients' native addresses
+	Capacity int                   `json:"capacity"`                  // most peers that are remembered
+	Carrier
 }
 
 // Status describes the relay now.
@@ -134,10 +122,7 @@ func (r *Relay) Status(ctx context.Context) (s RelayStatus, err error) {
 func (r *Relay) status(now time.Time) RelayStatus {
 	return RelayStatus{
 		State: "running", Local: r.cfg.Conn.LocalAddr(), Serves: r.network.serves(), Natives: r.cfg.Natives,
-		Offloads: r.offloads(), Peers: r.peers.Len(), Capacity: r.cfg.Capacity, UptimeSeconds: now.Sub(r.started).Seconds(),
-		SentPackets: r.sent.Load(), ReceivedPackets: r.received.Load(),
-		SentBytes: r.sentBytes.Load(), ReceivedBytes: r.receivedBytes.Load(), Paths: r.traffic(),
-		Drops: r.drops.Snapshot(), Queues: r.waiting(), Counts: r.peers.Counts(), Budgets: r.peers.Budgets(),
+		Capacity: r.cfg.Capacity, Carrier: r.carrier(now),
 	}
 }
 

@@ -215,7 +215,7 @@ func TestSendFromSockets(t *testing.T) {
 				t.Errorf("%s sends %v, want %v", name, c.port.batches, c.want)
 			}
 		}
-		if sent, failed := p.sent.Load(), p.drops.Get(drop.SendFailed); sent != 8 || failed != 1 {
+		if sent, failed := p.sent.all.packets.Load(), p.drops.Get(drop.SendFailed); sent != 8 || failed != 1 {
 			t.Errorf("%d sent, %d failed", sent, failed)
 		}
 		p.sockets.close(1)

@@ -7,6 +7,7 @@ import (
 	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/internal/dnsupdate"
 	"github.com/teredo-suite/teredo/internal/peer"
+	"github.com/teredo-suite/teredo/internal/traffic"
 	"github.com/teredo-suite/teredo/tunnel"
 )
 
@@ -34,6 +35,7 @@ func main() {
 type status struct {
 	tunnel.ClientStatus
 	DNS      dnsupdate.Status `json:"dns,omitzero"`
+	Traffic  traffic.Summary  `json:"traffic,omitzero"`   // of the host
 	Confined string           `json:"confined,omitempty"` // by what, once it is set up
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/internal/portmap"
 	"github.com/teredo-suite/teredo/internal/resolve"
+	"github.com/teredo-suite/teredo/internal/traffic"
 	"github.com/teredo-suite/teredo/internal/tun"
 	"github.com/teredo-suite/teredo/internal/udp"
 	"github.com/teredo-suite/teredo/internal/worker"
@@ -96,6 +97,7 @@ type client struct {
 	secure   bool // there is a secret in use; of reloadSecret
 	memory   *memory
 	announce announcer
+	traffic  *traffic.Keeper // nil: no history of the host's traffic is kept
 	confined cli.Confinement
 	conn     *udp.Conn // the service port, when it is open
 	running  *tunnel.Client
@@ -115,6 +117,9 @@ func start(ctx context.Context, p *cli.Process, r *run) error {
 		return err
 	}
 	questions["ping"] = control.Question{Do: c.ping, Circle: questions["peers"].Circle}
+	if traffic.Supported {
+		questions["traffic"] = control.Question{Answer: c.hostTraffic}
+	}
 	c.memory = r.remember(c.cfg.Log)
 	return cli.Serve(ctx, p, cli.Service[status]{
 		Flags: &r.RunFlags, Log: c.cfg.Log, State: c.state, Run: c.serve,
@@ -157,10 +162,14 @@ func (c *client) serve(ctx context.Context) error {
 		return err
 	}
 	c.running = tunnel.NewClient(c.cfg)
+	defer c.openTraffic()()
 	close(c.started)
 	c.state.Runs(c.status)
 	keeper := netcfg.NewKeeper(c.cfg.Log, c.running.RestoreInterface)
-	workers.Go("client", c.running.Run)
+	running, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	workers.Go("client", func(context.Context) error { return c.running.Run(running) })
+	workers.Go("traffic", func(ctx context.Context) error { return c.keepTraffic(ctx, end) })
 	workers.Go("network", func(ctx context.Context) error { return c.follow(ctx, changes, keeper) })
 	workers.Go("interface", keeper.Run)
 	workers.Go("last run", c.memory.keep)
@@ -190,7 +199,11 @@ func (c *client) status(ctx context.Context) (status, error) {
 	if s.NativeIPv6 != "" {
 		s.WaitingFor += "; --always keeps Teredo up"
 	}
-	return status{ClientStatus: s, DNS: c.announce.status(), Confined: c.confined.String()}, err
+	told := status{ClientStatus: s, DNS: c.announce.status(), Confined: c.confined.String()}
+	if c.traffic != nil {
+		told.Traffic = c.traffic.Report().Summary()
+	}
+	return told, err
 }
 
 // changed tells the service manager.

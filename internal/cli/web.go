@@ -68,7 +68,8 @@ func (f *WebFlags) listenWeb(log *slog.Logger) (*web.Site, error) {
 // serveWeb answers on the web address until ctx ends.
 func serveWeb[T any](ctx context.Context, site *web.Site, program string, state *State[T], questions map[string]control.Question, log func(uint64) ([]string, uint64)) error {
 	return site.Serve(ctx, web.Program{
-		Name: strings.TrimPrefix(program, "teredo-"), Version: built(), Peers: questions["peers"].Answer, Ping: questions["ping"].Do, Log: log,
+		Name: strings.TrimPrefix(program, "teredo-"), Version: built(), Peers: questions["peers"].Answer,
+		Traffic: questions["traffic"].Answer, Ping: questions["ping"].Do, Log: log,
 		Status: func(ctx context.Context) (web.Status, error) {
 			status, answered := state.tell(ctx)
 			return web.Status{Value: status, Ready: state.ready(status), Answered: answered}, nil

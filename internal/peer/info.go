@@ -62,7 +62,7 @@ func (l *list) info(p *Peer, now Stamp) Info {
 	if p.trusted() {
 		i.Endpoint = p.endpoint().addrPort()
 		i.HeardSeconds = secondsSince(p.received.Load(), now)
-		if p.details != nil && p.endpoint() == p.details.local.at {
+		if p.path.Load()&pathLocal != 0 {
 			i.Path = "local"
 		}
 	}

@@ -119,6 +119,7 @@ func (l *list) trust(p *Peer, to, from, also path, now Stamp, out *Output) {
 		p.source.Store(from)
 	}
 	p.path.Store(to)
+	l.table.markLocal(p)
 	p.received.Store(now)
 	if p.search == nil {
 		return

@@ -27,6 +27,7 @@ type Table struct {
 	own     atomic.Pointer[key]    // of a client: its Teredo address; nil: not qualified
 	served  atomic.Pointer[served] // of a relay: the native addresses that it serves
 	natives teredo.NativePrefixes  // of a relay: those of clients
+	locals  atomic.Bool            // of a client: some path leads, or has led, to a peer on our subnet
 	shift   uint8                  // 64 less the bits of a bucket's number
 	buckets []atomic.Pointer[Peer] // a power of two of them
 }
@@ -89,6 +90,27 @@ func (t *Table) unlink(p *Peer) {
 
 // Live reports whether packets may be sent to a peer by a path that is known.
 func (t *Table) Live(peer netip.Addr, now Stamp) bool { return t.lookup(keyOf(peer)).valid(now) }
+
+// markLocal notes whether the path of a peer leads to its endpoint on our subnet.
+func (t *Table) markLocal(p *Peer) {
+	switch d := p.details; {
+	case d == nil || d.local.at == 0:
+	case p.trusted() && p.endpoint() == d.local.at:
+		p.path.Or(pathLocal)
+		t.locals.Store(true)
+	default:
+		p.path.And(^pathLocal)
+	}
+}
+
+// HasLocals reports whether IsLocal may be true for some peer.
+func (t *Table) HasLocals() bool { return t.locals.Load() }
+
+// IsLocal reports whether the path of the peer with an address, of 16 bytes, leads to its endpoint on our subnet.
+func (t *Table) IsLocal(address []byte) bool {
+	p := t.lookup(keyAt(address))
+	return p != nil && p.path.Load()&pathLocal != 0
+}
 
 // Action says what a worker does with a packet.
 type Action uint8

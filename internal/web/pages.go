@@ -34,6 +34,7 @@ type Program struct {
 	Version string
 	Status  func(context.Context) (Status, error)
 	Peers   func(context.Context) (any, error) // a slice of Peer; nil: the program has none
+	Traffic func(context.Context) (any, error) // of the host, by day; nil: the program keeps no history
 	// Log returns the latest lines of the log, without the first ones, of which after says how many, and how many there have been.
 	// Nil: the program keeps none.
 	Log func(after uint64) (lines []string, all uint64)
@@ -80,13 +81,20 @@ func (s *Site) handler(p Program, l *live, a *answers) (http.Handler, error) {
 	mux.HandleFunc("/healthz", a.health(func(status Status) bool { return status.Answered }))
 	mux.HandleFunc("/readyz", a.health(func(status Status) bool { return status.Answered && status.Ready }))
 	mux.HandleFunc("/metrics", s.private(a.serveMetrics))
-	mux.HandleFunc("/api/v1/status", s.private(a.serveStatus))
+	mux.HandleFunc("/api/v1/status", s.private(serveJSON(func(ctx context.Context) (any, error) {
+		status, err := a.status.get(ctx)
+		return status.Value, err
+	})))
 	hello := greeting{Program: p.Name, Version: p.Version, Can: []string{}, Locked: s.token == nil}
 	secret := func(name, path string, serve http.HandlerFunc) {
 		mux.HandleFunc(path, s.secret(serve))
 		if s.token != nil {
 			hello.Can = append(hello.Can, name)
 		}
+	}
+	if p.Traffic != nil {
+		mux.HandleFunc("/api/v1/traffic", s.private(serveJSON(share(p.Traffic).get)))
+		hello.Can = append(hello.Can, "traffic")
 	}
 	if p.Peers != nil {
 		a.peers = share(func(ctx context.Context) ([][]byte, error) {
@@ -175,18 +183,16 @@ func (a *answers) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	send(w, string(expfmt.NewFormat(expfmt.TypeTextPlain)), text)
 }
 
-func (a *answers) serveStatus(w http.ResponseWriter, r *http.Request) {
-	status, err := a.status.get(r.Context())
-	if err != nil {
-		fail(w, err)
-		return
+// serveJSON answers with a value in its JSON form.
+func serveJSON(get func(context.Context) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		value, err := get(r.Context())
+		if err != nil {
+			fail(w, err)
+			return
+		}
+		sendJSON(w, r, value)
 	}
-	text, err := json.Marshal(status.Value)
-	if err != nil {
-		fail(w, err)
-		return
-	}
-	send(w, "application/json", text)
 }
 
 // logOf serves the lines of the log that have been written after as many as the caller has.
