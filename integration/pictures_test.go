@@ -1,16 +1,29 @@
 package integration
 
 import (
+	"bytes"
+	"cmp"
 	"flag"
 	"fmt"
+	"image"
+	"image/color"
+	"image/draw"
+	"image/png"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/chromedp/chromedp"
 
 	"github.com/teredo-suite/teredo/integration/lab"
+)
+
+const (
+	pictureWidth = 1240       // pixels
+	mostPicture  = 200 * 1000 // bytes
 )
 
 var pictures = flag.String("pictures", "", "folder that TestPictures writes pictures of the page into; make screenshots sets it")
@@ -39,21 +52,33 @@ func TestPictures(t *testing.T) {
 	}
 	for name, url := range map[string]string{"client": "http://127.0.0.1:9544", "server": "http://" + lab.ServerAddr + ":9545", "relay": "http://" + lab.RelayAddr + ":9546"} {
 		b := w.browse("client1", url+"/")
-		b.size(1240, 1000)
+		b.size(pictureWidth, 3000) // so that every part is in sight, and drawn
 		b.login(webToken)
-		b.until("a minute of samples", "document.querySelectorAll('.plot canvas').length > 0 && (globalThis.since ??= performance.now()) + 45000 < performance.now()")
 		if name == "client" {
 			b.do("ping", chromedp.SendKeys("#ping input", lab.NativeAddr), chromedp.Click("#ping button"))
 			b.until("answers", "document.querySelectorAll('#ping li').length === 5")
 		}
+		if name != "server" {
+			b.until("rates of peers", "document.querySelector('#peers tbody')?.innerText.includes('↓')")
+		}
+		b.until("some samples", "(globalThis.since ??= performance.now()) + 30000 < performance.now()")
+		b.size(pictureWidth, int64(eval[float64](b, "document.querySelector('footer').getBoundingClientRect().bottom")))
 		for _, colours := range []string{"light", "dark"} {
 			b.colours(colours)
 			b.until("the colours", fmt.Sprintf("document.documentElement.dataset.theme === %q", colours))
-			picture, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+			b.until("a new sample", "(globalThis.turned ??= performance.now()) + 2000 < performance.now() && delete globalThis.turned")
+			picture, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := os.WriteFile(filepath.Join(*pictures, name+"-"+colours+".png"), picture, 0o644); err != nil {
+			small, err := fewColours(picture)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(small) > mostPicture {
+				t.Errorf("the picture of the %s has %d bytes, more than %d", name, len(small), mostPicture)
+			}
+			if err := os.WriteFile(filepath.Join(*pictures, name+"-"+colours+".png"), small, 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -61,6 +86,27 @@ func TestPictures(t *testing.T) {
 			t.Errorf("%s: %q", name, faults)
 		}
 	}
+}
+
+// fewColours makes a picture small: it keeps the 256 colours that are most frequent, and shows the others as the nearest of these.
+func fewColours(file []byte) ([]byte, error) {
+	picture, err := png.Decode(bytes.NewReader(file))
+	if err != nil {
+		return nil, err
+	}
+	often := make(map[color.Color]int)
+	bounds := picture.Bounds()
+	for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
+		for x := bounds.Min.X; x < bounds.Max.X; x++ {
+			often[picture.At(x, y)]++
+		}
+	}
+	palette := slices.SortedFunc(maps.Keys(often), func(a, b color.Color) int { return cmp.Compare(often[b], often[a]) })
+	small := image.NewPaletted(bounds, palette[:min(len(palette), 256)])
+	draw.Draw(small, bounds, picture, bounds.Min, draw.Src)
+	var out bytes.Buffer
+	err = (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&out, small)
+	return out.Bytes(), err
 }
 
 // login gives the page the token.
