@@ -158,7 +158,9 @@ func TestLive(t *testing.T) {
 		Status: func(context.Context) (Status, error) {
 			return Status{Value: map[string]any{"state": "running", "name": "<b>", "n": n.Add(1)}}, nil
 		},
-	}, func(s *Site) { s.server.ReadTimeout, s.server.WriteTimeout = 500*time.Millisecond, 500*time.Millisecond })
+	}, func(s *Site) {
+		s.server.ReadTimeout, s.server.WriteTimeout = 500*time.Millisecond, 500*time.Millisecond
+	})
 	if answer, _ := stream(t, s, nil); answer.StatusCode != http.StatusUnauthorized {
 		t.Errorf("without a token: %s", answer.Status)
 	}

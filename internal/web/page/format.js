@@ -5,7 +5,7 @@ const prefixes = ["", "k", "M", "G", "T"];
 function scaled(n, unit, step) {
   let i = 0;
   while (Math.abs(n) >= step && i < prefixes.length - 1) { n /= step; i++; }
-  const digits = i === 0 ? (n !== 0 && Math.abs(n) < 10 ? 1 : 0) : Math.abs(n) < 10 ? 2 : Math.abs(n) < 100 ? 1 : 0;
+  const digits = i === 0 ? (n === 0 || Math.abs(n) >= 10 ? 0 : Math.abs(n) < 1 ? 2 : 1) : Math.abs(n) < 10 ? 2 : Math.abs(n) < 100 ? 1 : 0;
   return `${trim(n.toFixed(digits))} ${prefixes[i]}${unit}`.trim();
 }
 

@@ -3,8 +3,9 @@ import { bits, count, el, millis, perSecond, setText, svg, words } from "./forma
 import { at, carrier, drops, mostSamples, pathNames, rate } from "./samples.js";
 
 const dashes = [[], [9, 4], [2, 3], [9, 3, 2, 3], [5, 3], [14, 3]];
-const shown = 300; // seconds
+const [shortest, longest] = [60, 300]; // seconds that a plot shows
 const height = 150;
+const wholes = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000, 200000, 500000];
 const sync = uPlot.sync("plots");
 
 // line describes a line: value(now, then) is what it shows of two samples.
@@ -83,7 +84,7 @@ export class Plot {
   draw(all) {
     this.samples = all;
     if (!this.near && this.names) return;
-    const from = all.at(-1).t - shown;
+    const from = Math.max(all.at(-1).t - longest, Math.min(all[0].t, all.at(-1).t - shortest));
     const samples = all.slice(Math.max(0, all.findIndex((x) => x.t >= from)));
     const lines = this.what.lines(samples.at(-1).s, samples);
     const data = [samples.map((x) => x.t), ...lines.map((l) => samples.map((x, i) => l.value(x, samples[i - 1])))];
@@ -112,8 +113,8 @@ export class Plot {
       cursor: { sync: { key: sync.key }, y: false, drag: { x: false, y: false }, points: { size: 6 } },
       scales: { x: { time: true, range: () => this.range ?? [0, 1] }, y: { range: (_, low, high) => span(low, high, mirror) } },
       axes: [
-        { ...axis, size: 26, space: 60, incrs: [60, 300], values: (_, ticks) => ticks.map(clock) },
-        { ...axis, size: 72, space: 26, values: (_, ticks) => ticks.map((v) => unit(Math.abs(v))) },
+        { ...axis, size: 26, space: 60, incrs: [15, 30, 60, 300], values: (_, ticks) => ticks.map(clock) },
+        { ...axis, size: 72, space: 26, ...(unit === count && { incrs: wholes }), values: (_, ticks) => ticks.map((v) => v === 0 ? "0" : unit(Math.abs(v))) },
       ],
       series: [{}, ...lines.map((l) => ({ label: l.name, stroke: colour(`--line-${l.style}`), width: 1.75, dash: dashes[l.style], points: { show: false }, spanGaps: false }))],
       hooks: { setCursor: [(u) => u.data[0]?.length && this.tell(u.cursor.idx ?? u.data[0].length - 1)] },
@@ -157,7 +158,7 @@ function span(low, high, mirror) {
   return [mirror && bottom < 0 ? bottom - room : 0, top + room];
 }
 
-const clock = (t) => new Date(t * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" });
+const clock = (t) => new Date(t * 1000).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: t % 60 ? "2-digit" : undefined });
 
 // keep drops samples that no plot shows any more.
 export function keep(samples) {
