@@ -159,7 +159,7 @@ func (b *browser) until(what, expression string) {
 	b.w.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, startTimeout)
 	defer cancel()
-	if _, err := chromedp.Run(ctx, chromedp.Poll[bool](expression, chromedp.WithPollingInterval(100*time.Millisecond), chromedp.WithPollingTimeout(0))); err != nil {
+	if _, err := chromedp.Run(ctx, chromedp.Poll[bool]("Boolean("+expression+")", chromedp.WithPollingInterval(100*time.Millisecond), chromedp.WithPollingTimeout(0))); err != nil {
 		text := eval[string](b, "document.body.innerText")
 		b.w.t.Fatalf("waiting for %s (%s): %v; faults %q; the page says: %s", what, expression, err, b.takeFaults(), text)
 	}

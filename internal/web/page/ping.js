@@ -8,7 +8,7 @@ const times = 4, pause = 1000; // ms
 export class Ping {
   constructor(section) {
     this.section = section;
-    this.address = el("input", { required: true, spellcheck: "false", autocomplete: "off", placeholder: "2001:db8::1", size: 40, "aria-label": "IPv6 address" });
+    this.address = el("input", { required: true, spellcheck: "false", autocomplete: "off", placeholder: "2001:db8::1", "aria-label": "IPv6 address" });
     this.button = el("button", { type: "submit" }, "Ping");
     this.answers = el("ol", { class: "answers", "aria-live": "polite" });
     section.append(el("h2", { id: "ping-title" }, "Ping"),
