@@ -276,7 +276,7 @@ func TestPageOfManyPeers(t *testing.T) {
 	if now := eval[float64](b, elements); now > 2000 || now > many+100 {
 		t.Errorf("%.0f elements, %.0f before", now, many)
 	}
-	if title := eval[string](b, "document.title"); title != "Teredo client" {
+	if title := eval[string](b, "document.title"); title != "✗ Teredo client" {
 		t.Errorf("title %q", title)
 	}
 	if n := eval[float64](b, "document.images.length"); n != 0 {

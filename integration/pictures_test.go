@@ -3,6 +3,7 @@ package integration
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"image"
@@ -10,11 +11,13 @@ import (
 	"image/draw"
 	"image/png"
 	"maps"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -38,6 +41,7 @@ func TestPictures(t *testing.T) {
 	token := w.file("token", webToken)
 	w.start("server", w.serverCommand("--web", lab.ServerAddr+":9545", "--web-token-file", token)...)
 	w.untilRelays(w.start("relay", w.relayCommand("--web", lab.RelayAddr+":9546", "--web-token-file", token)...))
+	w.file("client1.traffic", pastTraffic(time.Now()))
 	w.startClient("client1", ours, "--web", "127.0.0.1:9544", "--web-token-file", token)
 	_, addr2 := w.startClient("client2", ours)
 	native := netip.MustParseAddr(lab.NativeAddr)
@@ -86,6 +90,26 @@ func TestPictures(t *testing.T) {
 			t.Errorf("%s: %q", name, faults)
 		}
 	}
+}
+
+// pastTraffic is a history of 30 days, in which IPv6 takes over.
+func pastTraffic(now time.Time) string {
+	var days []map[string]any
+	for i := range 30 {
+		date := now.AddDate(0, 0, i-29).Format(time.DateOnly)
+		busy := 1 + 0.4*math.Sin(float64(i)*2.2)
+		if i == 29 {
+			busy = 0.0001 // today is what the lab carries
+		}
+		days = append(days, map[string]any{
+			"date": date, "ipv4_bytes": int(busy * (9e9 - 2.2e8*float64(i))), "ipv6_bytes": int(busy * 1.1e8 * float64(i)), "teredo_bytes": int(busy * (1.2e9 + 5e7*float64(i))),
+		})
+	}
+	text, err := json.Marshal(map[string]any{"days": days})
+	if err != nil {
+		panic(err) // it is made of numbers and words
+	}
+	return string(text)
 }
 
 // fewColours makes a picture small: it keeps the 256 colours that are most frequent, and shows the others as the nearest of these.

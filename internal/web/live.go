@@ -214,8 +214,9 @@ func (s *Site) view(l *live, hello greeting) http.HandlerFunc {
 		if !ok {
 			return
 		}
-		hello.change = first
-		more := send(event(hello))
+		mine := hello
+		mine.change = first
+		more := send(event(mine))
 		for more {
 			samples, wait, kept := l.since(next)
 			if !kept {

@@ -81,9 +81,9 @@ func TestHistory(t *testing.T) {
 // While nobody looks there is a sample in five seconds. With viewers there is one in a second, however many they are.
 func TestSampling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		asked := 0
+		var asked atomic.Int64
 		l := newLive(share(func(context.Context) (Status, error) {
-			asked++
+			asked.Add(1)
 			return Status{Value: map[string]any{}, at: time.Now()}, nil
 		}), nil)
 		ctx, stop := context.WithCancel(t.Context())
@@ -91,8 +91,8 @@ func TestSampling(t *testing.T) {
 		go l.run(ctx)
 		time.Sleep(time.Minute + time.Second/2)
 		synctest.Wait()
-		if want := int(time.Minute/idlePause) + 1; asked != want {
-			t.Errorf("nobody looks: %d samples in a minute, want %d", asked, want)
+		if want := int64(time.Minute/idlePause) + 1; asked.Load() != want {
+			t.Errorf("nobody looks: %d samples in a minute, want %d", asked.Load(), want)
 		}
 		for range mostViewers {
 			if !l.enter() {
@@ -103,11 +103,11 @@ func TestSampling(t *testing.T) {
 			t.Error("there is a place for another viewer")
 		}
 		synctest.Wait()
-		asked = 0
+		asked.Store(0)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if want := int(time.Minute / keep); asked != want {
-			t.Errorf("many look: %d samples in a minute, want %d", asked, want)
+		if want := int64(time.Minute / keep); asked.Load() != want {
+			t.Errorf("many look: %d samples in a minute, want %d", asked.Load(), want)
 		}
 		for range mostViewers {
 			l.leave()

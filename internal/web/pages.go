@@ -198,7 +198,7 @@ func serveJSON(get func(context.Context) (any, error)) http.HandlerFunc {
 // logOf serves the lines of the log that have been written after as many as the caller has.
 func logOf(log func(after uint64) ([]string, uint64)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		after, err := number(r, "after", 0, math.MaxInt64, 0)
+		after, err := number(r, "after", 0, math.MaxInt32, 0)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return

@@ -21,11 +21,13 @@ function facts(program, s) {
 
 const kernel = (s) => s.offloads ? s.offloads.kernel_path ? `${count(s.offloads.kernel_flows)} flows` : "not available" : "";
 
+let factsShown = "";
+
 export function showFacts(list, program, s) {
   const pairs = facts(program, s).filter(([, v]) => given(v) && v !== 0 && v !== false);
   const texts = pairs.flat().join("\n");
-  if (list.shown === texts) return;
-  list.shown = texts;
+  if (texts === factsShown) return;
+  factsShown = texts;
   list.replaceChildren(...pairs.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, String(value)))));
 }
 
@@ -52,30 +54,31 @@ export function showLimits(section, body, samples) {
   body.replaceChildren(fill, el("div", { class: "columns" }, ...parts));
 }
 
+const everything = new Map(); // the rows of the table, by field
+
 // showEverything lists all fields, with the rate of those that grow.
 export function showEverything(details, samples) {
   if (!details.open) return;
   const now = samples.at(-1), then = samples.at(-2);
   const before = then ? new Map(flat(then.s)) : new Map();
   const body = details.querySelector("tbody");
-  body.rows_ ??= new Map();
   const seen = new Set();
   for (const [name, value] of flat(now.s)) {
     seen.add(name);
-    let row = body.rows_.get(name);
+    let row = everything.get(name);
     if (!row) {
       row = el("tr", {}, el("th", { scope: "row" }, name), el("td", { class: "number" }), el("td", { class: "number" }));
-      body.rows_.set(name, row);
+      everything.set(name, row);
       body.append(row);
     }
     setText(row.cells[1], String(value));
     const r = typeof value === "number" && Number.isInteger(value) && then ? rate(value, before.get(name) ?? value, now.t - then.t) : null;
     setText(row.cells[2], r ? perSecond(r) : "");
   }
-  for (const [name, row] of body.rows_) {
+  for (const [name, row] of everything) {
     if (!seen.has(name)) {
       row.remove();
-      body.rows_.delete(name);
+      everything.delete(name);
     }
   }
 }

@@ -4,7 +4,7 @@ import { showEverything, showFacts, showLimits } from "./facts.js";
 import { duration, setText } from "./format.js";
 import { judge } from "./health.js";
 import { follow, useToken } from "./live.js";
-import { Map } from "./map.js";
+import { Picture } from "./map.js";
 import { Peers } from "./peers.js";
 import { Ping } from "./ping.js";
 import { keep, Plot, plotsOf } from "./plots.js";
@@ -19,14 +19,13 @@ let samples = [];
 let plots = null;
 let events = null;
 let lost = "";
-const map = new Map(get("map"));
+const picture = new Picture(get("map"));
 
 function hello(message) {
   samples = [];
   lost = "";
   if (program) return; // the same program, perhaps another run of it
   program = message.program;
-  document.title = `Teredo ${program}`;
   setText(get("program"), `Teredo ${program}`);
   setText(get("version"), message.version);
   get("locked").hidden = !message.locked;
@@ -66,7 +65,7 @@ function draw() {
   showHealth();
   setText(get("uptime"), `up ${duration(s.uptime_seconds ?? carrier(s).uptime_seconds ?? 0)}`);
   showFacts(get("facts"), program, s);
-  map.draw(program, samples);
+  picture.draw(program, samples);
   const wanted = plotsOf(program, s);
   if (!plots || plots.length !== wanted.length) {
     plots = wanted.map((what) => new Plot(what));
@@ -82,6 +81,7 @@ function showHealth() {
   const found = lost !== "" ? { level: "bad", verdict: "The program does not answer.", reason: lost } : judge(program, samples);
   const box = get("health");
   box.dataset.level = found.level;
+  document.title = `${found.level === "good" ? "" : `${marks[found.level]} `}Teredo ${program}`.trim();
   setText(box.querySelector(".mark"), marks[found.level]);
   setText(get("verdict"), found.verdict);
   setText(get("reason"), found.reason);

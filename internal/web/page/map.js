@@ -66,7 +66,7 @@ const inOut = (r) => [`↓ ${bits(r.in)}`, `↑ ${bits(r.out)}`];
 
 const lineHeight = 17;
 
-export class Map {
+export class Picture {
   constructor(box) {
     this.box = box;
     this.drawn = "";

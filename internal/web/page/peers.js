@@ -24,7 +24,7 @@ export class Peers {
     this.sort = sort;
     this.offset = 0;
     this.ping = ping;
-    this.before = new globalThis.Map(); // bytes of peers at the last refresh
+    this.before = new Map(); // bytes of peers at the last refresh
     this.filter = el("input", { type: "search", placeholder: "address, state or path", spellcheck: "false", input: () => this.wait(300, () => { this.offset = 0; }) });
     this.heads = columns.map((c) => this.head(c));
     this.body = el("tbody");
@@ -99,7 +99,7 @@ export class Peers {
     const focused = document.activeElement?.closest?.("tr")?.dataset.address;
     this.body.replaceChildren(...rows.map((p) => this.row(p, now)));
     if (focused) [...this.body.rows].find((r) => r.dataset.address === focused)?.querySelector("button")?.focus();
-    this.before = new globalThis.Map(rows.map((p) => [p.address, { at: now, in: p.received_bytes, out: p.sent_bytes }]));
+    this.before = new Map(rows.map((p) => [p.address, { at: now, in: p.received_bytes, out: p.sent_bytes }]));
     const last = Math.min(this.offset + rows.length, matching);
     const nats = clients.cone + clients.restricted ? ` Clients: ${count(clients.cone)} behind cone NATs, ${count(clients.restricted)} behind others.` : "";
     setText(this.told, (matching === 0 ? all === 0 ? "There are no peers." : `None of ${count(all)} peers matches.` : `${count(this.offset + 1)}–${count(last)} of ${count(matching)}${matching < all ? ` that match, of ${count(all)}` : ""}.`) + nats);
