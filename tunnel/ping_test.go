@@ -1,7 +1,10 @@
 package tunnel_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"strings"
 	"testing"
@@ -26,7 +29,7 @@ func ping(t *testing.T, c *natsim.Client, to netip.Addr) tunnel.PingResult {
 func wantAnswer(t *testing.T, r tunnel.PingResult, path string, rtt, found time.Duration) {
 	t.Helper()
 	ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-	if !r.Answered || !r.Sent || r.Path != path || r.RTTMillis != ms(rtt) || r.FoundMillis != ms(found) || r.Reason != "" || r.CarriedBy != "program" || r.Endpoint.IsValid() == false || r.Relay.IsValid() != (path == "relay") {
+	if !r.Answered || !r.Sent || r.Path != path || r.RTTMillis != ms(rtt) || r.FoundMillis != ms(found) || r.Reason != "" || r.CarriedBy != "program" || !r.Endpoint.IsValid() || r.Relay.IsValid() != (path == "relay") {
 		t.Errorf("%+v, want path %s, RTT %v, found in %v", r, path, rtt, found)
 	}
 }
@@ -113,6 +116,40 @@ func TestPingNATs(t *testing.T) {
 	}
 }
 
+// Where the kinds of the NATs are not known, or are not the cause, the sentence says so.
+func TestPingOtherCauses(t *testing.T) {
+	firewall := func(in *natsim.Internet) {
+		for range 100 {
+			in.Drop(1, func(p natsim.Packet) bool { return p.Src.Port() != teredo.Port && p.Dst.Port() != teredo.Port })
+		}
+	}
+	for name, f := range map[string]func(t *testing.T, in *natsim.Internet){
+		"a server with one address": func(t *testing.T, in *natsim.Internet) {
+			s := in.Server(natsim.OneAddress)
+			a, _ := natKind{cfg: natsim.Symmetric()}.behind(in.Network, s, allExtensions())
+			b, _ := natKind{cfg: natsim.Symmetric()}.behind(in.Network, s, allExtensions())
+			time.Sleep(20 * time.Second)
+			wantReason(t, ping(t, a, b.Addr()), peer.BothNATs,
+				"this NAT is symmetric or port-restricted", "the kind of this NAT is not known, as the server has no second address that answers")
+		},
+		"a firewall": func(t *testing.T, in *natsim.Internet) {
+			p := pair(in, natKinds()[2], natKinds()[2], allExtensions(), 2)
+			firewall(in)
+			wantReason(t, ping(t, p.from, p.to.Addr()), peer.BothNATs, "neither NAT is symmetric, so perhaps a firewall drops UDP datagrams")
+		},
+		"no NAT": func(t *testing.T, in *natsim.Internet) {
+			s := in.Server()
+			a := in.Client(s, withExtensions)
+			b := in.NAT(natsim.PortRestricted()).Client(s, withExtensions)
+			time.Sleep(10 * time.Second)
+			firewall(in)
+			wantReason(t, ping(t, a, b.Addr()), peer.BothNATs, "this host is behind no NAT, so a firewall drops them")
+		},
+	} {
+		t.Run(name, func(t *testing.T) { natsim.Test(t, 1, f) })
+	}
+}
+
 // wantedReason is why a pair of NATs does not connect.
 func wantedReason(from, to natKind, servers int) (tunnel.Cause, string) {
 	symmetric := func(k natKind) bool { return k.cfg.Mapping != natsim.PortRestricted().Mapping }
@@ -191,8 +228,8 @@ func TestPingReasons(t *testing.T) {
 			time.Sleep(time.Minute)
 			wantReason(t, ping(t, c, host.Addr()), tunnel.NotQualified, "state offline", "has stopped answering", "it waits for next attempt")
 		},
-		"server without native IPv6": func(t *testing.T, w *world, c *natsim.Client) {
-			c = w.NAT(natsim.PortRestricted()).Client(w.Server(natsim.NoNative))
+		"server without native IPv6": func(t *testing.T, w *world, _ *natsim.Client) {
+			c := w.NAT(natsim.PortRestricted()).Client(w.Server(natsim.NoNative))
 			c.AwaitAddr(time.Minute)
 			wantReason(t, ping(t, c, w.Native().Addr()), peer.NoRelay, "has no native IPv6")
 		},
@@ -222,4 +259,78 @@ func TestPingReasons(t *testing.T) {
 			scenario(t, func(t *testing.T, w *world) { f(t, w, w.qualified(w.NAT(natsim.PortRestricted()).Network)) })
 		})
 	}
+}
+
+// Pings are bounded: those at once, and those in a second. Nothing is left of one whose caller has gone, or whose client stops.
+func TestPingBounds(t *testing.T) {
+	scenario(t, func(t *testing.T, w *world) {
+		c, host := w.qualified(w.NAT(natsim.PortRestricted()).Network), w.Native()
+		host.Mute()
+		results := make(chan tunnel.PingResult)
+		for range 9 {
+			go func() { results <- ping(t, c, host.Addr()) }()
+		}
+		causes := make(map[tunnel.Cause]int)
+		for range 9 {
+			causes[(<-results).Cause]++
+		}
+		if want := map[tunnel.Cause]int{tunnel.Busy: 1, peer.NoRelay: 8}; !maps.Equal(causes, want) {
+			t.Errorf("nine at once: %v, want %v", causes, want)
+		}
+		time.Sleep(10 * time.Second)
+		for n := range 11 {
+			if r := ping(t, c, c.Addr()); (r.Cause == tunnel.Busy) != (n == 10) {
+				t.Errorf("number %d in a second: %+v", n, r)
+			}
+		}
+		time.Sleep(10 * time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := c.Tunnel.Ping(ctx, host.Addr()); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		time.Sleep(10 * time.Second)
+		done := make(chan error)
+		go func() { _, err := c.Tunnel.Ping(context.Background(), host.Addr()); done <- err }()
+		time.Sleep(time.Second)
+		c.Stop()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		if _, err := c.Tunnel.Ping(t.Context(), host.Addr()); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+}
+
+// Nobody can answer a ping in another's place without its nonce.
+func TestPingForged(t *testing.T) {
+	scenario(t, func(t *testing.T, w *world) {
+		c, host := w.qualified(w.NAT(natsim.PortRestricted()).Network), w.Native()
+		relay := ping(t, c, host.Addr()).Relay
+		host.Mute()
+		c.Ping(host.Addr(), "anything") // what the client's own stack asks for goes on to it
+		for id := range uint16(100) {
+			request := teredo.AppendEchoRequest(nil, c.Addr(), host.Addr(), id, 2, []byte("12345678"))
+			go w.Spoof(relay, c.Status().Mapped, teredo.AppendUnreachable(nil, host.Addr(), teredo.UnreachablePort, request))
+		}
+		wantReason(t, ping(t, c, host.Addr()), tunnel.Unanswered, "host is silent")
+		if got := len(c.Received()); got != 100 {
+			t.Errorf("the local stack has received %d errors", got)
+		}
+	})
+}
+
+// In the list of peers, too, a path that was not found has its reason.
+func TestPeersFailed(t *testing.T) {
+	scenario(t, func(t *testing.T, w *world) {
+		c, host := w.qualified(w.NAT(natsim.PortRestricted()).Network), w.Native()
+		host.Mute()
+		c.Send(host.Addr(), "hello")
+		time.Sleep(10 * time.Second)
+		peers, err := c.Tunnel.Peers(t.Context())
+		if err != nil || len(peers) != 1 || peers[0].State != "failed" || !strings.Contains(peers[0].Reason, "No relay has brought an answer") || peers[0].SinceSeconds != 10 {
+			t.Errorf("%+v, %v", peers, err)
+		}
+	})
 }

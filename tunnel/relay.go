@@ -3,6 +3,8 @@ package tunnel
 import (
 	"context"
 	"net/netip"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/teredo-suite/teredo/internal/drop"
@@ -20,7 +22,7 @@ type RelayConfig struct {
 	Kernel     func() (Kernel, error) // as in ClientConfig
 	Capacity   int                    // most clients in the list of recent peers
 	Natives    teredo.NativePrefixes  // that stand for clients' addresses outside of the Teredo service
-	PermitIPv4 []netip.Prefix         // special-use IPv4 ranges to take for global ones
+	PermitIPv4 []netip.Prefix         // special-use IPv4 ranges to take for global ones; SetPermit changes them
 	Network    RelayNetwork           // as it is at the start; tell changes with NetworkChanged
 	Rand       func([]byte)           // fills with random bytes; one goroutine at a time calls it; nil: crypto/rand
 	Ready      func()                 // is called when all is open; it may be nil
@@ -48,7 +50,8 @@ type Relay struct {
 	*tunnel
 	cfg     RelayConfig
 	peers   *peer.Relay
-	network RelayNetwork // of the control goroutine
+	permit  atomic.Pointer[[]netip.Prefix] // special-use IPv4 ranges to take for global ones now
+	network RelayNetwork                   // of the control goroutine
 }
 
 // NewRelay makes a relay that Run starts.
@@ -57,20 +60,32 @@ func NewRelay(cfg RelayConfig) *Relay {
 	drops, sockets := new(drop.Counters), newSockets(nil)
 	sockets.serve(cfg.Conn)
 	peers := peer.NewRelay(now, cfg.Network.Errors, peer.Config{
-		Capacity: cfg.Capacity, Filter: cfg.filter(cfg.Network), Drops: drops, Rand: cfg.Rand, Natives: cfg.Natives,
+		Capacity: cfg.Capacity, Filter: cfg.Network.filter(cfg.PermitIPv4), Drops: drops, Rand: cfg.Rand, Natives: cfg.Natives,
 	})
 	peers.Serve(cfg.Network.Serve, cfg.Network.Own)
 	peers.SetBehindNAT(cfg.Network.BehindNAT)
 	r := &Relay{
 		tunnel: newTunnel(cfg.Device, sockets, peers, cfg.Kernel, drops), cfg: cfg, peers: peers, network: cfg.Network,
 	}
+	r.permit.Store(&cfg.PermitIPv4)
 	r.turnBack = func(now time.Time, packet []byte) { r.peers.Turned(now, packet, &r.out) }
 	return r
 }
 
-// filter is the configured one with the directed-broadcast addresses of now (SEC-V4-01).
-func (cfg RelayConfig) filter(n RelayNetwork) teredo.Filter {
-	return teredo.Filter{Permit: cfg.PermitIPv4, Broadcasts: n.Broadcasts}
+// filter permits special-use ranges, and refuses the directed-broadcast addresses of now (SEC-V4-01).
+func (n RelayNetwork) filter(permit []netip.Prefix) teredo.Filter {
+	return teredo.Filter{Permit: permit, Broadcasts: n.Broadcasts}
+}
+
+// SetPermit changes RelayConfig.PermitIPv4. Paths that are known stay until they are given up.
+func (r *Relay) SetPermit(ctx context.Context, permit []netip.Prefix) error {
+	return r.call(ctx, func(time.Time) {
+		if !slices.Equal(permit, *r.permit.Load()) {
+			r.permit.Store(&permit)
+			r.kernel.takeAllBack()
+			r.peers.SetFilter(r.network.filter(permit))
+		}
+	})
 }
 
 // NetworkChanged tells the relay that addresses of its host have changed.
@@ -78,7 +93,7 @@ func (r *Relay) NetworkChanged(ctx context.Context, n RelayNetwork) error {
 	return r.call(ctx, func(now time.Time) {
 		r.network = n
 		r.kernel.takeAllBack() // their uplink may be another one now
-		r.peers.SetFilter(r.cfg.filter(n))
+		r.peers.SetFilter(n.filter(*r.permit.Load()))
 		r.peers.SetErrorSource(n.Errors)
 		r.peers.Serve(n.Serve, n.Own)
 		r.peers.SetBehindNAT(n.BehindNAT)

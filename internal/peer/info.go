@@ -24,14 +24,15 @@ type Info struct {
 	Cause           Cause          `json:"-"`                 // the same in one word; also of a search that goes on
 }
 
-// Peers describes at most most entries, established ones first and strangers last, the most recently listed of each first. It leaves
-// out strangers that no packets were exchanged with.
+// Peers describes entries, established ones first and strangers last, the most recently listed of each first. It leaves out strangers
+// that no packets were exchanged with, and looks at most most entries.
 func (l *list) Peers(t time.Time, most int) []Info {
 	now := l.table.Stamp(t)
 	infos := make([]Info, 0, min(most, l.Len()))
 	for i := range l.parts {
 		c := &l.parts[i]
-		for p := c.newest; p != nil && len(infos) < most; p = p.older {
+		for p := c.newest; p != nil && most > 0; p = p.older {
+			most--
 			if p.part != strangers || p.sentPackets.Load()+p.receivedPackets.Load() > 0 {
 				infos = append(infos, l.info(p, now))
 			}

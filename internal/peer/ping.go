@@ -39,7 +39,11 @@ func (c *Client) Ping(t time.Time, to netip.Addr, sequence uint16, out *Output) 
 		return nonce, drop.NotQualified
 	}
 	c.random(nonce[:])
-	return nonce, c.sendOwn(t, teredo.AppendEchoRequest(nil, c.own, to, c.table.PingID(), sequence, nonce[:]), out)
+	why = c.sendOwn(t, teredo.AppendEchoRequest(nil, c.own, to, c.table.PingID(), sequence, nonce[:]), out)
+	if p := c.table.lookup(keyOf(to)); p != nil && p.search != nil {
+		p.search.refusal = nil // of an earlier attempt of the search that it joins
+	}
+	return nonce, why
 }
 
 // sendOwn sends a packet of the program itself as one of the local stack.
