@@ -178,9 +178,3 @@ func (b *browser) colours(scheme string) {
 		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
 	}))
 }
-
-// press presses keys, one after the other.
-func (b *browser) press(keys string) {
-	b.w.t.Helper()
-	b.do("press keys", chromedp.KeyEvent(keys))
-}

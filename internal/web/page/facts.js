@@ -50,6 +50,11 @@ export function showLimits(section, body, samples) {
   }
   parts.push(rows("Drops by reason", drops(now.s), drops(then.s), "Nothing was dropped."));
   if (c.budgets || c.stranger_datagrams !== undefined) parts.push(rows("Budgets that strangers have exhausted", c.budgets ?? {}, carrier(then.s).budgets ?? {}, "No budget was exhausted."));
+  const [proxy, was] = [now.s.proxy, then.s.proxy];
+  if (proxy) {
+    parts.push(rows("Connections of the proxy", proxy.connections_total ?? {}, was?.connections_total ?? {}, "There were none."));
+    parts.push(rows("Refused by the proxy", proxy.refused ?? {}, was?.refused ?? {}, "Nothing was refused."));
+  }
   section.hidden = false;
   body.replaceChildren(fill, el("div", { class: "columns" }, ...parts));
 }

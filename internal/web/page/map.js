@@ -35,7 +35,11 @@ function scene(program, samples, upright) {
     edge("clients", "self", [`→ ${perSecond(per("solicitations"))} solicitations`, `← ${perSecond(per("advertisements"))} advertisements`], { rate: per("solicitations") });
     passed("others", "");
     passed("native", "_native");
-    return { nodes, edges, width: upright ? 350 : 900, height: upright ? 400 : 210 };
+    if (s.relay?.peers !== undefined) {
+      node("relay", [440, 225], [175, 470], "out", "Its relay", `${count(s.relay.peers)} peers`);
+      way("self", "relay", "");
+    }
+    return { nodes, edges, width: upright ? 350 : 900, height: (upright ? 400 : 210) + (nodes.relay ? upright ? 120 : 50 : 0) };
   }
   if (program === "relay") {
     node("clients", [110, 50], [175, 45], "out", "Teredo clients", `${count(c.peers ?? 0)} in the list`);
