@@ -272,7 +272,7 @@ func (c *Checkup) UDPPort(local netip.AddrPort, options udp.Options, names ...st
 
 // Interface tries to make an interface, and the kernel path beside it. The attempt has another name, so that nobody takes it for
 // the real one.
-func (c *Checkup) Interface(f *OffloadFlags, name string) {
+func (c *Checkup) Interface(f *DeviceFlags, name string) {
 	const subject = "interface"
 	c.told("the interface " + name)
 	attempt := fmt.Sprintf("tdcheck%d", os.Getpid())
@@ -297,7 +297,7 @@ func (c *Checkup) Interface(f *OffloadFlags, name string) {
 }
 
 // kernel tries the kernel path at an interface.
-func (c *Checkup) kernel(f *OffloadFlags, ifname string) {
+func (c *Checkup) kernel(f *DeviceFlags, ifname string) {
 	const subject = "kernel path"
 	if f.KernelPath == offload.Off {
 		return

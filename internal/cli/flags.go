@@ -21,6 +21,8 @@ type RunFlags struct {
 	LogLevel  LogLevel  `default:"info" placeholder:"LEVEL" help:"Lowest level to log: debug, info, warn or error (${default})."`
 	LogFile   string    `placeholder:"FILE" help:"Write the log to this file instead of standard error. When it has 1 MiB, its lines move to a file that ends in .1."`
 	LogFormat LogFormat `default:"text" placeholder:"FORMAT" help:"Format of the log: text for people, or json, one object per line (${default})."`
+
+	state string // folder for what the next run finds; empty: that of the control socket
 }
 
 // NativeFlags say which native IPv6 hosts the run command of client and server has to do with. Embed it.

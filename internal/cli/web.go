@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"strings"
 	"syscall"
 
 	"github.com/teredo-suite/teredo/internal/control"
@@ -66,9 +65,9 @@ func (f *WebFlags) listenWeb(log *slog.Logger) (*web.Site, error) {
 }
 
 // serveWeb answers on the web address until ctx ends.
-func serveWeb[T any](ctx context.Context, site *web.Site, program string, state *State[T], questions map[string]control.Question, log func(uint64) ([]string, uint64)) error {
+func serveWeb[T any](ctx context.Context, site *web.Site, role string, state *State[T], questions map[string]control.Question, log func(uint64) ([]string, uint64)) error {
 	return site.Serve(ctx, web.Program{
-		Name: strings.TrimPrefix(program, "teredo-"), Version: built(), Peers: questions["peers"].Answer,
+		Name: role, Version: built(), Peers: questions["peers"].Answer,
 		Traffic: questions["traffic"].Answer, Ping: questions["ping"].Do, Log: log,
 		Status: func(ctx context.Context) (web.Status, error) {
 			status, answered := state.tell(ctx)

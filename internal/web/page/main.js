@@ -33,7 +33,7 @@ function hello(message) {
   const ping = can("ping") ? new Ping(get("ping")) : null;
   if (can("peers")) {
     new Peers(get("peers"), {
-      title: program === "client" ? "Peers" : "Top talkers", sort: program === "client" ? "heard_seconds_ago" : "-received_bytes",
+      ...(program === "server" || program === "relay" ? { title: "Top talkers", sort: "-received_bytes" } : { title: "Peers", sort: "heard_seconds_ago" }),
       ping: ping ? (address) => ping.show(address) : undefined,
     });
   }
