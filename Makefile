@@ -29,10 +29,11 @@ endif
 # Commands that the integration tests call, each with its Debian package.
 TOOLS := ip:iproute2 nft:nftables miredo:miredo miredo-server:miredo-server tshark:tshark tcpdump:tcpdump \
 	iperf3:iperf3 curl:curl ping:iputils-ping sysctl:procps setcap:libcap2-bin miniupnpd:miniupnpd-nftables ethtool:ethtool \
-	named:bind9 dig:bind9-dnsutils radvd:radvd dnsmasq:dnsmasq-base prometheus:prometheus shellcheck:shellcheck
+	named:bind9 dig:bind9-dnsutils radvd:radvd dnsmasq:dnsmasq-base prometheus:prometheus shellcheck:shellcheck \
+	chromium:chromium nsenter:util-linux
 
 .DEFAULT_GOAL := build
-.PHONY: build test generate deps demo bench bench-quick lint fuzz install package image test-package release clean help check-go
+.PHONY: build test generate deps demo bench bench-quick screenshots lint fuzz install package image test-package release clean help check-go
 
 build: check-go ## build the programs into bin/
 	@echo "building bin/"
@@ -78,6 +79,10 @@ bench: deps build ## compare with Miredo, as root (about 65 minutes); writes doc
 
 bench-quick: BENCHFLAGS := -quick -out docs/bench/quick
 bench-quick: bench ## the same, less precise, in under four minutes
+
+screenshots: deps ## make the pictures of the web page in docs/pictures, as root (three minutes)
+	@mkdir -p docs/pictures
+	@go test -count=1 -run '^TestPictures$$' ./integration -pictures $(CURDIR)/docs/pictures
 
 lint: check-go ## run gofmt, go vet and staticcheck
 	@echo "checking format, vet, staticcheck"

@@ -3,6 +3,7 @@ package integration
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -89,6 +90,12 @@ func TestOneProgram(t *testing.T) {
 			t.Errorf("%sis not greater than zero: %s", name, metrics)
 		}
 	}
+	b := w.browse("relay", "http://127.0.0.1:9545/")
+	for _, part := range []string{"Qualification", "Traffic by path", "List of peers: 2 of"} {
+		b.until(part, fmt.Sprintf("document.body.innerText.includes(%q)", part))
+	}
+	b.until("the relay in the picture", "document.querySelector('#map svg').getAttribute('aria-label').includes('Its relay 2 peers')")
+	b.wantNoFaults()
 	file := filepath.Join(w.Folder(), "r.tar.gz")
 	w.wantExit(w.start("relay", program("server"), "bugreport", "--control", w.control("relay"), "-o", file), 0, "peers.json")
 	if text := unpack(t, file)["peers.json"]; !strings.Contains(text, "203.0.113.1:") {

@@ -40,6 +40,9 @@ func (h *Host) Do(f func() error) error {
 	return <-result
 }
 
+// Namespace is the path of the host's network namespace, for programs that enter it by themselves.
+func (h *Host) Namespace() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), h.ns.Fd()) }
+
 // Run runs a command to its end and returns its standard output. The error holds what it printed on standard error.
 //
 // The output goes to files. A pipe would stay open for as long as anything that the command has started has it, or a

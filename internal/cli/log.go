@@ -57,6 +57,7 @@ type latestLines struct {
 	mu    sync.Mutex
 	lines []string // without their line feeds
 	size  int      // of all of them
+	count uint64   // of lines that there have been
 }
 
 const (
@@ -70,6 +71,7 @@ func (l *latestLines) Write(line []byte) (int, error) {
 	defer l.mu.Unlock()
 	kept := strings.TrimSuffix(string(line[:min(len(line), longestLogged)]), "\n")
 	l.lines = append(l.lines, kept)
+	l.count++
 	for l.size += len(kept); l.size > mostLogKept; l.lines = l.lines[1:] {
 		l.size -= len(l.lines[0])
 	}
@@ -81,4 +83,12 @@ func (l *latestLines) all() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.lines)
+}
+
+// since returns the lines without the first ones that there have been, of which after says how many, and how many there have been.
+func (l *latestLines) since(after uint64) (lines []string, all uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	gone := l.count - uint64(len(l.lines))
+	return slices.Clone(l.lines[max(min(after, l.count), gone)-gone:]), l.count
 }

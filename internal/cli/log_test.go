@@ -57,6 +57,11 @@ func TestLatestLines(t *testing.T) {
 	}
 	log.Info("short")
 	lines := l.all()
+	for after, want := range map[uint64]int{0: len(lines), 1: len(lines), 1000: 1, 1001: 0, 2000: 0} { // the first ones are not kept
+		if got, all := l.since(after); len(got) != want || all != 1001 {
+			t.Errorf("after %d of %d lines: %d lines, want %d", after, all, len(got), want)
+		}
+	}
 	size := 0
 	for _, line := range lines {
 		size += len(line)

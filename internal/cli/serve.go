@@ -69,7 +69,7 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 		}
 		if site != nil {
 			workers.Go("web", func(ctx context.Context) error {
-				return serveWeb(ctx, site, cmp.Or(s.Role, strings.TrimPrefix(p.name(), "teredo-")), s.State, questions)
+				return serveWeb(ctx, site, cmp.Or(s.Role, strings.TrimPrefix(p.name(), "teredo-")), s.State, questions, p.latest.since)
 			})
 		}
 		workers.Go("SIGHUP", func(ctx context.Context) error {

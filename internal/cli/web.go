@@ -16,8 +16,8 @@ import (
 
 // WebFlags say where a program tells machines and browsers what it does, and whom. RunFlags has them.
 type WebFlags struct {
-	Web          WebAddress `name:"web" placeholder:"ADDRESS:PORT" help:"Serve metrics, health and status over HTTP at this address, such as 127.0.0.1:9544. Off by default. An address that other hosts reach takes --web-token-file."`
-	WebTokenFile string     `name:"web-token-file" placeholder:"FILE" help:"Answer only those that send the token in this file, mode 600, as a bearer token or as a password. Without it peers are told to nobody."`
+	Web          WebAddress `name:"web" placeholder:"ADDRESS:PORT" help:"Serve a page for browsers, metrics, health and status over HTTP at this address, such as 127.0.0.1:9544. Off by default. An address that other hosts reach takes --web-token-file."`
+	WebTokenFile string     `name:"web-token-file" placeholder:"FILE" help:"Answer only those that send the token in this file, mode 600, as a bearer token or as a password. Without it peers and the log are told to nobody."`
 	WebCert      string     `name:"web-cert" placeholder:"FILE" help:"Serve HTTPS with the certificate chain in this PEM file. It is read at the start."`
 	WebKey       string     `name:"web-key" placeholder:"FILE" help:"The key of the certificate, in PEM."`
 	WebHost      []string   `name:"web-host" placeholder:"NAME,…" help:"Answer also to requests for these names or addresses. The others are localhost and the address that a request came to."`
@@ -67,9 +67,10 @@ func (f *WebFlags) listenWeb(log *slog.Logger) (*web.Site, error) {
 }
 
 // serveWeb answers on the web address until ctx ends.
-func serveWeb[T any](ctx context.Context, site *web.Site, role string, state *State[T], questions map[string]control.Question) error {
+func serveWeb[T any](ctx context.Context, site *web.Site, role string, state *State[T], questions map[string]control.Question, log func(uint64) ([]string, uint64)) error {
 	return site.Serve(ctx, web.Program{
-		Name: role, Version: built(), Peers: questions["peers"].Answer, Traffic: questions["traffic"].Answer,
+		Name: role, Version: built(), Peers: questions["peers"].Answer,
+		Traffic: questions["traffic"].Answer, Ping: questions["ping"].Do, Log: log,
 		Status: func(ctx context.Context) (web.Status, error) {
 			status, answered := state.tell(ctx)
 			return web.Status{Value: status, Ready: state.ready(status), Answered: answered}, nil

@@ -23,7 +23,8 @@ func (h *Handler) advertise(local int, from netip.AddrPort, p *teredo.Packet, b 
 	if !ok {
 		return dropped(Solicitation, drop.Unauthenticated)
 	}
-	if teredo.ConeBit(src) { // from the other address, so that only a cone NAT lets it in (§5.3.2)
+	cone := teredo.ConeBit(src)
+	if cone { // from the other address, so that only a cone NAT lets it in (§5.3.2)
 		if !h.second {
 			return dropped(Solicitation, drop.NoSecondAddress)
 		}
@@ -39,7 +40,7 @@ func (h *Handler) advertise(local int, from netip.AddrPort, p *teredo.Packet, b 
 	}
 	b = teredo.AppendOrigin(b, from)
 	b = advertisement.Append(b, src)
-	return Verdict{Action: Send, Kind: Solicitation, Local: local, To: from, Payload: b}
+	return Verdict{Action: Send, Kind: Solicitation, Cone: cone, Local: local, To: from, Payload: b}
 }
 
 // authenticate reports whether a solicitation may be answered (§5.3.1 rule 4), and returns the key to sign the answer with. There

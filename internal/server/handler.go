@@ -48,6 +48,7 @@ type Verdict struct {
 	Action Action
 	Kind   Kind
 	Reason drop.Reason // drop.None unless Action is Drop
+	Cone   bool        // the answer to a solicitation of a client that says that its NAT is a cone NAT
 	Local  int         // Primary or Secondary: the address a UDP datagram leaves from, port 3544
 	// To is where the payload goes. With Native it is the IPv6 destination, and the port is 0.
 	To      netip.AddrPort

@@ -23,11 +23,12 @@ type Status struct {
 // Counters count packets since the start. Sent packets are counted before the kernel gets them; those that it refuses are in
 // Drops, too.
 type Counters struct {
-	Solicitations  uint64            `json:"solicitations"`     // router solicitations received, good or bad
-	Advertisements uint64            `json:"advertisements"`    // router advertisements sent
-	EchoesAnswered uint64            `json:"echoes_answered"`   // echo requests to the server itself
-	Bubbles        uint64            `json:"bubbles_forwarded"` // to Teredo clients
-	Echoes         uint64            `json:"echoes_forwarded"`  // to Teredo clients
+	Solicitations  uint64            `json:"solicitations"`       // router solicitations received, good or bad
+	Advertisements uint64            `json:"advertisements"`      // router advertisements sent
+	ToCone         uint64            `json:"advertisements_cone"` // of these, to clients that say that their NAT is a cone NAT
+	EchoesAnswered uint64            `json:"echoes_answered"`     // echo requests to the server itself
+	Bubbles        uint64            `json:"bubbles_forwarded"`   // to Teredo clients
+	Echoes         uint64            `json:"echoes_forwarded"`    // to Teredo clients
 	NativeBubbles  uint64            `json:"bubbles_forwarded_native"`
 	NativeEchoes   uint64            `json:"echoes_forwarded_native"`
 	ReceiveErrors  uint64            `json:"receive_errors"` // failed system calls
@@ -57,15 +58,16 @@ func (s *Server) Status() Status {
 
 // counters is what the workers count in.
 type counters struct {
-	solicitations, receiveErrors atomic.Uint64
-	udp, ipv6                    [kinds]atomic.Uint64 // sent over UDP and natively, by what caused it
-	drops                        drop.Counters
+	solicitations, receiveErrors, cone atomic.Uint64
+	udp, ipv6                          [kinds]atomic.Uint64 // sent over UDP and natively, by what caused it
+	drops                              drop.Counters
 }
 
 func (c *counters) snapshot() Counters {
 	return Counters{
 		Solicitations:  c.solicitations.Load(),
 		Advertisements: c.udp[Solicitation].Load(),
+		ToCone:         c.cone.Load(),
 		EchoesAnswered: c.udp[EchoToServer].Load(),
 		Bubbles:        c.udp[Bubble].Load(),
 		Echoes:         c.udp[Echo].Load(),

@@ -98,6 +98,9 @@ func (w *worker) carryOut(v Verdict) {
 		w.counters.drops.Count(v.Reason)
 	case Send:
 		w.counters.udp[v.Kind].Add(1)
+		if v.Cone {
+			w.counters.cone.Add(1)
+		}
 		w.out[v.Local] = append(w.out[v.Local], udp.Message{Buf: v.Payload, N: len(v.Payload), Remote: v.To})
 	case Native:
 		if w.native.Send(v.To.Addr(), v.Payload) != nil {

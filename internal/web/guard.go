@@ -23,8 +23,9 @@ func (s *Site) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Context().Value(connKey{}).(*conn).pending.Store(false)
 		h := w.Header()
-		// Browsers load nothing for our pages, take each for what it is, and keep none.
-		h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		// Browsers load nothing from elsewhere for our pages, take each for what it is, and keep none.
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "+
+			"base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
@@ -32,9 +33,11 @@ func (s *Site) guard(next http.Handler) http.Handler {
 		switch {
 		case !s.hosts.has(r):
 			s.refuse(w, foreignHost, http.StatusMisdirectedRequest, "this address answers to localhost, to its own address, and to names that it was told")
+		case r.Method == http.MethodPost && r.URL.Path == pingPath:
+			s.guardPing(w, r, next)
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
 			h.Set("Allow", "GET, HEAD")
-			s.refuse(w, wrongMethod, http.StatusMethodNotAllowed, "this address is for reading: use GET")
+			s.refuse(w, wrongMethod, http.StatusMethodNotAllowed, "this address is for reading: use GET, or POST for "+pingPath)
 		case r.ContentLength != 0:
 			s.refuse(w, withBody, http.StatusRequestEntityTooLarge, "a request must have no body")
 		default:
@@ -61,7 +64,7 @@ func (s *Site) secret(next http.HandlerFunc) http.HandlerFunc {
 		return s.private(next)
 	}
 	return func(w http.ResponseWriter, _ *http.Request) {
-		s.refuse(w, wrongToken, http.StatusForbidden, "the list of peers shows with whom this host communicates, so it needs a token: start the program with a token file")
+		s.refuse(w, wrongToken, http.StatusForbidden, "peers and the log show with whom this host communicates, so they need a token: start the program with a token file")
 	}
 }
 

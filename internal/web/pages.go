@@ -4,14 +4,15 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	_ "embed"
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"reflect"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
@@ -25,6 +26,8 @@ const (
 	mostPeers = 1000
 )
 
+const mostLines = 200 // of the log, in one answer
+
 // Program is what the site tells of.
 type Program struct {
 	Name    string // as package metrics knows it
@@ -32,6 +35,11 @@ type Program struct {
 	Status  func(context.Context) (Status, error)
 	Peers   func(context.Context) (any, error) // a slice of Peer; nil: the program has none
 	Traffic func(context.Context) (any, error) // of the host, by day; nil: the program keeps no history
+	// Log returns the latest lines of the log, without the first ones, of which after says how many, and how many there have been.
+	// Nil: the program keeps none.
+	Log func(after uint64) (lines []string, all uint64)
+	// Ping sends an echo request to an IPv6 address, and returns what came of it. Nil: the program cannot.
+	Ping func(ctx context.Context, address string) (any, error)
 }
 
 // Status is the status of a program.
@@ -39,24 +47,23 @@ type Status struct {
 	Value    any  // in JSON form it is the status
 	Ready    bool // it does what it is for
 	Answered bool // it has told its status just now
+
+	at time.Time // when it was asked
 }
 
 // Peer is a row of the list of peers.
 type Peer interface{ IdleSeconds() float64 }
-
-//go:embed index.html
-var index []byte
 
 // answers are what all callers share.
 type answers struct {
 	status  *shared[Status]
 	metrics *shared[[]byte]   // in Prometheus's text format
 	peers   *shared[[][]byte] // rows in JSON form, the most recent first
+	table   *shared[*table]
 }
 
 // handler serves the pages.
-func (s *Site) handler(p Program) (http.Handler, error) {
-	a := answers{status: share(p.Status)}
+func (s *Site) handler(p Program, l *live, a *answers) (http.Handler, error) {
 	registry, err := metrics.NewRegistry(p.Name, p.Version, func(ctx context.Context) (any, error) {
 		status, err := a.status.get(ctx)
 		return status.Value, err
@@ -69,7 +76,8 @@ func (s *Site) handler(p Program) (http.Handler, error) {
 	}
 	a.metrics = share(func(context.Context) ([]byte, error) { return exposition(registry) })
 	mux := http.NewServeMux()
-	mux.HandleFunc("/{$}", s.private(func(w http.ResponseWriter, _ *http.Request) { send(w, "text/html; charset=utf-8", index) }))
+	mux.HandleFunc("/{$}", s.servePage)
+	mux.HandleFunc("/page/{file...}", servePart)
 	mux.HandleFunc("/healthz", a.health(func(status Status) bool { return status.Answered }))
 	mux.HandleFunc("/readyz", a.health(func(status Status) bool { return status.Answered && status.Ready }))
 	mux.HandleFunc("/metrics", s.private(a.serveMetrics))
@@ -77,8 +85,16 @@ func (s *Site) handler(p Program) (http.Handler, error) {
 		status, err := a.status.get(ctx)
 		return status.Value, err
 	})))
+	hello := greeting{Program: p.Name, Version: p.Version, Can: []string{}, Locked: s.token == nil}
+	secret := func(name, path string, serve http.HandlerFunc) {
+		mux.HandleFunc(path, s.secret(serve))
+		if s.token != nil {
+			hello.Can = append(hello.Can, name)
+		}
+	}
 	if p.Traffic != nil {
 		mux.HandleFunc("/api/v1/traffic", s.private(serveJSON(share(p.Traffic).get)))
+		hello.Can = append(hello.Can, "traffic")
 	}
 	if p.Peers != nil {
 		a.peers = share(func(ctx context.Context) ([][]byte, error) {
@@ -88,8 +104,23 @@ func (s *Site) handler(p Program) (http.Handler, error) {
 			}
 			return recent(list)
 		})
+		a.table = share(func(ctx context.Context) (*table, error) {
+			list, err := p.Peers(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return newTable(list)
+		})
 		mux.HandleFunc("/api/v1/peers", s.secret(a.servePeers))
+		secret("peers", "/api/v1/peers/table", a.serveTable)
 	}
+	if p.Log != nil {
+		secret("log", "/api/v1/log", logOf(p.Log))
+	}
+	if p.Ping != nil {
+		secret("ping", pingPath, s.pinger(p.Ping))
+	}
+	mux.HandleFunc("/api/v1/live", s.private(s.view(l, hello)))
 	return s.guard(mux), nil
 }
 
@@ -160,25 +191,32 @@ func serveJSON(get func(context.Context) (any, error)) http.HandlerFunc {
 			fail(w, err)
 			return
 		}
-		text, err := json.Marshal(value)
+		sendJSON(w, r, value)
+	}
+}
+
+// logOf serves the lines of the log that have been written after as many as the caller has.
+func logOf(log func(after uint64) ([]string, uint64)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		after, err := number(r, "after", 0, math.MaxInt32, 0)
 		if err != nil {
-			fail(w, err)
+			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		send(w, "application/json", text)
+		lines, all := log(uint64(after))
+		sendJSON(w, r, struct {
+			All   uint64   `json:"all"` // lines that have been logged since the start
+			Lines []string `json:"lines"`
+		}{all, append([]string{}, lines[max(0, len(lines)-mostLines):]...)})
 	}
 }
 
 // servePeers writes row after row, which all callers share. So a caller costs no more memory for reading slowly.
 func (a *answers) servePeers(w http.ResponseWriter, r *http.Request) {
-	limit := fewPeers
-	if text := r.URL.Query().Get("limit"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > mostPeers {
-			http.Error(w, fmt.Sprintf("limit must be a number from 1 to %d", mostPeers), http.StatusBadRequest)
-			return
-		}
-		limit = n
+	limit, err := number(r, "limit", 1, mostPeers, fewPeers)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
 	}
 	rows, err := a.peers.get(r.Context())
 	if err != nil {
@@ -197,6 +235,19 @@ func (a *answers) servePeers(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, separator)
 	}
 	_, _ = io.WriteString(w, "]")
+}
+
+// number reads a number from the query of a request.
+func number(r *http.Request, name string, least, most, unset int) (int, error) {
+	text := r.URL.Query().Get(name)
+	if text == "" {
+		return unset, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < least || n > most {
+		return 0, fmt.Errorf("%s must be a number from %d to %d", name, least, most)
+	}
+	return n, nil
 }
 
 // send sends a whole answer.

@@ -11,18 +11,21 @@ import (
 type refusal uint8
 
 const (
-	foreignHost refusal = iota // the Host header names another host, as when a web page of somebody else asks (DNS rebinding)
-	wrongToken                 // the token is wrong or absent
-	wrongMethod                // neither GET nor HEAD
-	withBody                   // the request has a body
-	malformed                  // no request came that could be read: too large, too slow, or not HTTP
-	tooMany                    // there are as many connections as there may be
-	slowReader                 // the caller did not take the answer in time
+	foreignHost    refusal = iota // the Host header names another host, as when a web page of somebody else asks (DNS rebinding)
+	wrongToken                    // the token is wrong or absent
+	wrongMethod                   // neither GET nor HEAD
+	withBody                      // the request has a body
+	malformed                     // no request came that could be read: too large, too slow, or not HTTP
+	tooMany                       // there are as many connections as there may be
+	slowReader                    // the caller did not take the answer in time
+	tooManyViewers                // as many pages are open as there may be
+	tooManyPings                  // as many pings are under way as there may be
+	foreignPage                   // the page of somebody else wants to have a peer pinged
 	refusalReasons
 )
 
 func (r refusal) String() string {
-	return [refusalReasons]string{"host", "token", "method", "body", "malformed", "connections", "slow"}[r]
+	return [refusalReasons]string{"host", "token", "method", "body", "malformed", "connections", "slow", "viewers", "pings", "origin"}[r]
 }
 
 // refusals counts, and exposes the counts as a metric.

@@ -1,6 +1,7 @@
-// Package web answers over HTTP what machines and browsers want to know about a running program: metrics, health, status and peers.
+// Package web answers over HTTP what machines and browsers want to know about a running program: metrics, health, status and peers,
+// and a page that draws them.
 //
-// It reads only. Whoever asks, the program is asked once a second at most, and all share the answer.
+// Nothing that is asked changes the program, except that a ping sends echo requests. Whoever asks, the program is asked once a second at most, and all share the answer.
 package web
 
 import (
@@ -13,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync"
 	"time"
 )
 
@@ -91,12 +93,24 @@ func (s *Site) Close() error { return s.listener.Close() }
 
 // Serve answers until ctx ends.
 func (s *Site) Serve(ctx context.Context, program Program) error {
-	handler, err := s.handler(program)
+	status := share(func(ctx context.Context) (Status, error) {
+		at := time.Now()
+		status, err := program.Status(ctx)
+		status.at = at
+		return status, err
+	})
+	samples := newLive(status, program.Log)
+	handler, err := s.handler(program, samples, &answers{status: status})
 	if err != nil {
 		s.Close()
 		return err
 	}
 	s.server.Handler = handler
+	ctx, stop := context.WithCancel(ctx)
+	var sampler sync.WaitGroup
+	sampler.Go(func() { samples.run(ctx) })
+	defer sampler.Wait()
+	defer stop()
 	stopped := make(chan struct{})
 	defer context.AfterFunc(ctx, func() {
 		defer close(stopped)

@@ -239,7 +239,7 @@ func TestToken(t *testing.T) {
 		} {
 			was := s.refused[wrongToken].Load()
 			answer, body := ask(t, s, "GET", path, wrong)
-			if answer.StatusCode != http.StatusUnauthorized || !strings.HasPrefix(answer.Header.Get("WWW-Authenticate"), "Basic ") || strings.Contains(body, "running") {
+			if answer.StatusCode != http.StatusUnauthorized || !strings.HasPrefix(answer.Header.Get("WWW-Authenticate"), map[bool]string{true: "Bearer ", false: "Basic "}[path == "/"]) || strings.Contains(body, "running") {
 				t.Errorf("%s, %s: %s %q", path, name, answer.Status, body)
 			}
 			if got := s.refused[wrongToken].Load() - was; got != 1 {
