@@ -29,10 +29,10 @@ endif
 # Commands that the integration tests call, each with its Debian package.
 TOOLS := ip:iproute2 nft:nftables miredo:miredo miredo-server:miredo-server tshark:tshark tcpdump:tcpdump \
 	iperf3:iperf3 curl:curl ping:iputils-ping sysctl:procps setcap:libcap2-bin miniupnpd:miniupnpd-nftables ethtool:ethtool \
-	named:bind9 dig:bind9-dnsutils radvd:radvd dnsmasq:dnsmasq-base prometheus:prometheus
+	named:bind9 dig:bind9-dnsutils radvd:radvd dnsmasq:dnsmasq-base prometheus:prometheus shellcheck:shellcheck
 
 .DEFAULT_GOAL := build
-.PHONY: build test generate deps demo bench bench-quick lint fuzz install package test-package release clean help check-go
+.PHONY: build test generate deps demo bench bench-quick lint fuzz install package image test-package release clean help check-go
 
 build: check-go ## build the programs into bin/
 	@echo "building bin/"
@@ -120,6 +120,10 @@ package: FORMATS := deb rpm apk archlinux archive
 package: check-go ## make packages, archives, checksums and an SBOM in dist/
 	@echo "making packages in dist/"
 	@cd contrib/package && VERSION='$(VERSION)' go run . -platforms 'linux/amd64 $(SYSTEMS)' -formats '$(FORMATS)'
+
+image: check-go ## make dist/teredo-client-image.tar, which Docker and Podman load
+	@echo "making dist/teredo-client-image.tar"
+	@cd contrib/package && VERSION='$(VERSION)' go run ./image
 
 test-package: TOOLS := lintian:lintian rpm:rpm pacman:pacman-package-manager mandoc:mandoc man:man-db bash:bash zsh:zsh fish:fish
 test-package: deps check-go ## test packages, manual pages and completions, as root with dpkg, rpm and pacman
