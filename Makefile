@@ -103,11 +103,18 @@ install: ## install programs and units below PREFIX (/usr/local); packagers set 
 		[ -x bin/$$program ] || { echo "bin/$$program is not built: run make build first" >&2; exit 1; }; \
 	done
 	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d \
+		$(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+		$(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d \
 		$(DESTDIR)$(PREFIX)/share/teredo $(DESTDIR)$(SYSCONFDIR)/teredo $(DESTDIR)$(SYSCONFDIR)/NetworkManager/conf.d
 	@for program in $(PROGRAMS); do \
 		install -m 755 bin/$$program $(DESTDIR)$(PREFIX)/bin/ && \
 		sed 's|/usr/bin/|$(PREFIX)/bin/|' contrib/systemd/$$program.service \
-			>$(DESTDIR)$(PREFIX)/lib/systemd/system/$$program.service || exit 1; \
+			>$(DESTDIR)$(PREFIX)/lib/systemd/system/$$program.service && \
+		bin/$$program man >$(DESTDIR)$(PREFIX)/share/man/man8/$$program.8 && \
+		bin/$$program sample >$(DESTDIR)$(SYSCONFDIR)/teredo/$${program#teredo-}.toml.sample && \
+		bin/$$program completion bash >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/$$program && \
+		bin/$$program completion zsh >$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_$$program && \
+		bin/$$program completion fish >$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/$$program.fish || exit 1; \
 	done
 	@install -m 644 contrib/systemd/teredo.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/teredo.conf
 	@install -m 644 contrib/systemd/teredo-server-relay.conf $(DESTDIR)$(PREFIX)/share/teredo/

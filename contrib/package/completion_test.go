@@ -71,7 +71,7 @@ func TestShellsComplete(t *testing.T) {
 		t.Run(shell, func(t *testing.T) {
 			for line, want := range map[string][]string{
 				"teredo-client bug":                                                    {"bugreport"},
-				"teredo-client run --log-f":                                            {"--log-format"},
+				"teredo-client run --log-fo":                                           {"--log-format"},
 				"teredo-client run --log-format ":                                      {"text", "json"},
 				"teredo-client run --no-port-m":                                        {"--no-port-mapping"},
 				"teredo-client run --config " + config + " --server t":                 {"teredo.example.net"},

@@ -161,7 +161,7 @@ var flagPattern = regexp.MustCompile(`(?:^|[\s([])--([a-z][a-z0-9-]*)`)
 
 // Flags that documentation names, one of the programs has; a flag of another program stands here.
 func TestFlagsInDocumentation(t *testing.T) {
-	known := []string{"help", "now"}                                                                                               // now: of systemctl
+	known := []string{"help", "now", "allow-untrusted"}                                                                            // of systemctl and apk
 	known = append(known, "rm", "user", "device", "cap-drop", "cap-add", "sysctl", "security-opt", "read-only", "tmpfs", "volume") // of podman and docker
 	for _, s := range readSources(t) {
 		if s.in("cmd", "internal/cli") {
