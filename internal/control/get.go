@@ -36,15 +36,16 @@ func Get(ctx context.Context, path, what string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, getTimeout)
 	defer cancel()
 	transport := &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", path)
-		},
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, path) },
 		DisableKeepAlives: true,
 	}
 	defer transport.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://control/"+what, nil)
 	if err != nil {
 		return fmt.Errorf("ask for %s: %w", what, err)
+	}
+	if err := authorize(path, req); err != nil {
+		return unreachable(path, err)
 	}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
@@ -64,9 +65,9 @@ func Get(ctx context.Context, path, what string, into any) error {
 // unreachable says in one sentence why nobody answered on the socket.
 func unreachable(path string, err error) error {
 	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errRefused):
 		return wrongSocket("%w: nothing answers on control socket %s: start it first", ErrNotRunning, path)
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
+	case errors.Is(err, io.EOF), errors.Is(err, errReset), errors.Is(err, syscall.EPIPE),
 		strings.HasSuffix(err.Error(), "server closed idle connection"): // net/http does not export this error
 		return fmt.Errorf("%w: the program on control socket %s stopped before it had answered; ask again", ErrNotRunning, path)
 	case errors.Is(err, fs.ErrPermission):

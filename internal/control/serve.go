@@ -1,4 +1,5 @@
-// Package control is the local status socket: HTTP with JSON over a Unix socket, read only.
+// Package control is the local status socket: HTTP with JSON over a Unix socket, read only. Windows has a TCP port of the
+// loopback address instead, and a file that names it with a token, which only the user of the program can read.
 //
 // A running program answers GET requests (Listen, Serve); the status and peers commands ask them (Get).
 package control
@@ -49,7 +50,7 @@ func Serve(ctx context.Context, l net.Listener, questions map[string]Question) e
 	}
 	defer stop()
 	srv := &http.Server{
-		Handler:        mux,
+		Handler:        guard(l, mux),
 		ConnContext:    withCaller,
 		ReadTimeout:    2 * time.Second,
 		WriteTimeout:   2 * answerTimeout,
