@@ -29,7 +29,7 @@ TOOLS := ip:iproute2 nft:nftables miredo:miredo miredo-server:miredo-server tsha
 	named:bind9 dig:bind9-dnsutils radvd:radvd dnsmasq:dnsmasq-base prometheus:prometheus
 
 .DEFAULT_GOAL := build
-.PHONY: build test generate deps demo bench bench-quick lint fuzz install clean help check-go
+.PHONY: build test test-windows cross generate deps demo bench bench-quick lint fuzz install clean help check-go
 
 build: check-go ## build the programs into bin/
 	@echo "building bin/"
@@ -41,6 +41,25 @@ test: deps build lint ## run every check and test; as root, install the tools th
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=10000x
 	@echo "testing with the real kernel and Miredo (takes a few minutes)"
 	@go test -count=1 -timeout 20m ./integration
+
+# Systems of make cross. The relay and the tests in namespaces are for Linux alone; the programs build everywhere.
+SYSTEMS := windows/amd64 windows/arm64 darwin/amd64 darwin/arm64 freebsd/amd64 freebsd/arm64 openbsd/amd64 openbsd/arm64 \
+	netbsd/amd64 netbsd/arm64 linux/arm64 linux/arm linux/mipsle linux/riscv64
+PORTABLE = $(shell go list ./... | grep -v -e '^$(MODULE)/integration$$' -e '/integration/lab$$' -e '/integration/demo$$' -e '/integration/bench$$' -e '/integration/windows$$')
+
+cross: check-go ## vet programs, libraries and their tests for every other system, and link one program of each family
+	@for system in $(SYSTEMS); do \
+		echo "vetting for $$system"; \
+		GOOS=$${system%/*} GOARCH=$${system#*/} go vet $(PORTABLE) || exit 1; \
+	done
+	@for system in windows/amd64 darwin/arm64 freebsd/amd64 openbsd/amd64 netbsd/amd64 linux/mipsle; do \
+		GOOS=$${system%/*} GOARCH=$${system#*/} go build -o /dev/null ./cmd/teredo-client || exit 1; \
+	done
+
+test-windows: TOOLS := ip:iproute2 nft:nftables sysctl:procps curl:curl mmdebstrap:mmdebstrap
+test-windows: deps check-go ## run the programs for Windows in Wine, as root; the first time makes a folder with Wine (1 GB)
+	@echo "testing the programs for Windows"
+	@TEREDO_TEST_WINDOWS=1 go test -count=1 -timeout 40m ./integration/windows
 
 generate: ## compile the eBPF programs (internal/kernelpath); as root on Debian, install clang first
 	@{ command -v clang-16 && command -v llvm-strip-16; } >/dev/null || apt-get install -q -y --no-install-recommends clang-16 llvm-16 libbpf-dev linux-libc-dev

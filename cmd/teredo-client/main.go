@@ -15,7 +15,7 @@ func main() {
 		Name: "teredo-client",
 		Description: "Teredo client: gives this host, on IPv4 behind a NAT, an IPv6 address and IPv6 connectivity " +
 			"through a Teredo server.",
-		Control: "/run/teredo-client/client.sock",
+		Control: cli.ControlPath("teredo-client", "client"),
 		Hint:    hint,
 	}.Main(&struct {
 		Run       run                  `cmd:"" help:"Bring IPv6 up and keep it up until stopped."`

@@ -34,6 +34,8 @@ func (f *OffloadFlags) OpenDevice(name string) (tun.Device, error) {
 	switch {
 	case err == nil:
 		return dev, nil
+	case errors.Is(err, tun.ErrNoDevices):
+		return nil, err
 	case errors.Is(err, os.ErrPermission):
 		return nil, fmt.Errorf("cannot create the interface %s: run as root, or give the program CAP_NET_ADMIN: %w", name, err)
 	case errors.Is(err, syscall.EBUSY):

@@ -11,7 +11,7 @@ import (
 )
 
 func unsupported() error {
-	return fmt.Errorf("network configuration on %s: %w: run the suite on Linux", runtime.GOOS, errors.ErrUnsupported)
+	return fmt.Errorf("configure the network on %s: %w: relays run on Linux only", runtime.GOOS, errors.ErrUnsupported)
 }
 
 // ClientUp is not supported on this system.

@@ -5,9 +5,7 @@ package netcfg
 import (
 	"context"
 	"fmt"
-	"net"
-	"net/netip"
-	"reflect"
+	"slices"
 	"time"
 )
 
@@ -23,7 +21,7 @@ const (
 func Watch(ctx context.Context, own string) (<-chan Change, error) {
 	before, err := look()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("watch the interfaces: %w", err)
 	}
 	changes := make(chan Change)
 	go func() {
@@ -56,36 +54,13 @@ func Watch(ctx context.Context, own string) (<-chan Change, error) {
 	return changes, nil
 }
 
-// seen is what an interface looks like.
-type seen struct {
-	flags     net.Flags
-	addresses []netip.Prefix
-}
-
-// look looks at all interfaces.
-func look() (map[string]seen, error) {
-	ifs, err := net.Interfaces()
-	if err != nil {
-		return nil, fmt.Errorf("list the interfaces of this host: %w", err)
-	}
-	all := make(map[string]seen, len(ifs))
-	for _, ifi := range ifs {
-		prefixes, err := addresses(ifi.Addrs)
-		if err != nil {
-			continue // it has just gone
-		}
-		all[ifi.Name] = seen{ifi.Flags, prefixes}
-	}
-	return all, nil
-}
-
 // difference is what has changed from one look to the next.
 func difference(before, after map[string]seen, own string) (c Change) {
 	for _, pair := range [][2]map[string]seen{{before, after}, {after, before}} {
 		for name, is := range pair[0] {
 			was, there := pair[1][name]
-			links := !there || is.flags != was.flags
-			addresses := !reflect.DeepEqual(is.addresses, was.addresses)
+			links := !there || is.up != was.up
+			addresses := !slices.Equal(is.addresses, was.addresses)
 			if name == own {
 				c.Own = c.Own || links || addresses
 				continue

@@ -1,0 +1,43 @@
+package secret
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/windows"
+)
+
+// A file whose access list lets everybody in is refused; one that only its owner can read is not.
+func TestWindowsAccessList(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secrets")
+	if err := os.WriteFile(path, []byte("laptop secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	user, err := windows.GetCurrentProcessToken().GetTokenUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for list, refusal := range map[string]string{
+		"D:P(A;;FA;;;" + user.User.Sid.String() + ")":             "",
+		"D:P(A;;FA;;;" + user.User.Sid.String() + ")(A;;FR;;;WD)": "icacls",
+	} {
+		descriptor, err := windows.SecurityDescriptorFromString(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dacl, _, err := descriptor.DACL()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := windows.SetNamedSecurityInfo(path, windows.SE_FILE_OBJECT,
+			windows.DACL_SECURITY_INFORMATION|windows.PROTECTED_DACL_SECURITY_INFORMATION, nil, nil, dacl, nil); err != nil {
+			t.Fatal(err)
+		}
+		_, err = Load(path)
+		if refused := err != nil && strings.Contains(err.Error(), "icacls"); refused != (refusal != "") {
+			t.Errorf("%s: %v", list, err)
+		}
+	}
+}
