@@ -16,13 +16,15 @@ func openToOthers(f *os.File, _ fs.FileInfo) (open, mend string) {
 	if err != nil {
 		return "its access list cannot be read: " + err.Error(), mend
 	}
+	const access = windows.FILE_READ_DATA | windows.FILE_WRITE_DATA | windows.FILE_APPEND_DATA | windows.WRITE_DAC | windows.WRITE_OWNER |
+		windows.GENERIC_READ | windows.GENERIC_WRITE | windows.GENERIC_ALL
 	list, _, err := descriptor.DACL()
 	if err != nil || list == nil {
 		return "it has no access list", mend
 	}
 	for i := range uint32(list.AceCount) {
 		var entry *windows.ACCESS_ALLOWED_ACE
-		if err := windows.GetAce(list, i, &entry); err != nil || entry.Header.AceType != windows.ACCESS_ALLOWED_ACE_TYPE {
+		if err := windows.GetAce(list, i, &entry); err != nil || entry.Header.AceType != windows.ACCESS_ALLOWED_ACE_TYPE || entry.Mask&access == 0 {
 			continue
 		}
 		group := (*windows.SID)(unsafe.Pointer(&entry.SidStart))

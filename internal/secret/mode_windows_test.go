@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// A file whose access list lets everybody in is refused; one that only its owner can read is not.
+// A file whose access list lets everybody in is refused.
 func TestWindowsAccessList(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "secrets")
 	if err := os.WriteFile(path, []byte("laptop secret\n"), 0o600); err != nil {

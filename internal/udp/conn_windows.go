@@ -18,7 +18,7 @@ import (
 // the other methods may be called by any number of goroutines at once.
 //
 // It is made of Winsock calls and not of a net.UDPConn, because package net demands settings that not every Windows has, nor
-// Wine, and has none for Don't Fragment and for the exclusive use of a port.
+// Wine, and has none for Don't Fragment.
 type Conn struct {
 	local   netip.AddrPort
 	socket  windows.Handle
@@ -46,10 +46,9 @@ type sender struct {
 	sent  uint32
 }
 
-// Options of ws2ipdef.h and winsock2.h.
+// Options of ws2ipdef.h and mswsock.h.
 const (
 	ipDontFragment    = 14
-	soExclusiveAddr   = ^windows.SO_REUSEADDR
 	sioUDPNetReset    = windows.IOC_IN | windows.IOC_VENDOR | 15
 	sizeofSockaddrIn4 = int32(unsafe.Sizeof(windows.RawSockaddrInet4{}))
 )
@@ -86,7 +85,6 @@ func Listen(local netip.AddrPort, o Options) (*Conn, error) {
 // that some systems go on to report.
 func prepare(socket windows.Handle) {
 	for _, o := range []struct{ level, option, value int }{
-		{windows.SOL_SOCKET, soExclusiveAddr, 1},
 		{windows.IPPROTO_IP, ipDontFragment, 0},
 		{windows.SOL_SOCKET, windows.SO_RCVBUF, bufferSize},
 		{windows.SOL_SOCKET, windows.SO_SNDBUF, bufferSize},
