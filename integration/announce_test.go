@@ -151,17 +151,16 @@ func TestAnnounced(t *testing.T) {
 	}
 }
 
-// A name server that knows another secret refuses, and the client says so and goes on.
+// A name server that knows another secret refuses, and the client says so and goes on. SIGHUP has it read the right secret from a file that
+// has taken the place of the other one, though it is confined.
 func TestAnnouncementRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, lab.PortRestricted)
 	w.startServer(ours)
 	key := w.startNameServer()
+	right := key + ".right"
 	text, err := w.Host("dns").Run(startTimeout, "tsig-keygen", "laptop") // another secret
-	if err == nil {
-		err = os.WriteFile(key, []byte(text), 0o600)
-	}
-	if err != nil {
+	if err := errors.Join(err, os.Rename(key, right), os.WriteFile(key, []byte(text), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	p := w.start("client1", w.announcing("--dns-update", laptopName, "--dns-key", key)...)
@@ -172,4 +171,13 @@ func TestAnnouncementRefused(t *testing.T) {
 		return nil
 	})
 	w.untilState("client1", "qualified")
+	if got, want := w.confined("client1"), "capabilities, no_new_privs, landlock, seccomp"; got != want {
+		t.Errorf("the client is confined by %q, want %q", got, want)
+	}
+	if err := os.Rename(right, key); err != nil {
+		t.Fatal(err)
+	}
+	w.hangups(p, "updating the name with the key in the file")
+	addr, _ := w.teredoAddr("client1")
+	w.untilRecord(addr)
 }

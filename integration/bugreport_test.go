@@ -1,16 +1,13 @@
 package integration
 
 import (
-	"archive/tar"
-	"compress/gzip"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
-	"path"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -100,32 +97,24 @@ func TestBugreportProbe(t *testing.T) {
 	}
 }
 
-// unpack returns the files of a bug report by their names without the folder.
+// unpack has tar unpack a bug report, as those who get one do, and returns its files by their names without the folder.
 func unpack(t *testing.T, file string) map[string]string {
 	t.Helper()
-	f, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
+	folder := t.TempDir()
+	if out, err := exec.Command("tar", "-xzf", file, "-C", folder, "--strip-components=1").CombinedOutput(); err != nil {
+		t.Fatalf("tar: %v: %s", err, out)
 	}
-	defer f.Close()
-	plain, err := gzip.NewReader(f)
+	files, err := os.ReadDir(folder)
 	if err != nil {
 		t.Fatal(err)
 	}
 	content := make(map[string]string)
-	archive := tar.NewReader(plain)
-	for {
-		header, err := archive.Next()
-		if errors.Is(err, io.EOF) {
-			return content
-		}
+	for _, f := range files {
+		text, err := os.ReadFile(filepath.Join(folder, f.Name()))
 		if err != nil {
 			t.Fatal(err)
 		}
-		text, err := io.ReadAll(archive)
-		if err != nil {
-			t.Fatal(err)
-		}
-		content[path.Base(header.Name)] = string(text)
+		content[f.Name()] = string(text)
 	}
+	return content
 }

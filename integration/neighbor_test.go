@@ -145,7 +145,7 @@ func TestNeighborProxyFlags(t *testing.T) {
 	w := newWorld(t, lab.PortRestricted)
 	prefix := []string{"--native-prefix", lab.ServerAddr + "=" + onLink}
 	w.wantExit(w.start("relay", w.relayCommand(prefix...)...), 64,
-		"--native-prefix 2001:db8:2::/64 is the prefix of interface uplink", "say --neighbor-proxy uplink", "as a /128")
+		"--native-prefix 2001:db8:2::/64 is the prefix of interface uplink", "use --neighbor-proxy uplink", "as a /128")
 	w.wantExit(w.start("relay", w.relayCommand(append(prefix, "--neighbor-proxy", "lo")...)...), 64, "is on-link at uplink, and not at lo")
 	w.wantExit(w.start("relay", w.relayCommand(append(prefix, "--neighbor-proxy", "eth7")...)...), 64, "this host has no interface eth7")
 	w.wantExit(w.start("relay", w.relayCommand("--neighbor-proxy", "uplink")...), 64, "--neighbor-proxy is for the addresses of a --native-prefix")

@@ -22,9 +22,9 @@ func TestOneProgram(t *testing.T) {
 	w.run("relay", "sysctl", "-w", "net.ipv6.conf.all.forwarding=0")
 	argv := []string{program("server"), "run", "--bind", lab.RelayAddr, "--native-prefix", onLink, "--permit-ipv4", lab.PublicRanges,
 		"--control", w.control("relay")}
-	w.wantExit(w.start("relay", append(argv, "--forwarding")...), 64, "say --relay")
-	w.wantExit(w.start("relay", append(argv, "--relay")...), 64, "say --neighbor-proxy uplink")
-	p := w.start("relay", append(argv, "--relay", "--forwarding", "--neighbor-proxy", "uplink")...)
+	w.wantExit(w.start("relay", append(argv, "--forwarding")...), 64, "add --relay")
+	w.wantExit(w.start("relay", append(argv, "--relay")...), 64, "use --neighbor-proxy uplink")
+	p := w.start("relay", append(argv, "--relay", "--forwarding", "--neighbor-proxy", "uplink", "--web", "127.0.0.1:9545")...)
 	var status struct {
 		State, Confined string
 		Relay           struct {
@@ -75,6 +75,19 @@ func TestOneProgram(t *testing.T) {
 	}
 	if out := w.query("relay", "server", "peers"); !strings.Contains(out, "203.0.113.1:") || !strings.Contains(out, "203.0.113.129:") {
 		t.Errorf("peers %s", out)
+	}
+	metrics, err := w.Host("relay").Run(startTimeout, "curl", "-sSf", "http://127.0.0.1:9545/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.checkMetrics("server with a relay", metrics)
+	for _, name := range []string{
+		`teredo_server_solicitations_total `, `teredo_server_forwarded_total{packet="echo",to="native"} `,
+		`teredo_relay_path_received_packets_total{path="direct"} `, `teredo_relay_peers_capacity `,
+	} {
+		if _, value, ok := strings.Cut(metrics, "\n"+name); !ok || strings.HasPrefix(value, "0\n") {
+			t.Errorf("%sis not greater than zero: %s", name, metrics)
+		}
 	}
 	file := filepath.Join(w.Folder(), "r.tar.gz")
 	w.wantExit(w.start("relay", program("server"), "bugreport", "--control", w.control("relay"), "-o", file), 0, "peers.json")

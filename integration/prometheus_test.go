@@ -54,12 +54,7 @@ func TestPrometheus(t *testing.T) {
 			return out
 		}
 		bearer := "Authorization: Bearer " + webToken
-		metrics := strings.TrimSuffix(curl("/metrics", "-H", bearer), "\n200")
-		check := exec.Command("promtool", "check", "metrics")
-		check.Stdin = strings.NewReader(metrics)
-		if out, err := check.CombinedOutput(); err != nil || len(out) > 0 || !strings.Contains(metrics, "teredo_build_info") {
-			t.Errorf("%s: promtool says %v: %s: %.500s", host, err, out, metrics)
-		}
+		w.checkMetrics(host, strings.TrimSuffix(curl("/metrics", "-H", bearer), "\n200"))
 		want := map[string]string{"/healthz": "200", "/readyz": "200", "/api/v1/peers": "403", "/api/v1/status": "200"}
 		if host != "client1" {
 			want["/api/v1/peers"], want["/api/v1/status"] = "401", "401"
@@ -89,6 +84,7 @@ func TestPrometheus(t *testing.T) {
 		`teredo_path_sent_packets_total{job="teredo-client",path="relay"} > bool 0`: 1, `teredo_path_received_packets_total{job="teredo-relay",path="direct"} > bool 0`: 1,
 		`teredo_server_solicitations_total > bool 0`: 1, `teredo_web_refused_total{job="teredo-server",reason="host"}`: 1,
 		`teredo_web_refused_total{job="teredo-server",reason="token"} > bool 0`: 1,
+		`sum(teredo_host_traffic_today_bytes{protocol!="ipv6"} > bool 0)`:       2,
 	} {
 		w.untilMetric(query, want)
 	}
@@ -97,6 +93,16 @@ func TestPrometheus(t *testing.T) {
 	w.untilMetric(`up{job="teredo-client"}`, 0)
 	w.startClient("client1", ours, "--web", "127.0.0.1:9544")
 	w.untilMetric(`changes(teredo_start_time_seconds{job="teredo-client"}[1h])`, 1)
+}
+
+// checkMetrics has promtool look for faults in the metrics of a program.
+func (w *world) checkMetrics(of, metrics string) {
+	w.t.Helper()
+	check := exec.Command("promtool", "check", "metrics")
+	check.Stdin = strings.NewReader(metrics)
+	if out, err := check.CombinedOutput(); err != nil || len(out) > 0 || !strings.Contains(metrics, "teredo_build_info") {
+		w.t.Errorf("%s: promtool says %v: %s: %.500s", of, err, out, metrics)
+	}
 }
 
 // TestAlertRules has promtool check the rules, and run their cases.

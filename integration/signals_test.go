@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -80,6 +82,51 @@ func TestHangupReadsConfiguration(t *testing.T) {
 		w.hangups(p, "no-such-key")
 		w.untilState(tt.host, "running", "qualified")
 	}
+}
+
+// TestHangupPermits has each of the three programs, which are confined, permit a range of IPv4 addresses at SIGHUP that it has refused
+// before.
+func TestHangupPermits(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, lab.PortRestricted)
+	const some = "192.0.2.0/24,198.51.100.0/24" // the NATs are not in these
+	permit := func(host, ranges string) string { return w.config(host, fmt.Sprintf("permit-ipv4 = %q\n", ranges)) }
+	running := make(map[string]*lab.Process)
+	for _, host := range []string{"server", "relay", "client1"} {
+		argv := w.command(host)
+		at := slices.Index(argv, "--permit-ipv4")
+		running[host] = w.start(host, append(slices.Delete(argv, at, at+2), "--config", permit(host, some))...)
+	}
+	refused := func(host, word string) {
+		t.Helper()
+		w.until(running[host], startTimeout, host+" to refuse the address of the NAT", func() error {
+			role := strings.TrimRight(host, "1")
+			if status := w.query(host, role, "status"); !strings.Contains(status, word) {
+				return errors.New(status)
+			}
+			return nil
+		})
+	}
+	permits := func(host string) {
+		t.Helper()
+		permit(host, lab.PublicRanges)
+		w.hangups(running[host], "flag=permit-ipv4")
+	}
+	refused("server", `"not-global"`)
+	permits("server")
+	refused("client1", `"last_refused"`)
+	permits("client1")
+	w.untilState("client1", "qualified")
+	native := netip.MustParseAddr(lab.NativeAddr)
+	w.until(running["relay"], startTimeout, "the relay to refuse the address of the NAT", func() error {
+		_ = w.Host("client1").Ping(native, stoppedTimeout)
+		if status := w.query("relay", "relay", "status"); !strings.Contains(status, `"not-global"`) {
+			return errors.New(status)
+		}
+		return nil
+	})
+	permits("relay")
+	w.ping("client1", native)
 }
 
 // TestForwardingAfterKill kills a relay that has turned IPv6 forwarding on. The next one turns it off when it stops, whichever

@@ -190,6 +190,9 @@ func New(cfg Config) (*Machine, error) {
 	return m, nil
 }
 
+// SetFilter changes Config.Filter. What was accepted before stays.
+func (m *Machine) SetFilter(f teredo.Filter) { m.cfg.Filter = f }
+
 func checkServer(filter *teredo.Filter, what string, server netip.Addr) error {
 	switch {
 	case !server.IsValid():

@@ -215,6 +215,9 @@ func checkUnreachable(t *testing.T, ipv6 []byte) {
 		t.Errorf("error %x", b)
 	}
 	wantBytes(t, "error", b, icmpPacket(router, teredo.Source(ipv6), 255, b[40:]))
+	if e, err := teredo.ParseICMPv6Error(b); err != nil || e.Type != teredo.ICMPv6Unreachable || !bytes.HasPrefix(ipv6, e.Invoking) {
+		t.Errorf("read as %+v, %v", e, err)
+	}
 	if again := teredo.AppendUnreachable(nil, native, 0, b); again != nil {
 		t.Errorf("an error about an error: %x", again)
 	}

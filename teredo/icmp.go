@@ -38,10 +38,10 @@ func checkICMPv6(ipv6 []byte, minLen int) error {
 		return ErrNotICMPv6
 	case len(ipv6) < HeaderLen+minLen:
 		return ErrICMPv6Short
-	case ipv6[HeaderLen+1] != 0:
-		return ErrICMPv6Code
 	case UpperLayerSum(ipv6) != 0xffff:
 		return ErrICMPv6Checksum
+	case ipv6[HeaderLen+1] != 0:
+		return ErrICMPv6Code
 	}
 	return nil
 }

@@ -19,10 +19,9 @@ func AppendUnreachable(b []byte, src netip.Addr, code uint8, invoking []byte) []
 	if !mayReport(invoking) {
 		return b
 	}
-	const unreachableLen = 8
-	quote := invoking[:min(len(invoking), MTU-HeaderLen-unreachableLen)]
+	quote := invoking[:min(len(invoking), MTU-HeaderLen-errorLen)]
 	start := len(b)
-	b = appendIPv6(b, src, Source(invoking), unreachableLen+len(quote), nextICMPv6, DefaultHopLimit)
+	b = appendIPv6(b, src, Source(invoking), errorLen+len(quote), nextICMPv6, DefaultHopLimit)
 	b = append(b, ICMPv6Unreachable, code, 0, 0, 0, 0, 0, 0)
 	b = append(b, quote...)
 	putChecksum(b[start:])
@@ -43,4 +42,26 @@ func mayReport(ipv6 []byte) bool {
 	}
 	// Types below 128 are errors. A message whose type cannot be seen may be one.
 	return len(payload) > 0 && payload[0] >= 128 && payload[0] != icmpv6Redirect
+}
+
+// ICMPv6Error is an ICMPv6 error message (RFC 4443 §2.1, types below 128).
+type ICMPv6Error struct {
+	Type, Code uint8
+	Invoking   []byte // as much of the packet that it is about as it quotes; aliases the packet
+}
+
+// errorLen is the size of an ICMPv6 error without what it quotes.
+const errorLen = 8
+
+// ParseICMPv6Error reads an ICMPv6 error out of an IPv6 packet. It returns one of the errors of CheckIPv6, ErrNotICMPv6, ErrICMPv6Short,
+// ErrICMPv6Type or ErrICMPv6Checksum.
+func ParseICMPv6Error(ipv6 []byte) (ICMPv6Error, error) {
+	if err := checkICMPv6(ipv6, errorLen); err != nil && err != ErrICMPv6Code {
+		return ICMPv6Error{}, err
+	}
+	m := ipv6[HeaderLen:]
+	if m[0] >= ICMPv6EchoRequest {
+		return ICMPv6Error{}, ErrICMPv6Type
+	}
+	return ICMPv6Error{Type: m[0], Code: m[1], Invoking: m[errorLen:]}, nil
 }

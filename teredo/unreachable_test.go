@@ -100,3 +100,31 @@ func TestUnreachableAboutItself(t *testing.T) {
 		t.Errorf("got %x", second)
 	}
 }
+
+func TestParseICMPv6Error(t *testing.T) {
+	invoking := ipv6Packet(native, clientA, 17, 64, []byte("UDP header and data"))
+	message := append([]byte{1, 4, 0, 0, 0, 0, 0, 0}, invoking...)
+	e, err := teredo.ParseICMPv6Error(icmpPacket(router, native, 64, message))
+	if err != nil || e.Type != 1 || e.Code != 4 {
+		t.Errorf("%+v, %v", e, err)
+	}
+	wantBytes(t, "what it quotes", e.Invoking, invoking)
+	for _, c := range []struct {
+		name   string
+		packet []byte
+		want   error
+	}{
+		{"quotes nothing", icmpPacket(router, native, 64, message[:8]), nil},
+		{"the last error", icmpPacket(router, native, 64, append([]byte{127}, message[1:]...)), nil},
+		{"no error", icmpPacket(router, native, 64, append([]byte{128}, message[1:]...)), teredo.ErrICMPv6Type},
+		{"short", icmpPacket(router, native, 64, message[:7]), teredo.ErrICMPv6Short},
+		{"checksum", rewrite(icmpPacket(router, native, 64, message), 42, 0), teredo.ErrICMPv6Checksum},
+		{"UDP", invoking, teredo.ErrNotICMPv6},
+		{"cut", icmpPacket(router, native, 64, message)[:60], teredo.ErrIPv6Length},
+		{"empty", nil, teredo.ErrIPv6Header},
+	} {
+		if _, err := teredo.ParseICMPv6Error(c.packet); err != c.want {
+			t.Errorf("%s: %v, want %v", c.name, err, c.want)
+		}
+	}
+}

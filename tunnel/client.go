@@ -74,9 +74,8 @@ type ClientConfig struct {
 // Client gives a host behind an IPv4 NAT its IPv6 connectivity (RFC 4380 §5.2).
 type Client struct {
 	*tunnel
-	cfg     ClientConfig
-	started time.Time
-	peers   *peer.Client
+	cfg   ClientConfig
+	peers *peer.Client
 
 	// Of the control goroutine.
 	servers     Servers
@@ -96,6 +95,7 @@ type Client struct {
 	hairpin       *qualify.HairpinTest
 	portMap       portMap
 	discovery     discovery
+	pings         pings
 	deadlines     []func() (time.Time, bool)
 
 	// For seek.
@@ -121,7 +121,7 @@ func NewClient(cfg ClientConfig) *Client {
 	})
 	peers.SetSubnets(cfg.Network.Subnets)
 	c := &Client{
-		tunnel: newTunnel(cfg.Device, sockets, peers, cfg.Kernel, drops), cfg: cfg, started: now, peers: peers,
+		tunnel: newTunnel(cfg.Device, sockets, peers, cfg.Kernel, drops), cfg: cfg, peers: peers,
 		network: cfg.Network, last: cfg.Last, hairpin: qualify.NewHairpinTest(cfg.Rand),
 		address:       ownAddress{latest: newSlot[netip.Addr](), requests: make(chan func(netip.Addr))},
 		determination: determination{latest: newSlot[Conn]()},
@@ -130,8 +130,9 @@ func NewClient(cfg ClientConfig) *Client {
 		failed:        newSlot[struct{}](), networkChanged: newSlot[struct{}](), news: newSlot[news](),
 	}
 	c.deadlines = []func() (time.Time, bool){
-		peers.Deadline, c.qualifierDeadline, c.determination.deadline, c.hairpin.Deadline, c.address.deadline,
+		peers.Deadline, c.qualifierDeadline, c.determination.deadline, c.hairpin.Deadline, c.address.deadline, c.pings.deadline,
 	}
+	c.keeps = c.answersPing
 	return c
 }
 
@@ -203,6 +204,9 @@ func (c *Client) inbound(now time.Time, from netip.AddrPort, via uint8, p *tered
 		c.advertised(now, from, via, p)
 		return
 	}
+	if c.refusesPing(now, p.IPv6) {
+		return
+	}
 	c.peers.InboundVia(now, from, via, p, &c.out)
 }
 
@@ -263,6 +267,7 @@ func (c *Client) reconcile(now time.Time) {
 	c.followOutside(s)
 	c.peers.SetNAT(c.knownNAT(s))
 	c.logServer(s)
+	c.followPings(now)
 	if s.State == c.state {
 		return
 	}
@@ -301,6 +306,7 @@ func (c *Client) logServer(s qualify.Status) {
 		c.cfg.Log.Info("the server answers again", "server", c.servers.Primary)
 	}
 	c.silent = silent
+	c.peers.SetServerSilent(silent)
 	if s.Second == qualify.Silent && s.Second != c.second && c.servers.Secondary.IsValid() {
 		c.cfg.Log.Warn("the second address of the server does not answer, so the kind of the NAT stays unknown",
 			"address", c.servers.Secondary)

@@ -40,7 +40,7 @@ func (t *tunnel) handle(r rules, e event) {
 	now := time.Now()
 	e(now)
 	r.reconcile(now)
-	t.carryOut()
+	t.carryOut(now)
 }
 
 // answer puts a question to the rules.
@@ -65,7 +65,7 @@ func (t *tunnel) answer(now time.Time, r rules, q *question) {
 }
 
 // carryOut sends and delivers what the rules put into the output, and opens and closes random ports.
-func (t *tunnel) carryOut() {
+func (t *tunnel) carryOut(now time.Time) {
 	t.sockets.takeOpened(func(conn Conn, via uint8) {
 		t.workers.Go("random port", func(context.Context) error {
 			_ = t.receive(conn, via, randomPortBatch) // when it fails, the path through this port is silent, and is given up
@@ -81,7 +81,9 @@ func (t *tunnel) carryOut() {
 	t.sockets.closeRetired()
 	t.packets = t.packets[:0]
 	for _, d := range t.out.TUN.Datagrams() {
-		t.packets = append(t.packets, d.Payload)
+		if t.keeps == nil || !t.keeps(now, d.Payload) {
+			t.packets = append(t.packets, d.Payload)
+		}
 	}
 	t.deliver(t.packets, &t.back)
 	t.out.Reset()

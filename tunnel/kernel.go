@@ -122,12 +122,8 @@ func (t *tunnel) tellUsage(ctx context.Context, usages []usage) bool {
 func (t *tunnel) account(now time.Time, usages []usage) {
 	for i := range usages {
 		u := &usages[i]
-		t.sent.Add(u.sent.Packets)
-		t.sentBytes.Add(u.sent.Bytes)
-		t.received.Add(u.received.Packets)
-		t.receivedBytes.Add(u.received.Bytes)
-		t.sentBy.countKernel(u.flow.Peer, u.sent)
-		t.receivedBy.countKernel(u.flow.Peer, u.received)
+		t.sent.countKernel(t.table, u.flow.Peer, u.sent)
+		t.received.countKernel(t.table, u.flow.Peer, u.received)
 		u.refused = !t.peers.Carried(now, u.flow.Peer, u.remote, u.heard, u.sent, u.received)
 	}
 }

@@ -170,6 +170,7 @@ func (k *FakeKernel) Calls(what string) (calls []KernelCall) {
 
 // fakePaths confirms every path to where the test says.
 type fakePaths struct {
+	paths   // has nothing to tell of the list
 	to      netip.AddrPort
 	carried [2]peer.Traffic // sent and received
 }
@@ -325,7 +326,7 @@ func TestKernelFlowMoves(t *testing.T) {
 	p.offered(start.Add(time.Second+1), f)
 	k.Carry(f, 1, 2)
 	p.kernel.round(start.Add(2 * time.Second))
-	if sent, received := p.sent.Load(), p.received.Load(); sent != 101 || received != 202 || paths.carried != [2]peer.Traffic{{Packets: 101, Bytes: 10100}, {Packets: 202, Bytes: 20200}} {
+	if sent, received := p.sent.all.packets.Load(), p.received.all.packets.Load(); sent != 101 || received != 202 || paths.carried != [2]peer.Traffic{{Packets: 101, Bytes: 10100}, {Packets: 202, Bytes: 20200}} {
 		t.Errorf("%d sent, %d received, the rules know of %v", sent, received, paths.carried)
 	}
 	if calls := k.Calls("add"); len(calls) != 2 || calls[1].Remote != paths.to {
@@ -353,7 +354,7 @@ func TestTakeBackCounts(t *testing.T) {
 			k.Carry(numbered(1), 100, 200)
 			back(p, start.Add(time.Millisecond), paths)
 			p.kernel.round(start.Add(time.Second))
-			if sent, received := p.sent.Load(), p.received.Load(); sent != 100 || received != 200 {
+			if sent, received := p.sent.all.packets.Load(), p.received.all.packets.Load(); sent != 100 || received != 200 {
 				t.Errorf("%d sent, %d received", sent, received)
 			}
 		})

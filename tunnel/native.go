@@ -36,9 +36,9 @@ func (t *tunnel) leave(packets [][]byte, back *turned) [][]byte {
 			rest = append(rest, packet)
 			continue
 		}
-		t.received.Add(1)
-		t.receivedBytes.Add(uint64(len(packet)))
-		t.receivedBy.direct.add(peer.Traffic{Packets: 1, Bytes: uint64(len(packet))})
+		came := peer.Traffic{Packets: 1, Bytes: uint64(len(packet))}
+		t.received.all.add(came)
+		t.received.direct.add(came)
 		to, via, verdict := t.table.Turned(packet, 1, len(packet), now)
 		switch verdict {
 		case peer.Ask:

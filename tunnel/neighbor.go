@@ -11,7 +11,7 @@ import (
 // Possible reports whether a client can have a native address: one of a native prefix, with a mapping that is global.
 func (r *Relay) Possible(native netip.Addr) bool {
 	client, ok := r.cfg.Natives.Teredo(native)
-	filter := teredo.Filter{Permit: r.cfg.PermitIPv4}
+	filter := teredo.Filter{Permit: *r.permit.Load()}
 	mapped := teredo.Mapped(client)
 	return ok && mapped.Port() != 0 && filter.Global(mapped.Addr())
 }

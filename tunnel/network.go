@@ -32,8 +32,7 @@ func (c *Client) NetworkChanged(ctx context.Context, n Network) error {
 func (c *Client) changed(now time.Time, n Network) {
 	was := c.network.Native
 	c.network = n
-	c.kernel.takeAllBack() // their uplink may be another one now
-	c.peers.SetFilter(c.cfg.filter(n))
+	c.follow()
 	c.peers.SetSubnets(n.Subnets)
 	switch {
 	case n.Native != "":
@@ -55,6 +54,26 @@ func (c *Client) changed(now time.Time, n Network) {
 	c.begin(now)
 }
 
+// SetPermit changes ClientConfig.Permit. What was accepted before stays until it is given up.
+func (c *Client) SetPermit(ctx context.Context, permit []netip.Prefix) error {
+	return c.call(ctx, func(time.Time) {
+		if !slices.Equal(permit, c.cfg.Permit) {
+			c.cfg.Permit = permit
+			c.follow()
+		}
+	})
+}
+
+// follow has the rules follow a change of the network or of the configuration.
+func (c *Client) follow() {
+	c.kernel.takeAllBack() // their uplink may be another one now
+	filter := c.cfg.filter(c.network)
+	c.peers.SetFilter(filter)
+	if c.qualifier != nil {
+		c.qualifier.SetFilter(filter)
+	}
+}
+
 // yield gives up the Teredo address, as long as the host has IPv6 by other means (SUN-01).
 func (c *Client) yield() {
 	if c.qualifier == nil {
@@ -74,6 +93,8 @@ func (cfg *ClientConfig) filter(n Network) teredo.Filter {
 func (c *Client) knownNAT(s qualify.Status) peer.NAT {
 	return peer.NAT{
 		Symmetric:      s.NAT == qualify.Symmetric,
+		Tested:         s.NAT != qualify.Unknown,
+		Sequential:     s.Sequential == qualify.Yes,
 		PortMapping:    c.portMap.external.IsValid(),
 		External:       c.portMap.upnpMapped(s.Mapped),
 		PortPreserving: s.Mapped.IsValid() && s.Mapped.Port() == c.local.Port(),

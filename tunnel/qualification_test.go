@@ -31,8 +31,10 @@ func TestQualifies(t *testing.T) {
 		}
 		want := tunnel.ClientStatus{
 			State: "qualified", Address: addr, Local: local, Mapped: teredo.Mapped(addr), Server: w.server.Primary, NAT: nat,
-			RTTMillis: 40, HeardSeconds: (time.Second + 2*hop).Seconds(), UptimeSeconds: (time.Second + qualification).Seconds(),
-			SentPackets: s.SentPackets, SentBytes: s.SentBytes, Drops: map[string]uint64{},
+			RTTMillis: 40, HeardSeconds: (time.Second + 2*hop).Seconds(), Carrier: tunnel.Carrier{
+				UptimeSeconds: (time.Second + qualification).Seconds(), Drops: map[string]uint64{},
+				Traffic: tunnel.Traffic{SentPackets: s.SentPackets, SentBytes: s.SentBytes},
+			},
 		}
 		checkStatus(t, s, want)
 		if nat == "none" && s.Mapped != local || nat != "none" && s.Mapped == local {

@@ -3,6 +3,8 @@ package tunnel
 import (
 	"context"
 	"net/netip"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/teredo-suite/teredo/internal/drop"
@@ -20,7 +22,7 @@ type RelayConfig struct {
 	Kernel     func() (Kernel, error) // as in ClientConfig
 	Capacity   int                    // most clients in the list of recent peers
 	Natives    teredo.NativePrefixes  // that stand for clients' addresses outside of the Teredo service
-	PermitIPv4 []netip.Prefix         // special-use IPv4 ranges to take for global ones
+	PermitIPv4 []netip.Prefix         // special-use IPv4 ranges to take for global ones; SetPermit changes them
 	Network    RelayNetwork           // as it is at the start; tell changes with NetworkChanged
 	Rand       func([]byte)           // fills with random bytes; one goroutine at a time calls it; nil: crypto/rand
 	Ready      func()                 // is called when all is open; it may be nil
@@ -47,9 +49,9 @@ func (n RelayNetwork) serves() []netip.Prefix {
 type Relay struct {
 	*tunnel
 	cfg     RelayConfig
-	started time.Time
 	peers   *peer.Relay
-	network RelayNetwork // of the control goroutine
+	permit  atomic.Pointer[[]netip.Prefix] // special-use IPv4 ranges to take for global ones now
+	network RelayNetwork                   // of the control goroutine
 }
 
 // NewRelay makes a relay that Run starts.
@@ -58,20 +60,32 @@ func NewRelay(cfg RelayConfig) *Relay {
 	drops, sockets := new(drop.Counters), newSockets(nil)
 	sockets.serve(cfg.Conn)
 	peers := peer.NewRelay(now, cfg.Network.Errors, peer.Config{
-		Capacity: cfg.Capacity, Filter: cfg.filter(cfg.Network), Drops: drops, Rand: cfg.Rand, Natives: cfg.Natives,
+		Capacity: cfg.Capacity, Filter: cfg.Network.filter(cfg.PermitIPv4), Drops: drops, Rand: cfg.Rand, Natives: cfg.Natives,
 	})
 	peers.Serve(cfg.Network.Serve, cfg.Network.Own)
 	peers.SetBehindNAT(cfg.Network.BehindNAT)
 	r := &Relay{
-		tunnel: newTunnel(cfg.Device, sockets, peers, cfg.Kernel, drops), cfg: cfg, started: now, peers: peers, network: cfg.Network,
+		tunnel: newTunnel(cfg.Device, sockets, peers, cfg.Kernel, drops), cfg: cfg, peers: peers, network: cfg.Network,
 	}
+	r.permit.Store(&cfg.PermitIPv4)
 	r.turnBack = func(now time.Time, packet []byte) { r.peers.Turned(now, packet, &r.out) }
 	return r
 }
 
-// filter is the configured one with the directed-broadcast addresses of now (SEC-V4-01).
-func (cfg RelayConfig) filter(n RelayNetwork) teredo.Filter {
-	return teredo.Filter{Permit: cfg.PermitIPv4, Broadcasts: n.Broadcasts}
+// filter permits special-use ranges, and refuses the directed-broadcast addresses of now (SEC-V4-01).
+func (n RelayNetwork) filter(permit []netip.Prefix) teredo.Filter {
+	return teredo.Filter{Permit: permit, Broadcasts: n.Broadcasts}
+}
+
+// SetPermit changes RelayConfig.PermitIPv4. Paths that are known stay until they are given up.
+func (r *Relay) SetPermit(ctx context.Context, permit []netip.Prefix) error {
+	return r.call(ctx, func(time.Time) {
+		if !slices.Equal(permit, *r.permit.Load()) {
+			r.permit.Store(&permit)
+			r.kernel.takeAllBack()
+			r.peers.SetFilter(r.network.filter(permit))
+		}
+	})
 }
 
 // NetworkChanged tells the relay that addresses of its host have changed.
@@ -79,7 +93,7 @@ func (r *Relay) NetworkChanged(ctx context.Context, n RelayNetwork) error {
 	return r.call(ctx, func(now time.Time) {
 		r.network = n
 		r.kernel.takeAllBack() // their uplink may be another one now
-		r.peers.SetFilter(r.cfg.filter(n))
+		r.peers.SetFilter(n.filter(*r.permit.Load()))
 		r.peers.SetErrorSource(n.Errors)
 		r.peers.Serve(n.Serve, n.Own)
 		r.peers.SetBehindNAT(n.BehindNAT)
@@ -106,23 +120,12 @@ func (r *Relay) deadline() (time.Time, bool)           { return r.peers.Deadline
 
 // RelayStatus describes a running relay.
 type RelayStatus struct {
-	State           string                `json:"state"` // "running"
-	Local           netip.AddrPort        `json:"local"`
-	Serves          []netip.Prefix        `json:"serves"`                    // native IPv6 addresses
-	Natives         teredo.NativePrefixes `json:"native_prefixes,omitempty"` // SERVER=PREFIX, of clients' native addresses
-	Offloads        Offloads              `json:"offloads"`
-	Peers           int                   `json:"peers"`
-	Capacity        int                   `json:"capacity"` // most of them that are remembered
-	UptimeSeconds   float64               `json:"uptime_seconds"`
-	SentPackets     uint64                `json:"sent_packets"`
-	ReceivedPackets uint64                `json:"received_packets"`
-	SentBytes       uint64                `json:"sent_bytes"` // without the headers of IPv4 and UDP
-	ReceivedBytes   uint64                `json:"received_bytes"`
-	Paths           Paths                 `json:"paths,omitzero"` // of these, what went to and from peers
-	Drops           map[string]uint64     `json:"drops"`
-	Queues          map[string]int        `json:"queues,omitempty"` // packets that wait for the control goroutine, in queues that are not empty
-	Counts
-	Budgets
+	State    string                `json:"state"` // "running"
+	Local    netip.AddrPort        `json:"local"`
+	Serves   []netip.Prefix        `json:"serves"`                    // native IPv6 addresses
+	Natives  teredo.NativePrefixes `json:"native_prefixes,omitempty"` // SERVER=PREFIX, of clients' native addresses
+	Capacity int                   `json:"capacity"`                  // most peers that are remembered
+	Carrier
 }
 
 // Status describes the relay now.
@@ -134,10 +137,7 @@ func (r *Relay) Status(ctx context.Context) (s RelayStatus, err error) {
 func (r *Relay) status(now time.Time) RelayStatus {
 	return RelayStatus{
 		State: "running", Local: r.cfg.Conn.LocalAddr(), Serves: r.network.serves(), Natives: r.cfg.Natives,
-		Offloads: r.offloads(), Peers: r.peers.Len(), Capacity: r.cfg.Capacity, UptimeSeconds: now.Sub(r.started).Seconds(),
-		SentPackets: r.sent.Load(), ReceivedPackets: r.received.Load(),
-		SentBytes: r.sentBytes.Load(), ReceivedBytes: r.receivedBytes.Load(), Paths: r.traffic(),
-		Drops: r.drops.Snapshot(), Queues: r.waiting(), Counts: r.peers.Counts(), Budgets: r.peers.Budgets(),
+		Capacity: r.cfg.Capacity, Carrier: r.carrier(now),
 	}
 }
 

@@ -150,7 +150,7 @@ func TestOpenPorts(t *testing.T) {
 				t.Fatalf("port %d: via %d, number %d, %v", i, via, port, ok)
 			}
 		}
-		p.carryOut() // starts their readers
+		p.carryOut(time.Now()) // starts their readers
 		if via, _, ok := p.sockets.openRandom(); ok {
 			t.Errorf("one more port is open, via %d", via)
 		}
@@ -162,7 +162,7 @@ func TestOpenPorts(t *testing.T) {
 		if via, port, ok := p.sockets.openRandom(); !ok || via != 7 || port != 40001+mostSockets {
 			t.Errorf("the port opened again: via %d, number %d, %v", via, port, ok)
 		}
-		p.carryOut()
+		p.carryOut(time.Now())
 		p.end()
 		for i, f := range p.random {
 			if !f.isClosed() {
@@ -215,7 +215,7 @@ func TestSendFromSockets(t *testing.T) {
 				t.Errorf("%s sends %v, want %v", name, c.port.batches, c.want)
 			}
 		}
-		if sent, failed := p.sent.Load(), p.drops.Get(drop.SendFailed); sent != 8 || failed != 1 {
+		if sent, failed := p.sent.all.packets.Load(), p.drops.Get(drop.SendFailed); sent != 8 || failed != 1 {
 			t.Errorf("%d sent, %d failed", sent, failed)
 		}
 		p.sockets.close(1)
@@ -247,7 +247,7 @@ func TestReceiveAtPort(t *testing.T) {
 		nonce := sent[len(sent)-1].Payload[teredo.HeaderLen:][:6]
 		bubble := append(teredo.AppendBubble(nil, other, own, 255), nonce...)
 		p.out.Reset()
-		p.carryOut()
+		p.carryOut(time.Now())
 
 		p.random[0].receive(mapped, bubble)
 		q := <-p.queues[wanted].waiting
@@ -259,7 +259,7 @@ func TestReceiveAtPort(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.InboundVia(time.Now(), q.from, q.via, &parsed, &p.out)
-		p.carryOut()
+		p.carryOut(time.Now())
 		if want := [][]netip.AddrPort{{mapped}}; !slices.EqualFunc(p.random[0].batches, want, slices.Equal[[]netip.AddrPort]) {
 			t.Errorf("the packet that waited leaves to %v", p.random[0].batches)
 		}

@@ -11,41 +11,51 @@ import (
 
 // ClientStatus describes a running client.
 type ClientStatus struct {
-	State           string            `json:"state"`                           // initial, starting, qualified, offline (RFC 4380 §5.2)
-	Address         netip.Addr        `json:"address"`                         // Teredo address, zero unless qualified
-	NativeAddress   netip.Addr        `json:"native_address"`                  // in the native prefix of the server; zero if it has told none, or unless qualified
-	Local           netip.AddrPort    `json:"local"`                           // local IPv4 address and service port
-	Mapped          netip.AddrPort    `json:"mapped"`                          // the same as the server sees it
-	Server          netip.Addr        `json:"server"`                          // primary server address, zero until it is known
-	Server2         string            `json:"server2"`                         // secondary address, and whether it answers; or none
-	NAT             string            `json:"nat"`                             // none, restricted, symmetric, unknown; cone with the cone phase
-	Mapping         string            `json:"mapping"`                         // of the NAT: none, endpoint-independent, symmetric, unknown
-	Filtering       string            `json:"filtering"`                       // endpoint-independent, which only the cone phase tells; unknown
-	PortPreserving  bool              `json:"port_preserving"`                 // the mapped port is the local one
-	Sequential      string            `json:"sequential"`                      // a symmetric NAT gives out ports one after the other: yes, no, unknown
-	Hairpinning     string            `json:"hairpinning"`                     // the NAT turns round what is sent to its mappings from inside: yes, no, unknown
-	PortMapping     string            `json:"port_mapping"`                    // at the gateway: protocol and external address, or none
-	NativeIPv6      string            `json:"native_ipv6,omitempty"`           // interface with native IPv6, to which the client yields
-	LastError       string            `json:"last_error"`                      // why it is not qualified, and what helps
-	LastRefused     string            `json:"last_refused,omitempty"`          // the latest router advertisement that was refused, and why
-	WaitingFor      string            `json:"waiting_for"`                     // what it waits for now
-	RTTMillis       float64           `json:"server_rtt_ms"`                   // of the last exchange with the server, 0: none
-	HeardSeconds    float64           `json:"server_heard_seconds_ago"`        // -1: never
-	SilentSeconds   float64           `json:"server_silent_seconds,omitempty"` // the server has served, and has not answered for so long
-	RefreshSeconds  float64           `json:"refresh_interval_seconds"`
-	RefreshState    string            `json:"refresh_interval_state,omitempty"` // how far its determination is
-	Offloads        Offloads          `json:"offloads"`
-	Peers           int               `json:"peers"`
-	UptimeSeconds   float64           `json:"uptime_seconds"`
-	SentPackets     uint64            `json:"sent_packets"`
-	ReceivedPackets uint64            `json:"received_packets"`
-	SentBytes       uint64            `json:"sent_bytes"` // without the headers of IPv4 and UDP
-	ReceivedBytes   uint64            `json:"received_bytes"`
-	Paths           Paths             `json:"paths,omitzero"` // of these, what went to and from peers
-	Drops           map[string]uint64 `json:"drops"`
-	Queues          map[string]int    `json:"queues,omitempty"` // packets that wait for the control goroutine, in queues that are not empty
+	State          string         `json:"state"`                           // initial, starting, qualified, offline (RFC 4380 §5.2)
+	Address        netip.Addr     `json:"address"`                         // Teredo address, zero unless qualified
+	NativeAddress  netip.Addr     `json:"native_address"`                  // in the native prefix of the server; zero if it has told none, or unless qualified
+	Local          netip.AddrPort `json:"local"`                           // local IPv4 address and service port
+	Mapped         netip.AddrPort `json:"mapped"`                          // the same as the server sees it
+	Server         netip.Addr     `json:"server"`                          // primary server address, zero until it is known
+	Server2        string         `json:"server2"`                         // secondary address, and whether it answers; or none
+	NAT            string         `json:"nat"`                             // none, restricted, symmetric, unknown; cone with the cone phase
+	Mapping        string         `json:"mapping"`                         // of the NAT: none, endpoint-independent, symmetric, unknown
+	Filtering      string         `json:"filtering"`                       // endpoint-independent, which only the cone phase tells; unknown
+	PortPreserving bool           `json:"port_preserving"`                 // the mapped port is the local one
+	Sequential     string         `json:"sequential"`                      // a symmetric NAT gives out ports one after the other: yes, no, unknown
+	Hairpinning    string         `json:"hairpinning"`                     // the NAT turns round what is sent to its mappings from inside: yes, no, unknown
+	PortMapping    string         `json:"port_mapping"`                    // at the gateway: protocol and external address, or none
+	NativeIPv6     string         `json:"native_ipv6,omitempty"`           // interface with native IPv6, to which the client yields
+	LastError      string         `json:"last_error"`                      // why it is not qualified, and what helps
+	LastRefused    string         `json:"last_refused,omitempty"`          // the latest router advertisement that was refused, and why
+	WaitingFor     string         `json:"waiting_for"`                     // what it waits for now
+	RTTMillis      float64        `json:"server_rtt_ms"`                   // of the last exchange with the server, 0: none
+	HeardSeconds   float64        `json:"server_heard_seconds_ago"`        // -1: never
+	SilentSeconds  float64        `json:"server_silent_seconds,omitempty"` // the server has served, and has not answered for so long
+	RefreshSeconds float64        `json:"refresh_interval_seconds"`
+	RefreshState   string         `json:"refresh_interval_state,omitempty"` // how far its determination is
+	Carrier
+}
+
+// Carrier describes what client and relay have in common, as they carry packets.
+type Carrier struct {
+	Offloads      Offloads          `json:"offloads"`
+	Peers         int               `json:"peers"`
+	UptimeSeconds float64           `json:"uptime_seconds"`
+	Traffic                         // of all packets
+	Paths         Paths             `json:"paths,omitzero"` // of these, what went to and from peers
+	Drops         map[string]uint64 `json:"drops"`
+	Queues        map[string]int    `json:"queues,omitempty"` // packets that wait for the control goroutine, in queues that are not empty
 	Counts
 	Budgets
+}
+
+func (t *tunnel) carrier(now time.Time) Carrier {
+	all, _ := t.Carried()
+	return Carrier{
+		Offloads: t.offloads(), Peers: t.peers.Len(), UptimeSeconds: now.Sub(t.started).Seconds(), Traffic: all, Paths: t.byPath(),
+		Drops: t.drops.Snapshot(), Queues: t.waiting(), Counts: t.peers.Counts(), Budgets: t.peers.Budgets(),
+	}
 }
 
 // Offloads are the offloads of the kernel that are in use now. The service port stands for all.
@@ -88,11 +98,8 @@ func (c *Client) status(now time.Time) ClientStatus {
 		PortMapping: c.portMap.String(), LastError: q.LastError, WaitingFor: q.Attempt,
 		LastRefused: q.Refused.String(), NativeIPv6: c.network.Native,
 		RefreshSeconds: c.refreshInterval().Seconds(), RefreshState: c.determination.progress(),
-		RTTMillis: float64(q.RTT) / float64(time.Millisecond), HeardSeconds: -1,
-		Offloads: c.offloads(), Peers: c.peers.Len(), UptimeSeconds: now.Sub(c.started).Seconds(),
-		SentPackets: c.sent.Load(), ReceivedPackets: c.received.Load(),
-		SentBytes: c.sentBytes.Load(), ReceivedBytes: c.receivedBytes.Load(), Paths: c.traffic(),
-		Drops: c.drops.Snapshot(), Queues: c.waiting(), Counts: c.peers.Counts(), Budgets: c.peers.Budgets(),
+		RTTMillis: millis(q.RTT), HeardSeconds: -1,
+		Carrier: c.carrier(now),
 	}
 	if !q.LastHeard.IsZero() {
 		s.HeardSeconds = now.Sub(q.LastHeard).Seconds()

@@ -23,9 +23,11 @@ type Traffic struct {
 	ReceivedBytes   uint64 `json:"received_bytes"`
 }
 
-// Paths is the traffic with other clients and with native hosts, and what the kernel has carried of both.
+// Paths is the traffic with other clients, with those of them on the same subnet, and with native hosts; and what the kernel has
+// carried of all three.
 type Paths struct {
 	Direct Traffic `json:"direct,omitzero"`
+	Local  Traffic `json:"local,omitzero"` // not in Direct
 	Relay  Traffic `json:"relay,omitzero"`
 	Kernel Traffic `json:"kernel,omitzero"`
 }
@@ -40,52 +42,87 @@ func (c *counters) add(t peer.Traffic) {
 	}
 }
 
-// directed counts one direction: to and from other clients, to and from native hosts, and of both what the kernel has carried.
-type directed struct{ direct, relay, kernel counters }
+// directed counts one direction: all packets; of these, those to and from other clients, clients on our subnet, and native hosts; and of
+// these three, what the kernel has carried.
+type directed struct{ all, direct, local, relay, kernel counters }
 
-func (t *tunnel) traffic() Paths {
-	of := func(sent, received *counters) Traffic {
-		return Traffic{
-			SentPackets: sent.packets.Load(), SentBytes: sent.bytes.Load(),
-			ReceivedPackets: received.packets.Load(), ReceivedBytes: received.bytes.Load(),
-		}
+// Carried is all traffic since the start, and what the kernel has carried of it. It waits for nobody, and may be called at any time.
+func (t *tunnel) Carried() (all, byKernel Traffic) {
+	return trafficOf(&t.sent.all, &t.received.all), trafficOf(&t.sent.kernel, &t.received.kernel)
+}
+
+func (t *tunnel) byPath() Paths {
+	sent, received := &t.sent, &t.received
+	return Paths{
+		Direct: trafficOf(&sent.direct, &received.direct), Local: trafficOf(&sent.local, &received.local),
+		Relay: trafficOf(&sent.relay, &received.relay), Kernel: trafficOf(&sent.kernel, &received.kernel),
 	}
-	sent, received := &t.sentBy, &t.receivedBy
-	return Paths{of(&sent.direct, &received.direct), of(&sent.relay, &received.relay), of(&sent.kernel, &received.kernel)}
+}
+
+func trafficOf(sent, received *counters) Traffic {
+	return Traffic{
+		SentPackets: sent.packets.Load(), SentBytes: sent.bytes.Load(),
+		ReceivedPackets: received.packets.Load(), ReceivedBytes: received.bytes.Load(),
+	}
 }
 
 // tally is the traffic of a batch in one direction.
 type tally struct {
-	direct, relay peer.Traffic
-	clients       bool // all peers are clients: some addresses of theirs are native ones
+	direct, local, relay peer.Traffic
+	clients              bool // all peers are clients: some addresses of theirs are native ones
+
+	// Of the latest packet that may have been local: the peer's address, and whether it was.
+	with  []byte
+	known bool
 }
 
-// add counts a packet of so many bytes that begins with head. Other is where its other end's address begins: that of its source or of
-// its destination. What is for the server is no traffic of peers: its addresses are link-local, or it is not a plain IPv6 packet.
-func (t *tally) add(head []byte, other, size int) {
+// add counts a packet of so many bytes that begins with head, and reports whether its other end is a client. Other is where the address of
+// that begins: its source or its destination. What is for the server is no traffic of peers: its addresses are link-local, or it is not
+// a plain IPv6 packet.
+func (t *tally) add(head []byte, other, size int) (client bool) {
 	if len(head) < teredo.HeaderLen || head[0]>>4 != 6 || head[other] >= 0xfe {
-		return
+		return false
 	}
 	of := &t.relay
-	if t.clients || binary.BigEndian.Uint32(head[other:]) == teredoPrefix {
+	if client = t.clients || binary.BigEndian.Uint32(head[other:]) == teredoPrefix; client {
 		of = &t.direct
 	}
 	of.Packets++
 	of.Bytes += uint64(size)
+	return client
 }
 
-// count adds a batch.
-func (d *directed) count(t *tally) {
+// tellApart makes the packet of a client that add has just counted a local one if the client is on our subnet.
+func (t *tally) tellApart(table *peer.Table, address []byte, size int) {
+	if string(address) != string(t.with) {
+		t.with, t.known = address, table.IsLocal(address)
+	}
+	if t.known {
+		t.direct.Packets--
+		t.direct.Bytes -= uint64(size)
+		t.local.Packets++
+		t.local.Bytes += uint64(size)
+	}
+}
+
+// count adds a batch with so many packets and bytes.
+func (d *directed) count(t *tally, packets, bytes int) {
+	d.all.add(peer.Traffic{Packets: uint64(packets), Bytes: uint64(bytes)})
 	d.direct.add(t.direct)
+	d.local.add(t.local)
 	d.relay.add(t.relay)
 }
 
 // countKernel adds what the kernel has carried to or from a peer.
-func (d *directed) countKernel(with netip.Addr, t peer.Traffic) {
+func (d *directed) countKernel(table *peer.Table, with netip.Addr, t peer.Traffic) {
+	d.all.add(t)
 	d.kernel.add(t)
-	if teredo.IsTeredo(with) {
+	switch {
+	case table.IsLocal(with.AsSlice()):
+		d.local.add(t)
+	case teredo.IsTeredo(with):
 		d.direct.add(t)
-	} else {
+	default:
 		d.relay.add(t)
 	}
 }

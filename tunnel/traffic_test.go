@@ -1,6 +1,7 @@
 package tunnel_test
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -61,6 +62,44 @@ func TestPathsTranslated(t *testing.T) {
 		s := w.relay.Status()
 		if s.Paths.Relay != (tunnel.Traffic{}) || s.Paths.Direct.ReceivedPackets != s.ReceivedPackets || s.Paths.Direct.ReceivedBytes != s.ReceivedBytes || s.ReceivedPackets < 2 {
 			t.Errorf("%+v of %d packets and %d bytes", s.Paths, s.ReceivedPackets, s.ReceivedBytes)
+		}
+	})
+}
+
+// What goes to and from a client on the same subnet counts as local. Other clients
+// are direct.
+func TestPathsLocal(t *testing.T) {
+	scenario(t, func(t *testing.T, w *world) {
+		a, b := neighbours(w)
+		far := w.Client(w.server)
+		far.AwaitAddr(time.Minute)
+		for range 3 {
+			a.Send(b.Addr(), "hello")
+			time.Sleep(time.Second)
+			b.Send(a.Addr(), "answer")
+			time.Sleep(time.Second)
+		}
+		before := a.Status().Paths
+		if before.Local.SentPackets < 3 || before.Local.ReceivedPackets != 3 || before.Local.SentBytes <= before.Local.SentPackets*40 {
+			t.Errorf("a has exchanged packets with a neighbour: %+v", before)
+		}
+		if got := b.Status().Paths; got.Local.ReceivedPackets != 3 || got.Local.SentPackets < 3 || got.Relay != (tunnel.Traffic{}) {
+			t.Errorf("b has exchanged packets with a neighbour: %+v", got)
+		}
+		a.Send(far.Addr(), "hello")
+		time.Sleep(10 * time.Second)
+		after := a.Status().Paths
+		if after.Local != before.Local || after.Direct.SentPackets == before.Direct.SentPackets {
+			t.Errorf("a has sent to a client elsewhere: %+v, and %+v before", after, before)
+		}
+		peers, err := a.Tunnel.Peers(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range peers {
+			if want := map[netip.Addr]string{b.Addr(): "local", far.Addr(): "direct"}[p.Address]; p.Path != want {
+				t.Errorf("the path of %+v is not %s", p, want)
+			}
 		}
 	})
 }

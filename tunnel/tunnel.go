@@ -37,10 +37,14 @@ type paths interface {
 	Table() *peer.Table
 	Confirmed(now time.Time, local, peer netip.Addr) (to netip.AddrPort, heard time.Time, ok bool)
 	Carried(now time.Time, peer netip.Addr, to netip.AddrPort, heard time.Time, sent, received peer.Traffic) bool
+	Len() int
+	Counts() Counts
+	Budgets() Budgets
 }
 
 // tunnel is what client and relay have in common.
 type tunnel struct {
+	started time.Time
 	device  Device
 	sockets *sockets
 	peers   paths
@@ -61,16 +65,15 @@ type tunnel struct {
 	vias     []uint8 // of the messages
 	packets  [][]byte
 	back     turned
-	turnBack func(now time.Time, packet []byte) // of a relay: has the rules send a packet from one client to another one
+	turnBack func(now time.Time, packet []byte)      // of a relay: has the rules send a packet from one client to another one
+	keeps    func(now time.Time, packet []byte) bool // of a client: takes a packet that is not for the local stack
 
-	sent, received           atomic.Uint64 // packets carried to UDP and from it
-	sentBytes, receivedBytes atomic.Uint64 // of them, without the headers of IPv4 and UDP
-	sentBy, receivedBy       directed      // of both, by path
+	sent, received directed // carried to UDP and from it, without the headers of IPv4 and UDP
 }
 
 func newTunnel(device Device, s *sockets, p paths, kernel func() (Kernel, error), drops *drop.Counters) *tunnel {
 	t := &tunnel{
-		device: device, sockets: s, peers: p, table: p.Table(), drops: drops, kernel: newKernelFlows(kernel, drops),
+		started: time.Now(), device: device, sockets: s, peers: p, table: p.Table(), drops: drops, kernel: newKernelFlows(kernel, drops),
 		wake: newSlot[struct{}](), calls: make(chan func(time.Time)), stopped: make(chan struct{}),
 	}
 	for l := range lanes {

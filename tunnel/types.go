@@ -31,6 +31,8 @@ type (
 	Extensions = peer.Extensions
 	// Peer describes a peer.
 	Peer = peer.Info
+	// Cause says in one word why a peer does not answer.
+	Cause = peer.Cause
 	// Counts are the entries of the list of peers, by kind.
 	Counts = peer.Counts
 	// Budgets tells how much of what strangers may cause is left.

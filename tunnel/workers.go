@@ -11,6 +11,7 @@ import (
 	"github.com/teredo-suite/teredo/internal/drop"
 	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/internal/tun"
+	"github.com/teredo-suite/teredo/teredo"
 )
 
 const (
@@ -86,16 +87,17 @@ func (t *tunnel) sendFrom(via uint8, messages []Message) {
 	if conn := t.sockets.conn(via); conn != nil {
 		n, _ = conn.WriteBatch(messages)
 	}
-	t.sent.Add(uint64(n))
-	size := 0
 	var paths tally
+	all, locals := 0, t.table.HasLocals()
 	for i := range messages[:n] {
 		m := &messages[i]
-		size += m.N + len(m.Tail)
-		paths.add(m.Buf[:m.N], destinationAt, m.N+len(m.Tail))
+		size := m.N + len(m.Tail)
+		all += size
+		if paths.add(m.Buf[:m.N], destinationAt, size) && locals {
+			paths.tellApart(t.table, teredo.DestinationBytes(m.Buf), size)
+		}
 	}
-	t.sentBytes.Add(uint64(size))
-	t.sentBy.count(&paths)
+	t.sent.count(&paths, n, all)
 	if refused := len(messages) - n; refused > 0 {
 		t.drops.Add(drop.SendFailed, uint64(refused))
 	}
@@ -146,15 +148,15 @@ func (t *tunnel) deliver(packets [][]byte, back *turned) {
 		return
 	}
 	n, _ := t.device.WriteBatch(packets)
-	t.received.Add(uint64(n))
-	size := 0
 	paths := tally{clients: t.table.Translates()}
+	all, locals := 0, t.table.HasLocals()
 	for _, packet := range packets[:n] {
-		size += len(packet)
-		paths.add(packet, sourceAt, len(packet))
+		all += len(packet)
+		if paths.add(packet, sourceAt, len(packet)) && locals {
+			paths.tellApart(t.table, teredo.SourceBytes(packet), len(packet))
+		}
 	}
-	t.receivedBytes.Add(uint64(size))
-	t.receivedBy.count(&paths)
+	t.received.count(&paths, n, all)
 	if refused := len(packets) - n; refused > 0 {
 		t.drops.Add(drop.DeliverFailed, uint64(refused))
 	}

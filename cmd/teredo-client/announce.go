@@ -17,7 +17,7 @@ import (
 // announceFlags say who is told the addresses of the client.
 type announceFlags struct {
 	DNSUpdate string `name:"dns-update" placeholder:"NAME" help:"Keep the AAAA record of this name at the address of this host, by dynamic updates (RFC 2136) to the primary name server of its zone. Needs --dns-key."`
-	DNSKey    string `name:"dns-key" placeholder:"FILE" help:"Sign these updates with the TSIG key in this file, mode 600, as 'tsig-keygen' writes it."`
+	DNSKey    string `name:"dns-key" placeholder:"FILE" help:"Sign these updates with the TSIG key in this file, mode 600, as 'tsig-keygen' writes it. SIGHUP makes the client read it again."`
 	OnChange  string `placeholder:"COMMAND" help:"Run this shell command on each change of the addresses, with TEREDO_STATE (qualified, offline, stopped), TEREDO_ADDRESS, TEREDO_NATIVE_ADDRESS and TEREDO_INTERFACE in its environment."`
 }
 
@@ -40,12 +40,8 @@ type announcer struct {
 }
 
 // newAnnouncer makes ready what the flags ask for. It starts the process that runs the command, so the program may not be confined yet.
-func (r *run) newAnnouncer(log *slog.Logger) (a announcer, err error) {
+func (r *run) newAnnouncer(key dnsupdate.Key, log *slog.Logger) (a announcer, err error) {
 	if r.DNSUpdate != "" {
-		key, err := dnsupdate.LoadKey(r.DNSKey)
-		if err != nil {
-			return a, cli.Usage(err)
-		}
 		a.dns = dnsupdate.NewKeeper(r.DNSUpdate, key, dnsupdate.Find, log)
 	}
 	if r.OnChange != "" {

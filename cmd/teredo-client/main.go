@@ -7,6 +7,7 @@ import (
 	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/internal/dnsupdate"
 	"github.com/teredo-suite/teredo/internal/peer"
+	"github.com/teredo-suite/teredo/internal/traffic"
 	"github.com/teredo-suite/teredo/tunnel"
 )
 
@@ -19,11 +20,16 @@ func main() {
 		Hint:    hint,
 	}.Main(&struct {
 		Run       run                  `cmd:"" help:"Bring IPv6 up and keep it up until stopped."`
+		Up        up                   `cmd:"" help:"Bring IPv6 up in the background, without systemd."`
+		Down      cli.Down             `cmd:"" help:"Stop what runs in the background."`
 		Status    cli.Status[status]   `cmd:"" help:"Show what the running client is doing."`
 		Peers     cli.Peers[peer.Info] `cmd:"" help:"Show the peers that the running client knows, and the paths to them."`
+		Ping      pingCommand          `cmd:"" help:"Ping a host through the running client, and show the path, or why there is no answer."`
 		Probe     probeCommand         `cmd:"" help:"Find out which servers answer, what the NAT does, and which peers a client could reach."`
 		Explain   explainCommand       `cmd:"" help:"Show what a Teredo address contains, and whether programs send to it."`
 		Bugreport bugreport            `cmd:"" help:"Write an archive that tells others what is wrong, without secrets."`
+		Import    importCommand        `cmd:"" help:"Write a configuration file from one of Miredo."`
+		Check     check                `cmd:"" help:"Find out whether a start would succeed, without starting."`
 		OnChange  onChangeCommand      `cmd:"" hidden:"" help:"Run a command with each change that standard input tells of."`
 		Version   cli.Version          `cmd:"" help:"Show the version."`
 	}{})
@@ -33,6 +39,7 @@ func main() {
 type status struct {
 	tunnel.ClientStatus
 	DNS      dnsupdate.Status `json:"dns,omitzero"`
+	Traffic  traffic.Summary  `json:"traffic,omitzero"`   // of the host
 	Confined string           `json:"confined,omitempty"` // by what, once it is set up
 }
 

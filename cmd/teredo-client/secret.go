@@ -32,9 +32,7 @@ func (c *client) reloadSecret(ctx context.Context) bool {
 		c.cfg.Log.Error("cannot read the secret again; keeping the one in use", "error", err)
 		return true
 	}
-	select {
-	case <-c.started:
-	case <-ctx.Done():
+	if !c.starts(ctx) {
 		return true
 	}
 	if err := c.running.SetSecret(ctx, clientID, key); err != nil && ctx.Err() == nil {

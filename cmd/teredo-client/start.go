@@ -14,10 +14,13 @@ import (
 
 	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/internal/confine"
+	"github.com/teredo-suite/teredo/internal/control"
+	"github.com/teredo-suite/teredo/internal/dnsupdate"
 	"github.com/teredo-suite/teredo/internal/netcfg"
 	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/internal/portmap"
 	"github.com/teredo-suite/teredo/internal/resolve"
+	"github.com/teredo-suite/teredo/internal/traffic"
 	"github.com/teredo-suite/teredo/internal/tun"
 	"github.com/teredo-suite/teredo/internal/udp"
 	"github.com/teredo-suite/teredo/internal/worker"
@@ -92,9 +95,11 @@ type client struct {
 	run      *run
 	cfg      tunnel.ClientConfig
 	state    *cli.State[status]
-	secure   bool // there is a secret in use; of reloadSecret
+	secure   bool          // there is a secret in use; of reloadSecret
+	key      dnsupdate.Key // at the start
 	memory   *memory
 	announce announcer
+	traffic  *traffic.Keeper // nil: no history of the host's traffic is kept
 	confined cli.Confinement
 	conn     *udp.Conn // the service port, when it is open
 	running  *tunnel.Client
@@ -109,15 +114,23 @@ func start(ctx context.Context, p *cli.Process, r *run) error {
 		return cli.Usage(err)
 	}
 	c.secure = c.cfg.Secret != nil
+	if c.key, err = r.loadKey(); err != nil {
+		return cli.Usage(err)
+	}
+	c.cfg.Permit = r.permit()
 	questions, err := r.Peers(c.peers)
 	if err != nil {
 		return err
+	}
+	questions["ping"] = control.Question{Do: c.ping, Circle: questions["peers"].Circle}
+	if traffic.Supported {
+		questions["traffic"] = control.Question{Answer: c.hostTraffic}
 	}
 	c.memory = r.remember(c.cfg.Log)
 	return cli.Serve(ctx, p, cli.Service[status]{
 		Flags: &r.RunFlags, Log: c.cfg.Log, State: c.state, Run: c.serve,
 		Questions: questions,
-		Reload:    cli.Reload{Flags: []string{"secret-file"}, Files: c.reloadSecret},
+		Reload:    c.reloaded(),
 	})
 }
 
@@ -136,7 +149,7 @@ func newState() *cli.State[status] {
 // serve sets the client up and runs it.
 func (c *client) serve(ctx context.Context) error {
 	var err error
-	if c.announce, err = c.run.newAnnouncer(c.cfg.Log); err != nil {
+	if c.announce, err = c.run.newAnnouncer(c.key, c.cfg.Log); err != nil {
 		return err
 	}
 	c.state.WaitsFor("the interface " + c.run.TUN)
@@ -155,10 +168,14 @@ func (c *client) serve(ctx context.Context) error {
 		return err
 	}
 	c.running = tunnel.NewClient(c.cfg)
+	defer c.openTraffic()()
 	close(c.started)
 	c.state.Runs(c.status)
 	keeper := netcfg.NewKeeper(c.cfg.Log, c.running.RestoreInterface)
-	workers.Go("client", c.running.Run)
+	running, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	workers.Go("client", func(context.Context) error { return c.running.Run(running) })
+	workers.Go("traffic", func(ctx context.Context) error { return c.keepTraffic(ctx, end) })
 	workers.Go("network", func(ctx context.Context) error { return c.follow(ctx, changes, keeper) })
 	workers.Go("interface", keeper.Run)
 	workers.Go("last run", c.memory.keep)
@@ -188,7 +205,11 @@ func (c *client) status(ctx context.Context) (status, error) {
 	if s.NativeIPv6 != "" {
 		s.WaitingFor += "; --always keeps Teredo up"
 	}
-	return status{ClientStatus: s, DNS: c.announce.status(), Confined: c.confined.String()}, err
+	told := status{ClientStatus: s, DNS: c.announce.status(), Confined: c.confined.String()}
+	if c.traffic != nil {
+		told.Traffic = c.traffic.Report().Summary()
+	}
+	return told, err
 }
 
 // changed tells the service manager.
@@ -223,8 +244,10 @@ func (c *client) needs(kernel bool) confine.Policy {
 	if c.run.DNSUpdate != "" || slices.ContainsFunc(slices.Concat(c.run.Server, c.run.Server2), isName) {
 		p.Replaced = resolve.Files() // as DHCP clients and network managers do
 	}
-	if c.run.SecretFile != "" {
-		p.Read = append(p.Read, c.run.SecretFile)
+	for _, file := range []string{c.run.SecretFile, c.run.DNSKey} {
+		if file != "" {
+			p.Read = append(p.Read, file)
+		}
 	}
 	return p
 }
@@ -237,7 +260,7 @@ func (c *client) complete() (err error) {
 		return err
 	}
 	cfg.Listen, cfg.Kernel, cfg.Local, cfg.Changed = c.listen, c.openKernel, c.local, changed
-	cfg.Servers, cfg.Permit = r.lookups(), slices.Concat[[]netip.Prefix](r.PermitIPv4, r.PermitIPv6)
+	cfg.Servers = r.lookups()
 	cfg.Last = c.memory.address()
 	cfg.Configure = func(old, new netip.Addr) error {
 		if new.IsValid() {

@@ -26,6 +26,8 @@ func main() {
 		Status    cli.Status[status]   `cmd:"" help:"Show what the running relay is doing."`
 		Peers     cli.Peers[peer.Info] `cmd:"" help:"Show the clients that the running relay knows."`
 		Bugreport cli.PeersBugreport   `cmd:"" help:"Write an archive that tells others what is wrong, without secrets."`
+		Import    importCommand        `cmd:"" help:"Write a configuration file from one of Miredo."`
+		Check     check                `cmd:"" help:"Find out whether a start would succeed, without starting."`
 		Version   cli.Version          `cmd:"" help:"Show the version."`
 	}{})
 }
@@ -88,7 +90,9 @@ func (r *run) Run(ctx context.Context, p *cli.Process) error {
 		Mark: r.StateFile("forwarding"), Log: log,
 		WaitsFor: state.WaitsFor, Confine: func(needs confine.Policy) { confined.To(needs, &r.RunFlags, log) },
 	}
+	started := make(chan struct{})
 	a.Runs = func() {
+		close(started)
 		state.Runs(func(ctx context.Context) (status, error) {
 			s, err := a.Status(ctx)
 			return status{Status: s, Sunset: r.Sunset, Confined: confined.String()}, err
@@ -99,7 +103,17 @@ func (r *run) Run(ctx context.Context, p *cli.Process) error {
 	if err != nil {
 		return err
 	}
-	return cli.Serve(ctx, p, cli.Service[status]{Flags: &r.RunFlags, Log: log, State: state, Run: a.Run, Questions: questions})
+	return cli.Serve(ctx, p, cli.Service[status]{Flags: &r.RunFlags, Log: log, State: state, Run: a.Run, Questions: questions, Reload: cli.Reload{
+		Flags: []string{"permit-ipv4"},
+		Take: func(ctx context.Context) (files bool) {
+			select {
+			case <-started:
+				a.SetPermit(ctx, r.PermitIPv4)
+			case <-ctx.Done():
+			}
+			return false
+		},
+	}})
 }
 
 // Check finds what is wrong with the flags.

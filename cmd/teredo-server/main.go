@@ -27,6 +27,8 @@ func main() {
 		Status    cli.Status[status]   `cmd:"" help:"Show what the running server is doing."`
 		Peers     cli.Peers[peer.Info] `cmd:"" help:"Show the clients that the relay in a server with --relay knows."`
 		Bugreport bugreport            `cmd:"" help:"Write an archive that tells others what is wrong, without secrets."`
+		Import    importCommand        `cmd:"" help:"Write a configuration file from one of Miredo."`
+		Check     check                `cmd:"" help:"Find out whether a start would succeed, without starting."`
 		Version   cli.Version          `cmd:"" help:"Show the version."`
 	}{})
 }
@@ -83,7 +85,7 @@ func (r *run) Run(ctx context.Context, p *cli.Process) error { return start(ctx,
 func (r *run) Check() error {
 	switch {
 	case !r.Relay && r.Flags.Given():
-		return errors.New("--serve, --neighbor-proxy, --capacity, --forwarding and --control-group are for a relay: say --relay, too")
+		return errors.New("--serve, --neighbor-proxy, --capacity, --forwarding and --control-group are for a relay: add --relay, or leave them out")
 	case r.Relay && r.RelayPort == teredo.Port:
 		return fmt.Errorf("UDP port %d is the server's: choose another --relay-port", r.RelayPort)
 	case r.Relay:
@@ -123,7 +125,12 @@ func (r *run) config() server.Config {
 		Primary: r.Bind.Addr, Secondary: r.Bind2.Addr,
 		Public: r.Public.Addr, Public2: r.Public2.Addr,
 		Native:       r.NativePrefix.Prefix,
-		Filter:       teredo.Filter{Permit: slices.Concat[[]netip.Prefix](r.PermitIPv4, r.PermitIPv6)},
+		Filter:       teredo.Filter{Permit: r.permit()},
 		StrictSource: r.StrictSource, SourceRate: int(r.SourceRate),
 	}
+}
+
+// permit are the special-use ranges that the flags permit.
+func (r *run) permit() []netip.Prefix {
+	return slices.Concat[[]netip.Prefix](r.PermitIPv4, r.PermitIPv6)
 }

@@ -21,7 +21,7 @@ func TestCheckRelay(t *testing.T) {
 		"a relay":                  {run{Bind: bind, Relay: true, RelayPort: 3545, Flags: relay.Flags{TUN: "teredo", Forwarding: true}}, ""},
 		"with native addresses":    {run{Bind: bind, NativePrefix: native, Relay: true, Flags: relay.Flags{TUN: "teredo", NeighborProxy: "eth0"}}, ""},
 		"behind a 1:1 NAT":         {run{Bind: private, Public: bind, NativePrefix: native, Relay: true, Flags: relay.Flags{TUN: "teredo"}}, ""},
-		"a relay's flag alone":     {run{Bind: bind, Flags: relay.Flags{Forwarding: true}}, "say --relay, too"},
+		"a relay's flag alone":     {run{Bind: bind, Flags: relay.Flags{Forwarding: true}}, "add --relay"},
 		"the server's port":        {run{Bind: bind, Relay: true, RelayPort: 3544, Flags: relay.Flags{TUN: "teredo"}}, "choose another --relay-port"},
 		"nothing to be a neighbor": {run{Bind: bind, Relay: true, Flags: relay.Flags{TUN: "teredo", NeighborProxy: "eth0"}}, "--neighbor-proxy is for the addresses of a --native-prefix"},
 		"a private server":         {run{Bind: private, NativePrefix: native, Relay: true, Flags: relay.Flags{TUN: "teredo"}}, "not a public IPv4 address"},

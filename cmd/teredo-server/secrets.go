@@ -32,6 +32,21 @@ func (r *run) loadSecrets(log *slog.Logger) (*server.Secrets, error) {
 	return server.NewSecrets(list, time.Now), nil
 }
 
+// reload has the server use what the flags and the file of secrets say now. It reports whether there is a file, or was one until now.
+func (s *program) reload(ctx context.Context) (files bool) {
+	files = s.reloadSecrets(ctx)
+	select {
+	case <-s.started:
+		s.cfg.Filter.Permit = s.run.permit()
+		s.running.SetFilter(s.cfg.Filter)
+		if s.relay != nil {
+			s.relay.SetPermit(ctx, s.run.PermitIPv4)
+		}
+	case <-ctx.Done():
+	}
+	return files
+}
+
 // reloadSecrets has the server use what is in the file now, once it has been set up. It reports whether there is a file, or was
 // one until now.
 func (s *program) reloadSecrets(ctx context.Context) bool {

@@ -24,7 +24,7 @@ type program struct {
 	confined cli.Confinement
 	relay    *relay.Relay // nil: there is none
 	running  *server.Server
-	started  chan struct{} // closed when running is set
+	started  chan struct{} // closed when all is set up
 }
 
 func start(ctx context.Context, p *cli.Process, r *run) error {
@@ -51,7 +51,7 @@ func start(ctx context.Context, p *cli.Process, r *run) error {
 	}
 	return cli.Serve(ctx, p, cli.Service[status]{
 		Flags: &r.RunFlags, Log: s.log, State: s.state, Run: s.serve, Questions: questions,
-		Reload: cli.Reload{Flags: []string{"secret-file"}, Files: s.reloadSecrets},
+		Reload: cli.Reload{Flags: []string{"secret-file", "permit-ipv4"}, Take: s.reload},
 	})
 }
 
@@ -87,7 +87,6 @@ func (s *program) serve(ctx context.Context) (err error) {
 	if s.running, err = server.New(s.cfg, s.log); err != nil {
 		return err
 	}
-	close(s.started)
 	now := s.running.Status()
 	s.log.Info("serving", slog.Any("bind", now.Bind), slog.Any("public", now.Public), slog.Any("prefix", now.Prefix))
 	if !s.cfg.Secondary.IsValid() {
@@ -105,8 +104,11 @@ func (s *program) serve(ctx context.Context) (err error) {
 	return workers.Wait()
 }
 
-// runs has the control socket tell what server and relay are doing.
-func (s *program) runs() { s.state.Runs(s.status) }
+// runs has the control socket tell what server and relay are doing, now that they are set up.
+func (s *program) runs() {
+	close(s.started)
+	s.state.Runs(s.status)
+}
 
 // ready tells the service manager that the program is set up, and what it is doing.
 func (s *program) ready(doing string) { cli.Ready(fmt.Sprintf("%s at %v", doing, s.cfg.Primary)) }

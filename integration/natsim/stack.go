@@ -20,7 +20,8 @@ type Stack struct {
 	addrs    []netip.Addr // the first is what it sends from
 	past     []netip.Addr // all addresses it ever had, in order
 	out      func(packet []byte)
-	deaf     bool // does not answer pings
+	deaf     bool                     // does not answer pings
+	refuse   func(ping []byte) []byte // the ICMPv6 error that a ping is answered with; nil: none
 	received []Delivery
 }
 
@@ -107,6 +108,11 @@ func (s *Stack) Configure(old, new netip.Addr) error {
 // Mute has the stack leave pings unanswered.
 func (s *Stack) Mute() { s.in.do(func() { s.deaf = true }) }
 
+// Refuse has pings to the stack answered with an ICMPv6 Destination Unreachable from an address.
+func (s *Stack) Refuse(from netip.Addr, code uint8) {
+	s.in.do(func() { s.refuse = func(ping []byte) []byte { return teredo.AppendUnreachable(nil, from, code, ping) } })
+}
+
 // Send sends data in a UDP packet.
 func (s *Stack) Send(to netip.Addr, data string) {
 	s.in.t.Helper()
@@ -169,7 +175,9 @@ func (s *Stack) receive(packet []byte) {
 		return
 	}
 	if teredo.IsICMPv6Type(packet, teredo.ICMPv6EchoRequest) {
-		if reply := teredo.AppendEchoReply(nil, teredo.Destination(packet), packet); len(reply) > 0 && !s.deaf {
+		if s.refuse != nil {
+			s.out(s.refuse(packet))
+		} else if reply := teredo.AppendEchoReply(nil, teredo.Destination(packet), packet); len(reply) > 0 && !s.deaf {
 			s.out(reply)
 		}
 		return

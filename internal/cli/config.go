@@ -20,13 +20,17 @@ type ConfigFile string
 
 // BeforeResolve is called by kong once the command line is parsed, and adds what the file says.
 func (ConfigFile) BeforeResolve(command *kong.Context, at *kong.Path) error {
-	path := string(command.FlagValue(at.Flag).(ConfigFile))
+	return useConfig(command, string(command.FlagValue(at.Flag).(ConfigFile)))
+}
+
+// useConfig has the flags of the command take the values of a file.
+func useConfig(command *kong.Context, path string) error {
 	values, err := readConfig(path)
 	if err != nil {
 		return err
 	}
 	for _, key := range slices.Sorted(maps.Keys(values)) {
-		if err := checkKey(command, at.Flag, key, values[key]); err != nil {
+		if err := checkKey(command, key, values[key]); err != nil {
 			return fmt.Errorf("configuration file %s: %w", path, err)
 		}
 	}
@@ -89,10 +93,10 @@ func asArgument(value any) (string, error) {
 }
 
 // checkKey finds out whether a flag of this name exists and takes this value, so that the error can name the file.
-func checkKey(command *kong.Context, file *kong.Flag, key, value string) error {
+func checkKey(command *kong.Context, key, value string) error {
 	var names []string
 	for _, flag := range command.Selected().Flags {
-		if flag == file {
+		if flag.Target.Type() == reflect.TypeFor[ConfigFile]() {
 			continue
 		}
 		if flag.Name == key {

@@ -25,7 +25,7 @@ func (c *Confinement) To(p confine.Policy, f *RunFlags, log *slog.Logger) {
 }
 
 // ConfineTo has a program that is set up give up what it does not need any more, and returns what its status tells of that.
-// The policy is what it needs beside its configuration file, its control socket, its state and its profiles.
+// The policy is what it needs beside its configuration file, its control socket, its state, its log and its profiles.
 func (f *RunFlags) ConfineTo(p confine.Policy, log *slog.Logger) string {
 	if !f.Confine {
 		log.Warn("not confined: the program keeps all of its privileges", "flag", "no-confine")
@@ -35,6 +35,9 @@ func (f *RunFlags) ConfineTo(p confine.Policy, log *slog.Logger) string {
 		p.Read = append(p.Read, string(f.Config))
 	}
 	p.Keep = append(p.Keep, filepath.Dir(f.Control), filepath.Dir(f.StateFile("")))
+	if f.LogFile != "" {
+		p.Keep = append(p.Keep, filepath.Dir(f.LogFile))
+	}
 	if f.PProf.IsValid() {
 		p.Listen = append(p.Listen, f.PProf.Port())
 	}

@@ -31,22 +31,28 @@ func CheckName(name string) error {
 // OpenDevice creates the TUN interface. It is gone when the device is closed, or its process dies.
 func (f *OffloadFlags) OpenDevice(name string) (tun.Device, error) {
 	dev, err := tun.Open(name, f.TUNOffload)
+	if err != nil {
+		return nil, explainDevice(name, err)
+	}
+	return dev, nil
+}
+
+// explainDevice says why an interface cannot be created, and what to do.
+func explainDevice(name string, err error) error {
 	switch {
-	case err == nil:
-		return dev, nil
 	case errors.Is(err, tun.ErrNoDevices):
-		return nil, err
+		return err
 	case errors.Is(err, os.ErrPermission):
-		return nil, fmt.Errorf("cannot create the interface %s: run as root, or give the program CAP_NET_ADMIN: %w", name, err)
+		return fmt.Errorf("cannot create the interface %s: run as root, or give the program CAP_NET_ADMIN: %w", name, err)
 	case errors.Is(err, syscall.EBUSY):
-		return nil, fmt.Errorf("interface %s exists already and is in use: stop the program that has it, or choose another name with --tun: %w", name, err)
+		return fmt.Errorf("interface %s exists already and is in use: stop the program that has it, or choose another name with --tun: %w", name, err)
 	case errors.Is(err, syscall.EINVAL):
-		return nil, fmt.Errorf("interface %s exists already and is no TUN interface: choose another name with --tun: %w", name, err)
+		return fmt.Errorf("interface %s exists already and is no TUN interface: choose another name with --tun: %w", name, err)
 	}
 	if _, missing := os.Stat("/dev/net/tun"); errors.Is(missing, fs.ErrNotExist) {
-		return nil, fmt.Errorf("cannot create the interface %s: /dev/net/tun is missing; load the module with 'modprobe tun', or give the container the device", name)
+		return fmt.Errorf("cannot create the interface %s: /dev/net/tun is missing; load the module with 'modprobe tun', or give the container the device", name)
 	}
-	return nil, fmt.Errorf("create the interface %s: %w", name, err)
+	return fmt.Errorf("create the interface %s: %w", name, err)
 }
 
 // OpenKernel has the kernel carry up to so many flows between the TUN device and the UDP port at the local address. Peers with

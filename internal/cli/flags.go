@@ -12,13 +12,14 @@ import (
 
 // RunFlags are the flags that every run command has. Embed it.
 type RunFlags struct {
-	PermitIPv4 Prefixes   `name:"permit-ipv4" placeholder:"CIDR,…" help:"Also exchange packets with these special-use IPv4 ranges (private, shared, documentation), which are refused by default. For labs and private deployments."`
+	PermitIPv4 Prefixes   `name:"permit-ipv4" placeholder:"CIDR,…" help:"Also exchange packets with these special-use IPv4 ranges (private, shared, documentation), which are refused by default. For labs and private deployments. SIGHUP makes a new value in the configuration file take effect."`
 	Config     ConfigFile `placeholder:"FILE" help:"TOML file with one 'flag = value' per line, without the dashes. The command line takes precedence. SIGHUP makes the program read it again."`
 	Control    string     `default:"${control}" placeholder:"PATH" help:"Unix socket on which the program answers status requests (${default})."`
 	Confine    bool       `negatable:"" default:"true" help:"After set-up, give up capabilities, files and system calls that are no longer needed. --no-confine is for debuggers."`
 	PProf      Loopback   `name:"pprof" placeholder:"ADDRESS:PORT" help:"Loopback address, such as 127.0.0.1:6060, at which HTTP serves CPU and heap profiles below /debug/pprof/."`
 	WebFlags
 	LogLevel  LogLevel  `default:"info" placeholder:"LEVEL" help:"Lowest level to log: debug, info, warn or error (${default})."`
+	LogFile   string    `placeholder:"FILE" help:"Write the log to this file instead of standard error. When it has 1 MiB, its lines move to a file that ends in .1."`
 	LogFormat LogFormat `default:"text" placeholder:"FORMAT" help:"Format of the log: text for people, or json, one object per line (${default})."`
 }
 
@@ -29,7 +30,7 @@ type NativeFlags struct {
 
 // PeersFlags is the flag of the programs that tell of their peers. Embed it.
 type PeersFlags struct {
-	ControlGroup string `placeholder:"GROUP" help:"Group whose members may also use the command 'peers', which lists the hosts that packets are exchanged with. By default only root and the user of the program may."`
+	ControlGroup string `placeholder:"GROUP" help:"Group whose members may also use the command 'peers', which lists the hosts that packets are exchanged with, and the client's command 'ping'. By default only root and the user of the program may."`
 }
 
 // Peers is the question that answer answers.

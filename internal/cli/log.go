@@ -12,15 +12,23 @@ import (
 	"github.com/lmittmann/tint"
 )
 
-// Logger returns the log of a program, whose level SIGHUP can change. It writes to standard error: coloured on a terminal, and
-// without time stamps to the systemd journal, which has its own. The latest lines are kept in memory for bug reports.
+// Logger returns the log of a program, whose level SIGHUP can change. It writes to a file, or to standard error: coloured on a
+// terminal, and without time stamps to the systemd journal, which has its own. The latest lines are kept in memory for bug reports.
+// Serve returns the error of a file that cannot be written.
 func (p *Process) Logger(flags *RunFlags) *slog.Logger {
 	p.level.Set(slog.Level(flags.LogLevel))
-	_, terminal := terminalRows(os.Stderr)
+	to := io.Writer(os.Stderr)
 	toJournal, err := journal.StderrIsJournalStream()
-	shown := logHandler(os.Stderr, &p.level, terminal, err == nil && toJournal)
+	if flags.LogFile != "" {
+		var file *logFile
+		if file, p.logFault = openLogFile(flags.LogFile); p.logFault == nil {
+			to, toJournal = file, false
+		}
+	}
+	_, terminal := terminalRows(to)
+	shown := logHandler(to, &p.level, terminal, err == nil && toJournal)
 	if flags.LogFormat == "json" {
-		shown = slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: &p.level})
+		shown = slog.NewJSONHandler(to, &slog.HandlerOptions{Level: &p.level})
 	}
 	kept := slog.NewTextHandler(&p.latest, &slog.HandlerOptions{Level: &p.level})
 	return slog.New(slog.NewMultiHandler(shown, kept))

@@ -72,11 +72,12 @@ func makeRoom() {
 // run is Main without the process around it. It returns the exit code.
 func (p Program) run(ctx context.Context, hangups <-chan os.Signal, commands any, args []string, stdout, stderr io.Writer) int {
 	helped := false
-	process := &Process{hangups: hangups}
-	process.parse = func() (*kong.Context, error) {
+	process := &Process{hangups: hangups, args: args, hint: p.hint}
+	process.understand = func(args []string) (*kong.Context, error) {
 		fresh := reflect.New(reflect.TypeOf(commands).Elem()).Interface()
 		return p.parse(fresh, args, kong.Writers(io.Discard, io.Discard))
 	}
+	process.parse = func() (*kong.Context, error) { return process.understand(args) }
 	command, err := p.parse(commands, args,
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(int) { helped = true }),
@@ -87,10 +88,8 @@ func (p Program) run(ctx context.Context, hangups <-chan os.Signal, commands any
 		process.command = command
 		err = command.Run()
 	}
-	if err != nil && p.Hint != nil {
-		if hint := p.Hint(err); hint != "" {
-			err = fmt.Errorf("%w; %s", err, hint)
-		}
+	if hint := p.hint(err); hint != "" {
+		err = fmt.Errorf("%w; %s", err, hint)
 	}
 	if _, wrong := errors.AsType[*control.SocketError](err); wrong {
 		err = fmt.Errorf("%w; --control PATH chooses another socket", err)
@@ -99,6 +98,8 @@ func (p Program) run(ctx context.Context, hangups <-chan os.Signal, commands any
 	switch {
 	case helped, err == nil, ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return exitStopped
+	case errors.Is(err, ErrTold):
+		return exitFailure
 	case errors.Is(err, errOffline):
 		return exitOffline
 	case misused:
@@ -112,6 +113,14 @@ func (p Program) run(ctx context.Context, hangups <-chan os.Signal, commands any
 		fmt.Fprintf(stderr, "%s: %v\n", p.Name, err)
 		return exitFailure
 	}
+}
+
+// hint says what to do about an error with the program's flags; empty: nothing.
+func (p Program) hint(err error) string {
+	if err == nil || p.Hint == nil {
+		return ""
+	}
+	return p.Hint(err)
 }
 
 // parse reads the command line, and the configuration file that it may name, into commands, and checks the command. What it
@@ -145,6 +154,9 @@ func (p Program) nameInDetails(k *kong.Kong) error {
 	}
 	return nil
 }
+
+// ErrTold ends a command with exit code 1 that has said itself what is wrong.
+var ErrTold = errors.New("told already")
 
 // usageError is an error of the person who typed the command or wrote the configuration.
 type usageError struct{ cause error }

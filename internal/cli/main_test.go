@@ -178,7 +178,7 @@ func TestMistakes(t *testing.T) {
 		"port":            {"run --server a --port 65536", `--port: expected a valid 16 bit uint but got "65536"`, " run"},
 		"no file":         {"run --config /nonexistent/t.toml", `cannot read the configuration file /nonexistent/t.toml: no such file or directory`, " run"},
 		"unknown key": {"run --config " + unknown, "configuration file " + unknown +
-			`: unknown key "sevrer2"; the keys are server, bind, port, quick, end, permit-ipv4, control, confine, pprof, web, web-token-file, web-cert, web-key, web-host, log-level, log-format`, " run"},
+			`: unknown key "sevrer2"; the keys are server, bind, port, quick, end, permit-ipv4, control, confine, pprof, web, web-token-file, web-cert, web-key, web-host, log-level, log-file, log-format`, " run"},
 		"value in file":  {"run --config " + wrong, "configuration file " + wrong + `: port: expected a valid 16 bit uint but got "high"`, " run"},
 		"table in file":  {"run --config " + table, "configuration file " + table + `: server: a string, a number, true or false, a date, or a list of these is needed`, " run"},
 		"config in file": {"run --server a --config " + nested, "configuration file " + nested + `: unknown key "config"`, " run"},

@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -19,7 +18,7 @@ import (
 // Peers is the peers command of a program that tells of each peer as a T, see Print.
 type Peers[T any] struct {
 	Query
-	Sort   order `placeholder:"ORDER" help:"Show those first that have exchanged the most bytes or packets, or that were heard of last (age). Without it those in use come first, and strangers last."`
+	Sort   order `placeholder:"ORDER" help:"Show those first that have exchanged the most bytes or packets, or that have been known for the longest time (age). Without it those in use come first, and strangers last."`
 	Limit  uint  `placeholder:"N" help:"Show so many peers at most."`
 	Decode bool  `help:"Show what Teredo addresses contain: the mapped IPv4 address and port, and the server."`
 	Watch  bool  `help:"Show the peers every second, with rates. With --json each list is one line."`
@@ -88,7 +87,7 @@ type ranked struct {
 	ReceivedPackets uint64     `json:"received_packets"`
 	SentBytes       uint64     `json:"sent_bytes"`
 	ReceivedBytes   uint64     `json:"received_bytes"`
-	Heard           float64    `json:"heard_seconds_ago"` // negative: never
+	Since           float64    `json:"since_seconds"`
 	as              json.RawMessage
 }
 
@@ -100,10 +99,7 @@ func (r ranked) by(o order) float64 {
 	case "packets":
 		return float64(r.SentPackets) + float64(r.ReceivedPackets)
 	case "age":
-		if r.Heard >= 0 {
-			return -r.Heard
-		}
-		return math.Inf(-1)
+		return r.Since
 	}
 	return 0
 }

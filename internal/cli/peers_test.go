@@ -10,9 +10,9 @@ import (
 // Peers are sorted, cut and decoded as the flags say, in text and JSON.
 func TestArrangePeers(t *testing.T) {
 	socket := answering(t, map[string]string{"peers": `[
-		{"address": "2001:0:102:304:2c05:f227:3fff:fdfe", "sent_packets": 7, "received_packets": 1, "sent_bytes": 500, "received_bytes": 1, "heard_seconds_ago": 40},
-		{"address": "2001:db8::1", "sent_packets": 18446744073709551615, "sent_bytes": 100, "heard_seconds_ago": -1},
-		{"address": "2001:db8::2", "sent_packets": 2, "received_packets": 3, "received_bytes": 600, "heard_seconds_ago": 0.5}
+		{"address": "2001:0:102:304:2c05:f227:3fff:fdfe", "sent_packets": 7, "received_packets": 1, "sent_bytes": 500, "received_bytes": 1, "since_seconds": 40},
+		{"address": "2001:db8::1", "sent_packets": 18446744073709551615, "sent_bytes": 100, "since_seconds": 0},
+		{"address": "2001:db8::2", "sent_packets": 2, "received_packets": 3, "received_bytes": 600, "since_seconds": 300}
 	]`})
 	for args, want := range map[string]string{
 		"": `
@@ -51,7 +51,7 @@ ADDRESS                             MAPPED          SERVER   SENT PACKETS
     "received_packets": 1,
     "sent_bytes": 500,
     "received_bytes": 1,
-    "heard_seconds_ago": 40,
+    "since_seconds": 40,
     "mapped": "192.0.2.1:3544",
     "server": "1.2.3.4"
   }

@@ -171,6 +171,8 @@ func (p printer) paint(name, value string) string {
 		return green + value + plain
 	case "initial", "starting", "stopping", "searching":
 		return yellow + value + plain
+	case "failed":
+		return red + value + plain
 	}
 	return value
 }

@@ -166,8 +166,8 @@ c        idle     7
 `},
 		"colours": {status("qualified", 9, 1, 1, "silent"), nil, true, "\nstate       \x1b[32mqualified\x1b[0m\n" +
 			"peers       9\nlast error  \x1b[31msilent\x1b[0m\ninner\n  packets   1\ndrops\n  loop      1\n"},
-		"colours in a table": {[]row{{"b", "trusted", 1}, {"c", "searching", 2}, {"d", "idle", 3}}, nil, true, "\nADDRESS  STATE      SENT BYTES\n" +
-			"b        \x1b[32mtrusted\x1b[0m    1\nc        \x1b[33msearching\x1b[0m  2\nd        idle       3\n"},
+		"colours in a table": {[]row{{"b", "trusted", 1}, {"c", "searching", 2}, {"d", "idle", 3}, {"e", "failed", 4}}, nil, true, "\nADDRESS  STATE      SENT BYTES\n" +
+			"b        \x1b[32mtrusted\x1b[0m    1\nc        \x1b[33msearching\x1b[0m  2\nd        idle       3\ne        \x1b[31mfailed\x1b[0m     4\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := printer{colours: test.colours, passed: 2 * time.Second}

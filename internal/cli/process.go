@@ -13,12 +13,16 @@ import (
 
 // Process is what a run command gets to know of its process: a log, and what SIGHUP asks for. Kong hands it to Run.
 type Process struct {
-	hangups <-chan os.Signal
-	command *kong.Context                     // as it runs
-	parse   func() (*kong.Context, error)     // reads the command line and the configuration file again
-	level   slog.LevelVar                     // of the log
-	latest  latestLines                       // of the log
-	flags   atomic.Pointer[map[string]string] // of the run command with their values, for bug reports
+	hint       func(error) string // what to do about an error with the flags; empty: nothing
+	hangups    <-chan os.Signal
+	args       []string                                   // the command line, without the program's name
+	command    *kong.Context                              // as it runs
+	parse      func() (*kong.Context, error)              // reads the command line and the configuration file again
+	understand func(args []string) (*kong.Context, error) // reads another command line
+	level      slog.LevelVar                              // of the log
+	logFault   error                                      // why the log file cannot be written
+	latest     latestLines                                // of the log
+	flags      atomic.Pointer[map[string]string]          // of the run command with their values, for bug reports
 }
 
 // name is the program's name as typed.
@@ -27,8 +31,8 @@ func (p *Process) name() string { return p.command.Model.Name }
 // Reload is what a program reads again at SIGHUP, besides the flags that all of them have.
 type Reload struct {
 	Flags []string // names of those whose new value takes effect
-	// Files reads again the files that flags name, and reports whether there are any. It may be nil.
-	Files func(ctx context.Context) bool
+	// Take has the program use the new values, and reads again the files that flags name. It reports whether there are any. It may be nil.
+	Take func(ctx context.Context) (files bool)
 }
 
 // follow reads the configuration again at each SIGHUP until ctx ends.
@@ -44,7 +48,7 @@ func (p *Process) follow(ctx context.Context, flags *RunFlags, log *slog.Logger,
 		if something {
 			p.readAgain(flags, log, takes)
 		}
-		if reload.Files != nil && reload.Files(ctx) {
+		if reload.Take != nil && reload.Take(ctx) {
 			something = true
 		}
 		if !something {

@@ -3,8 +3,11 @@ package cli
 import (
 	"context"
 	"fmt"
+	"os"
+	"path"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -17,6 +20,8 @@ type runningProgram struct {
 	Version string            `json:"version"`
 	Flags   map[string]string `json:"flags"` // of the run command that have a value, without secrets
 	Log     []string          `json:"log"`   // the latest lines
+	PID     int               `json:"pid"`
+	Unit    string            `json:"unit,omitempty"` // of systemd that it is the main process of; empty: none
 }
 
 // report is the question that a runningProgram is the answer to. Those may ask it who may ask for peers, as the log can name them.
@@ -29,9 +34,27 @@ func (p *Process) report(peers control.Question) (control.Question, error) {
 		}
 	}
 	p.noteFlags()
+	unit := ownUnit()
 	return control.Question{Circle: circle, Answer: func(context.Context) (any, error) {
-		return runningProgram{versionLine(p.command.Model.Name), *p.flags.Load(), p.latest.all()}, nil
+		return runningProgram{versionLine(p.command.Model.Name), *p.flags.Load(), p.latest.all(), os.Getpid(), unit}, nil
 	}}, nil
+}
+
+// ownUnit is the unit of systemd that this process is the main process of, if there is one.
+func ownUnit() string {
+	if os.Getenv("SYSTEMD_EXEC_PID") != strconv.Itoa(os.Getpid()) {
+		return ""
+	}
+	text, _ := os.ReadFile("/proc/self/cgroup") // without it the unit is not known
+	return unitIn(string(text))
+}
+
+// unitIn is the service in a list of control groups, the last of which is that of systemd.
+func unitIn(cgroups string) string {
+	if unit := path.Base(strings.TrimSpace(cgroups)); strings.HasSuffix(unit, ".service") {
+		return unit
+	}
+	return ""
 }
 
 // noteFlags notes the values that the flags have now.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 
@@ -23,6 +24,9 @@ type Service[T any] struct {
 
 // Serve runs the service. The control socket answers, and SIGHUP is heeded, from the first moment until Run has returned.
 func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
+	if p.logFault != nil {
+		return Usage(fmt.Errorf("write the log: %w; choose another file with --log-file", p.logFault))
+	}
 	questions := map[string]control.Question{"status": {Answer: s.State.answer}}
 	maps.Copy(questions, s.Questions)
 	report, err := p.report(questions["peers"])
@@ -62,7 +66,7 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 		}
 		if site != nil {
 			workers.Go("web", func(ctx context.Context) error {
-				return serveWeb(ctx, site, p.name(), s.State, questions["peers"].Answer)
+				return serveWeb(ctx, site, p.name(), s.State, questions)
 			})
 		}
 		workers.Go("SIGHUP", func(ctx context.Context) error {

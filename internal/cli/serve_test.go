@@ -84,7 +84,7 @@ func startService(t *testing.T, config string) *stage {
 	go func() {
 		s.err <- Serve(ctx, p, Service[serviceStatus]{
 			Flags: &run.RunFlags, Log: slog.New(slog.NewTextHandler(io.MultiWriter(s, &p.latest), &slog.HandlerOptions{Level: &p.level})), State: state,
-			Reload: Reload{Flags: []string{"secret"}, Files: func(context.Context) bool {
+			Reload: Reload{Flags: []string{"secret"}, Take: func(context.Context) bool {
 				s.secrets <- run.Secret
 				return true
 			}},

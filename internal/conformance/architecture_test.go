@@ -61,6 +61,8 @@ func (s source) rules() bool {
 	switch s.name {
 	case "internal/server/server.go", "internal/server/worker.go", "internal/server/status.go", "internal/server/native_linux.go", "internal/server/native_other.go":
 		return false
+	case "internal/traffic/history.go", "internal/traffic/summary.go":
+		return true
 	}
 	return s.in("teredo", "qualify", "internal/peer", "internal/server")
 }

@@ -67,7 +67,7 @@ func explainedIn(text string) (labels []string) {
 // statusFields returns the fields that the file's structs for status and peers have, as Print of internal/cli names them: with
 // spaces for underscores, and without the unit.
 func (s source) statusFields() (names []string) {
-	structs := []string{"status", "Status", "ClientStatus", "RelayStatus", "Offloads", "Counters", "Counts", "Budgets", "Paths", "Traffic", "Info"}
+	structs := []string{"status", "Status", "ClientStatus", "RelayStatus", "Offloads", "Counters", "Counts", "Budgets", "Paths", "Traffic", "Carrier", "Info"}
 	ast.Inspect(s.syntax, func(n ast.Node) bool {
 		if spec, ok := n.(*ast.TypeSpec); ok {
 			return slices.Contains(structs, spec.Name.Name)

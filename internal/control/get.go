@@ -9,8 +9,10 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // ErrNotRunning tells that nothing answers on the control socket.
@@ -33,23 +35,32 @@ const (
 // Get asks the program that listens on the control socket at path for what ("status", "peers"), and decodes
 // the JSON answer into the value that into points to. The error is ErrNotRunning when nothing answers.
 func Get(ctx context.Context, path, what string, into any) error {
-	ctx, cancel := context.WithTimeout(ctx, getTimeout)
+	return ask(ctx, http.MethodGet, path, what, "", getTimeout, into)
+}
+
+// Do has the program do something with an argument ("ping" an address), and decodes what has come of it as Get does.
+func Do(ctx context.Context, path, what, argument string, into any) error {
+	return ask(ctx, http.MethodPost, path, what, "?"+url.QueryEscape(argument), doTimeout+answerTimeout, into)
+}
+
+func ask(ctx context.Context, method, path, what, query string, limit time.Duration, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	transport := &http.Transport{
 		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, path) },
 		DisableKeepAlives: true,
 	}
 	defer transport.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://control/"+what, nil)
+	req, err := http.NewRequestWithContext(ctx, method, "http://control/"+what+query, nil)
 	if err != nil {
 		return fmt.Errorf("ask for %s: %w", what, err)
 	}
 	if err := authorize(path, req); err != nil {
-		return unreachable(path, err)
+		return unreachable(path, limit, err)
 	}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		return unreachable(path, err)
+		return unreachable(path, limit, err)
 	}
 	defer resp.Body.Close()
 	body := io.LimitReader(resp.Body, maxAnswer)
@@ -63,7 +74,7 @@ func Get(ctx context.Context, path, what string, into any) error {
 }
 
 // unreachable says in one sentence why nobody answered on the socket.
-func unreachable(path string, err error) error {
+func unreachable(path string, limit time.Duration, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errRefused):
 		return wrongSocket("%w: nothing answers on control socket %s: start it first", ErrNotRunning, path)
@@ -73,7 +84,7 @@ func unreachable(path string, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("no permission to use control socket %s; run as root or as the user that started it", path)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("no answer on control socket %s within %v; the program hangs, restart it", path, getTimeout)
+		return fmt.Errorf("no answer on control socket %s within %v; the program hangs, restart it", path, limit)
 	}
 	return fmt.Errorf("ask on control socket %s: %w", path, err)
 }

@@ -47,8 +47,8 @@ func Listen(path string) (net.Listener, error) {
 var umask sync.Mutex
 
 // listenForAll makes a socket that every user may connect to, where the system tells who connects: to read the state needs no
-// privilege (SEC-CFG-01), and the socket offers nothing but reading. It has its mode from the beginning, as somebody who may write to the folder could put another file
-// in its place before the mode is changed.
+// privilege (SEC-CFG-01), and what tells of others, or sends packets, is for a Circle. It has its mode from the beginning, as
+// somebody who may write to the folder could put another file in its place before the mode is changed.
 func listenForAll(path string) (net.Listener, error) {
 	umask.Lock()
 	defer umask.Unlock()

@@ -149,6 +149,7 @@ func TestCircle(t *testing.T) {
 	path, _ := serve(t, questions{
 		"status": {Answer: func(context.Context) (any, error) { return 1, nil }},
 		"peers":  {Answer: func(context.Context) (any, error) { return 2, nil }, Circle: circle},
+		"ping":   {Do: func(context.Context, string) (any, error) { return 3, nil }, Circle: circle},
 	})
 	for folder := path; folder != "/tmp" && folder != "/"; { // everybody may get there
 		folder = filepath.Dir(folder)
@@ -167,7 +168,7 @@ func TestCircle(t *testing.T) {
 		{"a stranger in other groups", stranger, []uint32{1, 2}, false},
 		{"a member of the group", stranger, []uint32{1, group}, true},
 	} {
-		for what, may := range map[string]bool{"status": true, "peers": tt.may} {
+		for what, may := range map[string]bool{"status": true, "peers": tt.may, "ping": tt.may} {
 			var answer []byte
 			onOwnThread(func() {
 				// The calls of package syscall change one thread only when they are made so.
@@ -177,7 +178,8 @@ func TestCircle(t *testing.T) {
 				if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(tt.uid), uintptr(tt.uid), uintptr(tt.uid)); errno != 0 {
 					t.Fatal(errno)
 				}
-				answer, err = rawGet(path, what)
+				method := map[bool]string{true: "POST", false: "GET"}[what == "ping"]
+				answer, err = rawAsk(path, method, what)
 			})
 			if err != nil {
 				t.Fatalf("%s, %s: %v", tt.name, what, err)

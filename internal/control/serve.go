@@ -1,16 +1,19 @@
-// Package control is the local status socket: HTTP with JSON over a Unix socket, read only. Windows has a TCP port of the
-// loopback address instead, and a file that names it with a token, which only the user of the program can read.
+// Package control is the local status socket: HTTP with JSON over a Unix socket. Windows has a TCP port of the loopback address
+// instead, and a file that names it with a token, which only the user of the program can read.
 //
-// A running program answers GET requests (Listen, Serve); the status and peers commands ask them (Get).
+// A running program answers questions (Listen, Serve), which the commands ask (Get). It also does what has no lasting effect, such as
+// a ping, for those who may ask for it (Do).
 package control
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -19,6 +22,8 @@ import (
 const (
 	maxConnections = 32
 	answerTimeout  = 5 * time.Second
+	doTimeout      = 45 * time.Second // for what Do does
+	maxArgument    = 1024             // bytes
 	stopTimeout    = time.Second
 )
 
@@ -26,11 +31,14 @@ const (
 type Question struct {
 	// Answer returns what is sent in its JSON form. It must heed its context.
 	Answer func(ctx context.Context) (any, error)
+	// Do, in place of Answer, does something with an argument, for one caller, and returns what has come of it. Its context ends when
+	// the caller has gone.
+	Do     func(ctx context.Context, argument string) (any, error)
 	Circle *Circle // who may ask; nil: every local user
 }
 
-// Serve answers GET /name to questions[name], until ctx ends or the listener fails. It closes l, which removes the socket.
-// The error is nil when ctx ended it.
+// Serve answers GET /name to questions[name], and POST /name?argument to those that have Do, until ctx ends or the listener fails. It
+// closes l, which removes the socket. The error is nil when ctx ended it.
 //
 // However many ask, there is one answer to a question at a time, and a pause between two: those who ask meanwhile wait for the
 // next one, and share it.
@@ -38,14 +46,18 @@ func Serve(ctx context.Context, l net.Listener, questions map[string]Question) e
 	making, stop := context.WithCancel(context.WithoutCancel(ctx))
 	mux := http.NewServeMux()
 	for name, question := range questions {
-		a := newAnswers(making, question.Answer)
-		defer a.wait()
-		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, r *http.Request) {
+		pattern, serve := "POST /"+name, question.serveDo
+		if question.Do == nil {
+			a := newAnswers(making, question.Answer)
+			defer a.wait()
+			pattern, serve = "GET /"+name, a.serve
+		}
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			if !question.Circle.has(callerOf(r.Context())) {
 				http.Error(w, "those who may ask are "+question.Circle.names, http.StatusForbidden)
 				return
 			}
-			a.serve(w, r)
+			serve(w, r)
 		})
 	}
 	defer stop()
@@ -74,4 +86,30 @@ func Serve(ctx context.Context, l net.Listener, questions map[string]Question) e
 	}
 	<-stopped
 	return nil
+}
+
+// serveDo does what is asked for, and sends what has come of it.
+func (q Question) serveDo(w http.ResponseWriter, r *http.Request) {
+	argument, err := url.QueryUnescape(r.URL.RawQuery)
+	if err != nil || len(argument) > maxArgument {
+		http.Error(w, "the argument is malformed or too long", http.StatusBadRequest)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), doTimeout)
+	defer cancel()
+	connection := http.NewResponseController(w)
+	// These fail only when the connection has gone. A read that times out would look as if the caller had.
+	_ = connection.SetReadDeadline(time.Time{})
+	_ = connection.SetWriteDeadline(time.Now().Add(doTimeout + answerTimeout))
+	v, err := q.Do(ctx, argument)
+	var body []byte
+	if err == nil {
+		body, err = json.Marshal(v)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Write(body)
 }

@@ -14,8 +14,8 @@ func pointer(groups []uint32) uintptr {
 	return uintptr(unsafe.Pointer(&groups[0]))
 }
 
-// rawGet asks on the calling thread alone.
-func rawGet(path, what string) ([]byte, error) {
+// rawAsk asks on the calling thread alone.
+func rawAsk(path, method, what string) ([]byte, error) {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
@@ -24,7 +24,7 @@ func rawGet(path, what string) ([]byte, error) {
 	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != nil {
 		return nil, err
 	}
-	if _, err := unix.Write(fd, []byte("GET /"+what+" HTTP/1.0\r\n\r\n")); err != nil {
+	if _, err := unix.Write(fd, []byte(method+" /"+what+" HTTP/1.0\r\n\r\n")); err != nil {
 		return nil, err
 	}
 	var answer []byte

@@ -21,12 +21,12 @@ const (
 // Keeper keeps the record of one name.
 type Keeper struct {
 	name    string // fully qualified
-	key     Key
 	find    Finder
 	log     *slog.Logger
 	changed chan struct{} // holds one when want may have changed
 
 	mu     sync.Mutex
+	key    Key
 	want   netip.Addr // what the record should be; zero: none
 	status Status
 }
@@ -46,9 +46,14 @@ func NewKeeper(name string, key Key, find Finder, log *slog.Logger) *Keeper {
 }
 
 // Set tells the address that the name should have; zero: none. It does not wait.
-func (k *Keeper) Set(addr netip.Addr) {
+func (k *Keeper) Set(addr netip.Addr) { k.change(func() { k.want = addr }) }
+
+// SetKey changes the key that updates are signed with. One that has failed is tried again at once. It does not wait.
+func (k *Keeper) SetKey(key Key) { k.change(func() { k.key = key }) }
+
+func (k *Keeper) change(f func()) {
 	k.mu.Lock()
-	k.want = addr
+	f()
 	k.mu.Unlock()
 	select {
 	case k.changed <- struct{}{}:

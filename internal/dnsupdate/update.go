@@ -94,9 +94,12 @@ func (k *Keeper) update(ctx context.Context, change func(*dns.Msg)) error {
 
 // ask sends an update to one server, over TCP: only the server itself can answer there, and no answer is too large.
 func (k *Keeper) ask(ctx context.Context, zone string, server netip.AddrPort, change func(*dns.Msg)) error {
+	k.mu.Lock()
+	key := k.key
+	k.mu.Unlock()
 	m := new(dns.Msg).SetUpdate(zone)
 	change(m)
-	m.SetTsig(k.key.Name, k.key.Algorithm, 300, time.Now().Unix())
+	m.SetTsig(key.Name, key.Algorithm, 300, time.Now().Unix())
 	dialer := net.Dialer{}
 	conn, err := dialer.DialContext(ctx, "tcp", server.String())
 	if err != nil {
@@ -104,7 +107,7 @@ func (k *Keeper) ask(ctx context.Context, zone string, server netip.AddrPort, ch
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
-	stream := dns.Conn{Conn: conn, TsigSecret: map[string]string{k.key.Name: k.key.Secret}}
+	stream := dns.Conn{Conn: conn, TsigSecret: map[string]string{key.Name: key.Secret}}
 	if err := stream.WriteMsg(m); err != nil {
 		return fmt.Errorf("send an update to %s: %w", server, err)
 	}

@@ -45,7 +45,7 @@ func TestIncoming(t *testing.T) {
 		{"TCP", func(d *datagram) { d.payload = d.ipv6(tcp, make([]byte, 20)) }},
 		{"nothing in it", func(d *datagram) { d.payload = d.ipv6(udp, nil) }},
 		{"whole MTU", func(d *datagram) { d.payload = d.ipv6(udp, make([]byte, teredo.MTU-teredo.HeaderLen)) }},
-		{"ping", func(d *datagram) { d.payload = d.ipv6(icmpv6, make([]byte, 64)) }},
+		{"ping", func(d *datagram) { d.payload = d.ipv6(icmpv6, append([]byte{128}, make([]byte, 63)...)) }},
 		{"DF", func(d *datagram) { d.fragment = 0x4000 }},
 		{"TOS", func(d *datagram) { d.tos = 0xb8 }},
 	} {
@@ -120,7 +120,9 @@ func TestIncomingLeft(t *testing.T) {
 		{"version 7", func(d *datagram) { d.payload[0] = 0x70 }},
 		{"bubble", func(d *datagram) { d.payload = teredo.AppendBubble(nil, d.Local, d.Peer, 21) }},
 		{"no next header, and a payload", func(d *datagram) { inner(d, noNextHeader, 20) }},
-		{"as long as a connectivity test", func(d *datagram) { inner(d, icmpv6, 16) }},
+		{"as long as a connectivity test", func(d *datagram) { d.payload = d.ipv6(icmpv6, append([]byte{129}, make([]byte, 15)...)) }},
+		{"ICMPv6 error", func(d *datagram) { d.payload = d.ipv6(icmpv6, append([]byte{1, 1}, make([]byte, 62)...)) }},
+		{"ICMPv6 without a message", func(d *datagram) { inner(d, icmpv6, 0) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d := newDatagram(e.swapped(), e.swapped().ipv6(udp, []byte("test packet")))

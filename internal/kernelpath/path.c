@@ -148,25 +148,28 @@ static bool is_jumbogram(const struct ipv6hdr *ip)
 	return !ip->payload_len && ip->nexthdr == IPPROTO_HOPOPTS;
 }
 
-static bool is_test(const struct ipv6hdr *ip)
-{
-	return ip->nexthdr == IPPROTO_ICMPV6 && ip->payload_len == bpf_htons(TEST_LEN);
-}
-
 static bool is_teredo(const struct in6_addr *address)
 {
 	return address->in6_u.u6_addr32[0] == bpf_htonl(0x20010000);
 }
 
-// is_exchangeable recognises packets whose only addresses are those of the header, so the kernel can translate them: no checksum
-// changes (RFC 6296). An ICMPv6 error quotes a packet with further addresses. The program translates errors.
-static bool is_exchangeable(struct __sk_buff *skb, const struct ipv6hdr *ip, __u32 payload)
+// is_for_program recognises ICMPv6 that the program has to see: answers to its tests and pings, which are of a length of their own,
+// and errors, which quote one of these, or a packet with further addresses.
+static bool is_for_program(struct __sk_buff *skb, const struct ipv6hdr *ip, __u32 payload)
 {
 	__u8 type;
 
 	if (ip->nexthdr != IPPROTO_ICMPV6)
-		return ip->nexthdr == IPPROTO_TCP || ip->nexthdr == IPPROTO_UDP;
-	return !bpf_skb_load_bytes_relative(skb, payload, &type, sizeof(type), BPF_HDR_START_NET) && type >= ICMPV6_ECHO_REQUEST;
+		return false;
+	return ip->payload_len == bpf_htons(TEST_LEN) ||
+	       bpf_skb_load_bytes_relative(skb, payload, &type, sizeof(type), BPF_HDR_START_NET) || type < ICMPV6_ECHO_REQUEST;
+}
+
+// is_exchangeable recognises packets whose only addresses are those of the header, so the kernel can translate them: no checksum
+// changes (RFC 6296).
+static bool is_exchangeable(const struct ipv6hdr *ip)
+{
+	return ip->nexthdr == IPPROTO_TCP || ip->nexthdr == IPPROTO_UDP || ip->nexthdr == IPPROTO_ICMPV6;
 }
 
 static __u16 checksum(const void *words, __u32 size)
@@ -338,7 +341,7 @@ int outgoing(struct __sk_buff *skb)
 	if (translated) {
 		const struct in6_addr *client = bpf_map_lookup_elem(&clients, &key);
 
-		if (!client || !is_exchangeable(skb, &inner, sizeof(inner)))
+		if (!client || !is_exchangeable(&inner) || is_for_program(skb, &inner, sizeof(inner)))
 			return NEXT;
 		key.peer = *client;
 	}
@@ -440,21 +443,18 @@ int incoming(struct __sk_buff *skb)
 	struct flow *flow;
 	__u64 now;
 
-	if (skb->protocol != bpf_htons(ETH_P_IP) || skb->pkt_type != PACKET_HOST ||
-	    bpf_skb_load_bytes_relative(skb, 0, &datagram, sizeof(datagram), BPF_HDR_START_NET))
+	if (skb->protocol != bpf_htons(ETH_P_IP) || skb->pkt_type != PACKET_HOST || bpf_skb_load_bytes_relative(skb, 0, &datagram, sizeof(datagram), BPF_HDR_START_NET))
 		return NEXT;
 	outer = &datagram.outer;
 	inner = &datagram.inner;
-	if (outer->ip.ihl != sizeof(struct iphdr) / 4 || outer->ip.protocol != IPPROTO_UDP ||
-	    outer->ip.frag_off & bpf_htons(FRAGMENT))
+	if (outer->ip.ihl != sizeof(struct iphdr) / 4 || outer->ip.protocol != IPPROTO_UDP || outer->ip.frag_off & bpf_htons(FRAGMENT))
 		return NEXT;
 	key.local = inner->daddr;
 	key.peer = inner->saddr;
 	flow = bpf_map_lookup_elem(&flows, &key);
 	now = bpf_ktime_get_boot_ns();
-	if (!flow || is_older(flow->heard, now, VALIDITY) || outer->ip.saddr != flow->remote ||
-	    outer->udp.source != flow->remote_port || outer->ip.daddr != flow->local ||
-	    outer->udp.dest != flow->local_port)
+	if (!flow || is_older(flow->heard, now, VALIDITY) || outer->ip.saddr != flow->remote || outer->udp.source != flow->remote_port ||
+	    outer->ip.daddr != flow->local || outer->udp.dest != flow->local_port)
 		return NEXT;
 	if (skb->gso_size && !is_tcp(kernel))
 		flow->burst_in = now;
@@ -475,7 +475,7 @@ int incoming(struct __sk_buff *skb)
 	}
 	bool translated = translates && flow->native.in6_u.u6_addr32[0];
 
-	if (is_bubble(inner) || is_test(inner) || (translated && !is_exchangeable(skb, inner, sizeof(datagram))))
+	if (is_bubble(inner) || is_for_program(skb, inner, sizeof(datagram)) || (translated && !is_exchangeable(inner)))
 		return NEXT;
 	if (!encapsulated) {
 		// The other end's program has sent it, although its kernel was introduced a while ago: that program may have restarted.

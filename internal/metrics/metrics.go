@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +26,8 @@ type family struct {
 	help   string
 	labels []string
 	series []series
+
+	section string // of the status that has all fields; without it there is no such series; empty: there is none
 }
 
 // series is one time series.
@@ -53,8 +56,8 @@ func known(unit float64) reader {
 	}
 }
 
-// since reads a time in seconds, -1 for never.
-func since(field any) (float64, bool) {
+// present reads a number that is not known where the status does not have it, or where it is negative.
+func present(field any) (float64, bool) {
 	n, ok := field.(float64)
 	return n, ok && n >= 0
 }
@@ -80,11 +83,11 @@ func number(b bool) float64 {
 }
 
 func counter(name, field, help string) family {
-	return family{name, prometheus.CounterValue, help, nil, []series{{nil, field, scaled(1)}}}
+	return family{name: name, kind: prometheus.CounterValue, help: help, series: []series{{nil, field, scaled(1)}}}
 }
 
 func gauge(name, field, help string, read reader) family {
-	return family{name, prometheus.GaugeValue, help, nil, []series{{nil, field, read}}}
+	return family{name: name, kind: prometheus.GaugeValue, help: help, series: []series{{nil, field, read}}}
 }
 
 // labelled has one series for each entry of an object.
@@ -104,6 +107,19 @@ func words(f family, label string, words ...string) family {
 		f.series = append(f.series, series{[]string{word}, field, is(word)})
 	}
 	return f
+}
+
+// within are metrics of a section of the status: of a part of the program that need not be there.
+func within(section string, families ...family) (all []family) {
+	for _, f := range families {
+		f.section, f.name = section, section+"_"+f.name
+		f.series = slices.Clone(f.series)
+		for i := range f.series {
+			f.series[i].field = section + "." + f.series[i].field
+		}
+		all = append(all, f)
+	}
+	return all
 }
 
 // at returns the field of a status.
@@ -169,6 +185,9 @@ func (c *Collector) Collect(to chan<- prometheus.Metric) {
 		return
 	}
 	for i, f := range c.families {
+		if f.section != "" && status[f.section] == nil {
+			continue
+		}
 		for _, s := range f.series {
 			if value, ok := s.read(at(status, s.field)); ok {
 				to <- prometheus.MustNewConstMetric(c.descs[i], f.kind, value, s.labels...)

@@ -16,8 +16,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	teredoserver "github.com/teredo-suite/teredo/internal/server"
+	"github.com/teredo-suite/teredo/internal/traffic"
 	"github.com/teredo-suite/teredo/tunnel"
 )
+
+// everything has what some series are missing without.
+const everything = `"server_rtt_ms":1,"server_heard_seconds_ago":1,"relay":{},"proxy":{},"traffic":{"today":{"ipv4_bytes":0,"ipv6_bytes":0,"teredo_bytes":0}}`
 
 // gather returns the values of a program's own metrics with this status, by name and labels.
 func gather(t *testing.T, program, status string) map[string]float64 {
@@ -62,14 +66,26 @@ func TestValues(t *testing.T) {
 			}, nil},
 		{"client", `{"state":"initial","address":"","mapped":"","nat":"unknown","port_mapping":"none","server_rtt_ms":0,"server_heard_seconds_ago":-1}`,
 			map[string]float64{"state state=initial": 1, "address_configured": 0, "mapped": 0, "port_mapping": 0, "server_silent_seconds": 0, "peers kind=sought": 0},
-			[]string{"server_rtt_seconds", "server_heard_age_seconds"}},
-		{"relay", `{"state":"running","peers_strangers":3,"capacity":4096,"paths":{"direct":{"sent_packets":5},"kernel":{"received_bytes":6}}}`, map[string]float64{
+			[]string{"server_rtt_seconds", "server_heard_age_seconds", "proxy_sent_bytes_total", "host_traffic_today_bytes protocol=ipv4"}},
+		{"relay", `{"state":"running","peers_strangers":3,"capacity":4096,"paths":{"direct":{"sent_packets":5},"local":{"sent_packets":4},"kernel":{"received_bytes":6}}}`, map[string]float64{
 			"state state=running": 1, "peers kind=strangers": 3, "peers_capacity": 4096, "path_sent_packets_total path=direct": 5,
-			"path_sent_packets_total path=relay": 0, "kernel_received_bytes_total": 6,
+			"path_sent_packets_total path=local": 4, "path_sent_packets_total path=relay": 0, "kernel_received_bytes_total": 6,
 		}, nil},
 		{"server", `{"state":"running","native":true,"counters":{"solicitations":4,"echoes_forwarded_native":6,"drops":{"budget":5}}}`,
 			map[string]float64{
 				"server_native": 1, "server_solicitations_total": 4, "server_forwarded_total packet=echo to=native": 6, "drops_total reason=budget": 5,
+			}, []string{"relay_peers_capacity", "relay_drops_total reason=budget"}},
+		{"server", `{"state":"running","relay":{"state":"running","capacity":4096,"peers_sought":2,"drops":{"budget":7},"paths":{"relay":{"sent_bytes":8}}}}`,
+			map[string]float64{
+				"relay_peers_capacity": 4096, "relay_peers kind=sought": 2, "relay_drops_total reason=budget": 7, "drops_total reason=budget": 0,
+				"relay_path_sent_bytes_total path=relay": 8, "state state=running": 1,
+			}, []string{"peers kind=sought", "relay_state state=running"}},
+		{"client", `{"proxy":{"connections":{"socks":2},"connections_total":{"socks":9,"x":1},"refused":{"credentials":3},"sent_bytes":4,"received_bytes":5},
+			"traffic":{"today":{"ipv4_bytes":10,"ipv6_bytes":20,"teredo_bytes":30}}}`,
+			map[string]float64{
+				"proxy_open_connections kind=socks": 2, "proxy_connections_total kind=socks": 9, "proxy_connections_total kind=http": 0,
+				"proxy_refused_total reason=credentials": 3, "proxy_sent_bytes_total": 4, "proxy_received_bytes_total": 5,
+				"host_traffic_today_bytes protocol=ipv4": 10, "host_traffic_today_bytes protocol=ipv6": 20, "host_traffic_today_bytes protocol=teredo": 30,
 			}, nil},
 	} {
 		got := gather(t, test.program, test.status)
@@ -89,15 +105,15 @@ func TestValues(t *testing.T) {
 // Whatever a status says, there are no other series.
 func TestSeriesAreBounded(t *testing.T) {
 	for program := range programs() {
-		normal := gather(t, program, `{"server_rtt_ms":1,"server_heard_seconds_ago":1}`)
+		normal := gather(t, program, "{"+everything+"}")
 		var entries []string
 		for i := range 1000 {
 			entries = append(entries, fmt.Sprintf(`"x%d":1`, i))
 		}
 		many := "{" + strings.Join(entries, ",") + "}"
 		hostile := gather(t, program, fmt.Sprintf(`{"state":"x","nat":"<y>","drops":%[1]s,"budgets":%[1]s,"queues":%[1]s,"offloads":%[1]s,"counters":{"drops":%[1]s},
-			"server_rtt_ms":1,"server_heard_seconds_ago":1}`, many))
-		if len(normal) != len(hostile) || len(normal) > 100 {
+			%[2]s,"relay":{"drops":%[1]s,"budgets":%[1]s},"proxy":{"connections":%[1]s,"connections_total":%[1]s,"refused":%[1]s}}`, many, everything))
+		if len(normal) != len(hostile) || len(normal) > 150 {
 			t.Errorf("%s: %d series, and %d for a hostile status", program, len(normal), len(hostile))
 		}
 	}
@@ -120,10 +136,21 @@ func TestStatusFails(t *testing.T) {
 // Fields that metrics are made of are fields of the status.
 func TestFields(t *testing.T) {
 	for program, status := range map[string]reflect.Type{
-		"client": reflect.TypeFor[tunnel.ClientStatus](), "relay": reflect.TypeFor[tunnel.RelayStatus](),
+		"client": reflect.TypeFor[struct {
+			tunnel.ClientStatus
+			Traffic traffic.Summary `json:"traffic"` // of the host
+			Proxy   struct {
+				Connections map[string]int64  `json:"connections"`
+				Total       map[string]uint64 `json:"connections_total"`
+				Refused     map[string]uint64 `json:"refused"`
+				Sent        uint64            `json:"sent_bytes"`
+				Received    uint64            `json:"received_bytes"`
+			} `json:"proxy"`
+		}](), "relay": reflect.TypeFor[tunnel.RelayStatus](),
 		"server": reflect.TypeFor[struct {
 			State string `json:"state"` // of the program
 			teredoserver.Status
+			Relay tunnel.RelayStatus `json:"relay"`
 		}](),
 	} {
 		for _, f := range programs()[program] {
@@ -166,7 +193,7 @@ func TestNames(t *testing.T) {
 func TestContrib(t *testing.T) {
 	exists, labels := make(map[string]bool), make(map[string]map[string]bool)
 	for program := range programs() {
-		for name := range gather(t, program, `{"server_rtt_ms":1,"server_heard_seconds_ago":1}`) {
+		for name := range gather(t, program, "{"+everything+"}") {
 			words := strings.Fields(name)
 			exists[words[0]] = true
 			for _, label := range words[1:] {
@@ -277,7 +304,7 @@ func unique(words []string) map[string]bool {
 	return set
 }
 
-// docs/monitoring.md names every metric, and no other.
+// docs/monitoring.md names every metric, and no other. It says once that those of a server's relay are those of a relay with another prefix.
 func TestDocumentation(t *testing.T) {
 	text, err := os.ReadFile("../../docs/monitoring.md")
 	if err != nil {
@@ -286,11 +313,11 @@ func TestDocumentation(t *testing.T) {
 	exists := map[string]bool{"web_refused_total": true, "start_time_seconds": true, "build_info": true}
 	for _, families := range programs() {
 		for _, f := range families {
-			exists[f.name] = true
+			exists[strings.TrimPrefix(f.name, "relay_")] = true
 		}
 	}
 	named := make(map[string]bool)
-	for _, m := range regexp.MustCompile("`teredo_([a-z_]+)`").FindAllStringSubmatch(string(text), -1) {
+	for _, m := range regexp.MustCompile("`teredo_(?:relay_)?([a-z_]*[a-z])`").FindAllStringSubmatch(string(text), -1) {
 		named[m[1]] = true
 		if !exists[m[1]] {
 			t.Errorf("there is no metric %s", m[0])

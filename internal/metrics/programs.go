@@ -11,9 +11,9 @@ import (
 // programs are the metrics of each program.
 func programs() map[string][]family {
 	return map[string][]family{
-		"client": slices.Concat(client(), carrier(), common("", "initial", "starting", "qualified", "offline", "stopping")),
+		"client": slices.Concat(client(), carrier(), within("proxy", proxy()...), common("", "initial", "starting", "qualified", "offline", "stopping")),
 		"relay":  slices.Concat(relay(), carrier(), common("", "initial", "running", "stopping")),
-		"server": slices.Concat(server(), common("counters.", "initial", "running", "stopping")),
+		"server": slices.Concat(server(), within("relay", slices.Concat(relay(), carrier(), []family{drops("")})...), common("counters.", "initial", "running", "stopping")),
 	}
 }
 
@@ -21,15 +21,16 @@ func programs() map[string][]family {
 func common(section string, states ...string) []family {
 	return []family{
 		words(gauge("state", "state", "1 for the state that the program is in, 0 for the others.", nil), "state", states...),
-		labelled(counter("drops_total", "", "Packets that were not carried on, by reason."), "reason", section+"drops", dropReasons(), scaled(1)),
+		drops(section),
 	}
 }
 
-func dropReasons() (names []string) {
+func drops(section string) family {
+	var reasons []string
 	for r := drop.None + 1; r.String() != "unknown"; r++ {
-		names = append(names, r.String())
+		reasons = append(reasons, r.String())
 	}
-	return names
+	return labelled(counter("drops_total", "", "Packets that were not carried on, by reason."), "reason", section+"drops", reasons, scaled(1))
 }
 
 // Budgets and Queues are the names that client and relay have for their budgets and queues.
@@ -47,19 +48,21 @@ func carrier() []family {
 		counter("received_packets_total", "received_packets", "Packets delivered to the interface."),
 		counter("sent_bytes_total", "sent_bytes", "Bytes of the packets sent, without the headers of IPv4 and UDP."),
 		counter("received_bytes_total", "received_bytes", "Bytes of the packets delivered to the interface."),
-		paths("sent_packets", "Of the packets sent, those to other clients (direct) and to native hosts (relay), bubbles included."),
-		paths("received_packets", "Of the packets delivered, those of other clients (direct) and of native hosts (relay)."),
-		paths("sent_bytes", "Of the bytes sent, those to other clients (direct) and to native hosts (relay)."),
-		paths("received_bytes", "Of the bytes delivered, those of other clients (direct) and of native hosts (relay)."),
+		paths("sent_packets", "Of the packets sent, those to other clients (direct), to clients on the same subnet (local) and to native hosts (relay), bubbles included."),
+		paths("received_packets", "Of the packets delivered, those of other clients (direct), of clients on the same subnet (local) and of native hosts (relay)."),
+		paths("sent_bytes", "Of the bytes sent, those to other clients (direct), to clients on the same subnet (local) and to native hosts (relay)."),
+		paths("received_bytes", "Of the bytes delivered, those of other clients (direct), of clients on the same subnet (local) and of native hosts (relay)."),
 		counter("kernel_sent_packets_total", "paths.kernel.sent_packets", "Of the packets sent, those that the kernel carried."),
 		counter("kernel_received_packets_total", "paths.kernel.received_packets", "Of the packets delivered, those that the kernel carried."),
 		counter("kernel_sent_bytes_total", "paths.kernel.sent_bytes", "Of the bytes sent, those that the kernel carried."),
 		counter("kernel_received_bytes_total", "paths.kernel.received_bytes", "Of the bytes delivered, those that the kernel carried."),
-		{"peers", prometheus.GaugeValue, "Entries in the list of recent peers: packets have gone both ways, our side looks for a path, or they have made themselves known.", []string{"kind"}, []series{
-			{[]string{"established"}, "peers_established", scaled(1)},
-			{[]string{"sought"}, "peers_sought", scaled(1)},
-			{[]string{"strangers"}, "peers_strangers", scaled(1)},
-		}},
+		{name: "peers", kind: prometheus.GaugeValue, labels: []string{"kind"},
+			help: "Entries in the list of recent peers: packets have gone both ways, our side looks for a path, or they have made themselves known.",
+			series: []series{
+				{[]string{"established"}, "peers_established", scaled(1)},
+				{[]string{"sought"}, "peers_sought", scaled(1)},
+				{[]string{"strangers"}, "peers_strangers", scaled(1)},
+			}},
 		counter("stranger_datagrams_total", "stranger_datagrams", "Datagrams sent because of strangers."),
 		labelled(counter("budget_exhausted_total", "", "How often a budget for what strangers cause had nothing left."), "budget", "budgets", Budgets(), scaled(1)),
 		labelled(gauge("queued_packets", "", "Packets that wait for the control goroutine, by queue.", nil), "queue", "queues", Queues(), scaled(1)),
@@ -73,7 +76,7 @@ func carrier() []family {
 // paths has a series for each path.
 func paths(what, help string) family {
 	f := family{name: "path_" + what + "_total", kind: prometheus.CounterValue, help: help, labels: []string{"path"}}
-	for _, path := range []string{"direct", "relay"} {
+	for _, path := range []string{"direct", "local", "relay"} {
 		f.series = append(f.series, series{[]string{path}, "paths." + path + "." + what, scaled(1)})
 	}
 	return f
@@ -86,9 +89,40 @@ func client() []family {
 		gauge("mapped", "mapped", "Whether the server has told the client's mapped address and port.", given),
 		gauge("port_mapping", "port_mapping", "Whether the gateway maps a UDP port to the client.", given),
 		gauge("server_rtt_seconds", "server_rtt_ms", "Duration of the last exchange with the server; absent when there was none.", known(1e-3)),
-		gauge("server_heard_age_seconds", "server_heard_seconds_ago", "Time since the server was heard of last; absent when it never was.", since),
+		gauge("server_heard_age_seconds", "server_heard_seconds_ago", "Time since the server was heard of last; absent when it never was.", present),
 		gauge("server_silent_seconds", "server_silent_seconds", "How long a server that has served has not answered; 0 while it answers.", scaled(1)),
+		{name: "host_traffic_today_bytes", kind: prometheus.GaugeValue, labels: []string{"protocol"},
+			help: "Bytes of IP packets of this host since midnight, both ways: IPv4, native IPv6, and Teredo, which is in neither of the two.",
+			series: []series{
+				{[]string{"ipv4"}, "traffic.today.ipv4_bytes", present},
+				{[]string{"ipv6"}, "traffic.today.ipv6_bytes", present},
+				{[]string{"teredo"}, "traffic.today.teredo_bytes", present},
+			}},
 		gauge("refresh_interval_seconds", "refresh_interval_seconds", "Longest silence between client and server.", scaled(1)),
+	}
+}
+
+// ProxyKinds are the ways in which a connection comes to the proxy of a client.
+func ProxyKinds() []string {
+	return []string{"socks", "socks_udp", "http", "forward", "forward_udp", "publish", "publish_udp"}
+}
+
+// ProxyReasons are the reasons for which the proxy has not done what somebody asked for.
+func ProxyReasons() []string {
+	return []string{
+		"target", "no_ipv6", "name", "connect", "timeout", "credentials", "attempts", "source", "connections", "source_connections",
+		"handshakes", "protocol", "command", "client", "idle",
+	}
+}
+
+// proxy are the metrics of the proxy of a client.
+func proxy() []family {
+	return []family{
+		labelled(gauge("open_connections", "", "Connections that are open, by the way in which they came.", nil), "kind", "connections", ProxyKinds(), scaled(1)),
+		labelled(counter("connections_total", "", "Connections since the start, by the way in which they came."), "kind", "connections_total", ProxyKinds(), scaled(1)),
+		labelled(counter("refused_total", "", "What was asked for in vain, by reason."), "reason", "refused", ProxyReasons(), scaled(1)),
+		counter("sent_bytes_total", "sent_bytes", "Bytes sent to the IPv6 Internet, without any headers."),
+		counter("received_bytes_total", "received_bytes", "Bytes received from the IPv6 Internet, without any headers."),
 	}
 }
 
@@ -112,7 +146,7 @@ func server() []family {
 
 func forwarded() family {
 	return family{
-		"server_forwarded_total", prometheus.CounterValue, "Packets passed on, by what they are and to whom.", []string{"packet", "to"}, []series{
+		name: "server_forwarded_total", kind: prometheus.CounterValue, help: "Packets passed on, by what they are and to whom.", labels: []string{"packet", "to"}, series: []series{
 			{[]string{"bubble", "teredo"}, "counters.bubbles_forwarded", scaled(1)},
 			{[]string{"echo", "teredo"}, "counters.echoes_forwarded", scaled(1)},
 			{[]string{"bubble", "native"}, "counters.bubbles_forwarded_native", scaled(1)},

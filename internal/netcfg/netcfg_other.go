@@ -22,6 +22,12 @@ func RelayUp(ifname string, mtu int, linkLocal netip.Addr, natives ...netip.Pref
 	return unsupported()
 }
 
+// TryClient is not supported on this system.
+func TryClient(ifname string) error { return unsupported() }
+
+// TryRelay is not supported on this system.
+func TryRelay(ifname string) error { return unsupported() }
+
 // LimitSegments is not supported on this system.
 func LimitSegments(ifname string, most int) error { return unsupported() }
 

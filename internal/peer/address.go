@@ -75,7 +75,8 @@ const (
 	pathTrusted    path = 1 << 48 // packets may be sent to and taken from the endpoint
 	pathRefreshing path = 1 << 49 // the control goroutine has been asked to refresh the path
 	pathSought     path = 1 << 50 // packets of the local side wait for a path
-	pathMarks           = pathRefreshing | pathSought
+	pathLocal      path = 1 << 51 // the endpoint is that of the peer on our subnet (RFC 4380 §5.2.8)
+	pathMarks           = pathRefreshing | pathSought | pathLocal
 	pathVia             = 56 // shift of the local port: 0 is the service port
 )
 

@@ -42,6 +42,10 @@ func TestNoAllocations(t *testing.T) {
 	guard("client, bubble of a relay", inbound(r, server, via(relay1, bubble(relayLL, own))))
 	guard("client, indirect bubble", inbound(r, server, bubble(other, own)))
 	guard("client, Outbound on a valid path", func() { r.m.Outbound(r.now, outgoing, &r.out); r.out.Reset() })
+	r.m.Table().SetPinging(true)
+	refusal := teredo.AppendUnreachable(nil, other, teredo.UnreachablePort, data(own, other, 1))
+	guard("Incoming, ICMPv6 error during a ping", func() { incoming(r.m.Table(), refusal, peerMapped, 0, 1) })
+	guard("client, ICMPv6 error", inbound(r, peerMapped, refusal))
 	guard("client, refused", inbound(r, peerMapped, data(other, host, 1)))
 
 	r, _, _ = portRig(t, all)

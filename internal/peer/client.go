@@ -19,6 +19,8 @@ type Client struct {
 	extensions Extensions
 	nat        NAT
 	ports      randomPorts // RFC 6081 §5.4
+
+	serverSilent bool // the server has ceased to answer
 }
 
 // details are what a client keeps of a Teredo peer besides its entry.
@@ -42,7 +44,7 @@ func NewClient(now time.Time, cfg Config) *Client {
 		extensions: cfg.Extensions,
 		ports:      randomPorts{Ports: cfg.Ports, open: make(map[uint8]*Peer)},
 	}
-	c.forget = c.closePort
+	c.forget, c.explain = c.closePort, c.Explain
 	return c
 }
 

@@ -180,3 +180,8 @@ func (c *Client) checkPorts(seen map[*Peer]bool) error {
 	}
 	return nil
 }
+
+// MomentAge is the age of a moment.
+func MomentAge(since, now Stamp) time.Duration {
+	return time.Duration(momentOf(since).age(now)) * time.Second
+}

@@ -9,7 +9,7 @@ import (
 type Info struct {
 	Address         netip.Addr     `json:"address"`
 	Endpoint        netip.AddrPort `json:"endpoint"`   // where packets for it go; zero while no path is known
-	State           string         `json:"state"`      // "trusted", "searching", "idle" (no valid path, none looked for)
+	State           string         `json:"state"`      // "trusted", "searching", "failed" (no path was found), "idle" (no valid path, none looked for)
 	Path            string         `json:"path"`       // "direct" to another client, "local" to one on the same subnet, "relay" to a native host
 	CarriedBy       string         `json:"carried_by"` // "kernel" if it carries flows of the peer, otherwise "program"; "" while no path is known
 	SentPackets     uint64         `json:"sent_packets"`
@@ -19,27 +19,43 @@ type Info struct {
 	Held            int            `json:"held_packets"`      // packets that wait for a path
 	HeardSeconds    float64        `json:"heard_seconds_ago"` // -1: never
 	SentSeconds     float64        `json:"sent_seconds_ago"`  // -1: never
+	SinceSeconds    float64        `json:"since_seconds"`     // in the list
+	Reason          string         `json:"reason,omitempty"`  // why the search has failed
+	Cause           Cause          `json:"-"`                 // the same in one word; also of a search that goes on
 }
 
-// Peers describes at most most entries, established ones first and strangers last, the most recently listed of each first.
+// Peers describes entries, established ones first and strangers last, the most recently listed of each first. It leaves out strangers
+// that no packets were exchanged with, and looks at most most entries.
 func (l *list) Peers(t time.Time, most int) []Info {
 	now := l.table.Stamp(t)
 	infos := make([]Info, 0, min(most, l.Len()))
 	for i := range l.parts {
 		c := &l.parts[i]
-		for p := c.newest; p != nil && len(infos) < most; p = p.older {
-			infos = append(infos, p.info(now))
+		for p := c.newest; p != nil && most > 0; p = p.older {
+			most--
+			if p.part != strangers || p.sentPackets.Load()+p.receivedPackets.Load() > 0 {
+				infos = append(infos, l.info(p, now))
+			}
 		}
 	}
 	return infos
 }
 
-func (p *Peer) info(now Stamp) Info {
+// Peer describes the entry of an address; ok is false if there is none.
+func (l *list) Peer(t time.Time, a netip.Addr) (i Info, ok bool) {
+	p := l.table.lookup(keyOf(a))
+	if p == nil {
+		return i, false
+	}
+	return l.info(p, l.table.Stamp(t)), true
+}
+
+func (l *list) info(p *Peer, now Stamp) Info {
 	i := Info{
 		Address: p.addr(), State: "idle", Path: "relay",
 		SentPackets: p.sentPackets.Load(), ReceivedPackets: p.receivedPackets.Load(),
 		SentBytes: p.sentBytes.Load(), ReceivedBytes: p.receivedBytes.Load(),
-		HeardSeconds: -1, SentSeconds: -1,
+		HeardSeconds: -1, SentSeconds: -1, SinceSeconds: float64(p.since.age(now)),
 	}
 	if p.isTeredo() {
 		i.Path = "direct"
@@ -47,7 +63,7 @@ func (p *Peer) info(now Stamp) Info {
 	if p.trusted() {
 		i.Endpoint = p.endpoint().addrPort()
 		i.HeardSeconds = secondsSince(p.received.Load(), now)
-		if p.details != nil && p.endpoint() == p.details.local.at {
+		if p.path.Load()&pathLocal != 0 {
 			i.Path = "local"
 		}
 	}
@@ -60,8 +76,19 @@ func (p *Peer) info(now Stamp) Info {
 	switch {
 	case p.valid(now):
 		i.State = "trusted"
+		if p.search != nil && p.search.tests.oneWay.packet != nil {
+			i.Cause = OneWay
+		}
 	case p.searching():
 		i.State = "searching"
+		if p.search.refusal != nil {
+			i.Cause = Refused
+		}
+	case p.search != nil && p.search.failed != "" && p.part != strangers:
+		i.State, i.Cause = "failed", p.search.failed
+	}
+	if i.State == "failed" {
+		i.Reason = l.explain(i.Cause, i.Address)
 	}
 	return i
 }

@@ -62,6 +62,7 @@ type entry struct {
 	noted        Stamp    // last use as known when the peer was put at the end of its chain
 	wanted       uint32   // last time that our own side wanted a path to it, see isWanted
 	part         part     // whose chain it is in
+	since        moment   // when it was put into the list
 	details      *details // of a client's Teredo peer; nil: there are none
 	search       *search  // non-nil while a path is looked for, and as long as bubbles sent in vain count
 }
@@ -80,9 +81,10 @@ type list struct {
 	waiting     waiting
 	heldInTotal int
 	nextSweep   Stamp
-	forget      func(*Peer)   // gives up what a machine keeps elsewhere for a peer that is removed
-	errorSource netip.Addr    // IPv6 source of ICMPv6 errors to the local stack; zero: none are sent
-	errors      *rate.Limiter // RFC 4443 §2.4(f)
+	forget      func(*Peer)                    // gives up what a machine keeps elsewhere for a peer that is removed
+	explain     func(Cause, netip.Addr) string // says in a sentence what a cause means for the path to a peer
+	errorSource netip.Addr                     // IPv6 source of ICMPv6 errors to the local stack; zero: none are sent
+	errors      *rate.Limiter                  // RFC 4443 §2.4(f)
 }
 
 func newList(now time.Time, cfg Config, relay bool, b *budgets) list {
@@ -202,6 +204,7 @@ func (l *list) insert(k key, now Stamp) *Peer {
 		l.nextSweep = now + sweepEvery
 	}
 	p := &Peer{key: k}
+	p.since = momentOf(now)
 	p.received.Store(now - validity) // K-12
 	p.sent.Store(now - validity)
 	l.table.insert(p)
@@ -343,7 +346,7 @@ func (l *list) refreshable(dst netip.Addr, now Stamp) *Peer {
 // unreachable tells the sender of a packet that there is no way to its destination, within the rate limit
 // (RFC 4443 §3.1 code 3).
 func (l *list) unreachable(packet []byte, now Stamp, out *Output) {
-	if !l.errorSource.IsValid() || !l.errors.AllowN(l.table.time(now), 1) {
+	if !l.errorSource.IsValid() || l.table.isPing(packet) || !l.errors.AllowN(l.table.time(now), 1) {
 		return
 	}
 	if e := teredo.AppendUnreachable(out.TUN.Next(), l.errorSource, teredo.UnreachableAddress, packet); len(e) > 0 {

@@ -49,6 +49,19 @@ const (
 // Stamp is a moment of the coarse clock, in nanoseconds since the table was made.
 type Stamp int64
 
+// moment is a Stamp in seconds that has room beside others in a word. It begins anew after 194 days.
+type moment [3]byte
+
+func momentOf(at Stamp) moment {
+	s := uint32(at / second)
+	return moment{byte(s >> 16), byte(s >> 8), byte(s)}
+}
+
+// age is how many seconds ago the moment was. After more than 194 days it is too small.
+func (m moment) age(now Stamp) uint32 {
+	return (uint32(now/second) - (uint32(m[0])<<16 | uint32(m[1])<<8 | uint32(m[2]))) % (1 << 24)
+}
+
 // Peer is one entry of the list. Its first 96 bytes are shared with the workers; the rest is the control goroutine's.
 type Peer struct {
 	key

@@ -48,6 +48,8 @@ func (c *Client) inbound(at path, pkt *teredo.Packet, now Stamp, out *Output) dr
 		return drop.Trailers
 	case at.via() != 0 && !c.ownsPort(d.peer, at.via()):
 		return drop.UnknownPeer
+	case c.refuses(d.ipv6):
+		return drop.None
 	case at.endpoint() == c.server:
 		return c.fromServer(&d, now, out)
 	case at.endpoint() == c.mapped:
@@ -171,7 +173,9 @@ func (c *Client) indirectBubble(d *datagram, now Stamp, out *Output) drop.Reason
 		return drop.TableFull
 	}
 	isNew := c.isNewNonce(p, d.trailers.nonce)
-	at, ok := p.ensureSearch().nextBubble(p.sent.Load(), now)
+	s := p.ensureSearch()
+	s.noteIndirect(d.origin)
+	at, ok := s.nextBubble(p.sent.Load(), now)
 	if !ok || at > now && !isNew {
 		return drop.None
 	}

@@ -88,12 +88,13 @@ func (c *Client) retry(p *Peer, now Stamp, out *Output) {
 
 // fail ends a search without a path. The packet of an unanswered one-way test counts as dropped.
 func (c *Client) fail(p *Peer, now Stamp, out *Output) {
+	why := c.cause(p)
 	if sent := p.search.tests.oneWay.packet; sent != nil {
 		p.noPath()
 		c.count(drop.NoPath)
 		c.unreachable(sent, now, out)
 	}
-	c.list.fail(p, now, out)
+	c.list.fail(p, why, now, out)
 }
 
 // try makes one attempt at a path (RFC 4380 §5.2.4): a connectivity test for native addresses (case 2) and for Teredo peers

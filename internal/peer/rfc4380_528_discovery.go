@@ -84,6 +84,7 @@ func (c *Client) discovered(from endpoint, pkt *teredo.Packet, now Stamp, out *O
 		return drop.TableFull
 	}
 	p.ensureDetails().local = localPeer{from, now} // C-LOC-06
+	c.table.markLocal(p)
 	if p.mayBubble(now) && c.mayAnswer(src, p, from.addr(), now) {
 		p.search.bubbles.add(now)
 		c.bubbleLocally(p, now, out) // C-LOC-07

@@ -2,6 +2,7 @@ package peer
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -23,6 +24,9 @@ type Relay struct {
 func NewRelay(now time.Time, errorSource netip.Addr, cfg Config) *Relay {
 	r := &Relay{list: newList(now, cfg, true, relayBudgets())}
 	r.errorSource = errorSource
+	r.explain = func(_ Cause, client netip.Addr) string {
+		return fmt.Sprintf("%v has not answered the bubbles that went through its server %v.", client, keyOf(client).server().addr())
+	}
 	r.random(r.secret[:])
 	r.table.natives = cfg.Natives
 	for _, n := range cfg.Natives {
@@ -144,7 +148,7 @@ func (r *Relay) retry(p *Peer, now Stamp, out *Output) {
 	case s.needless(now):
 		r.end(p)
 	case s.spent(), s.stranger:
-		r.fail(p, now, out)
+		r.fail(p, Silent, now, out)
 	case !p.valid(now) && !r.budgets.mayRepeat(natives, p.server().addr(), now):
 		s.sent++ // what is left of the search waits for an answer to the bubbles before
 		r.wait(p, now+retryAfter)
@@ -165,7 +169,7 @@ func (r *Relay) try(p *Peer, now Stamp, out *Output) {
 	at, ok := s.nextBubble(last, now)
 	switch {
 	case !ok || p.valid(now) && s.sent >= transmissions/2:
-		r.fail(p, now, out) // a refresh leaves half of the bubbles for the search that follows it
+		r.fail(p, Silent, now, out) // a refresh leaves half of the bubbles for the search that follows it
 	case at > now:
 		r.wait(p, at)
 	default:

@@ -21,7 +21,9 @@ type Extensions struct {
 // NAT is what is known about the client's own NAT.
 type NAT struct {
 	Symmetric      bool           // the two addresses of the server saw different mappings
+	Tested         bool           // it is known whether it is symmetric
 	PortPreserving bool           // the mapped port is the local one
+	Sequential     bool           // the two mappings were next to each other, as far as that is known
 	PortMapping    bool           // the gateway granted a mapping for the service port (UPnP-Enabled NAT flag)
 	External       netip.AddrPort // the mapping granted, unless it is the one that the server sees (X-UPNP-06): then zero
 	Local          netip.AddrPort // local address and service port

@@ -53,7 +53,7 @@ func TestExample61(t *testing.T) {
 		"4 B: indirect to A's server [nonce]",
 		"5 A: direct to B [nonce]",
 	)
-	learned := b.c.Peers(epoch.Add(s.now), 1)[0].Endpoint
+	learned := b.knows(a).Endpoint
 	if learned.Addr() != a.mapped.Addr() || learned.Port() == a.mapped.Port() {
 		t.Errorf("B has A at %v, its address says %v", learned, a.mapped)
 	}
@@ -91,8 +91,8 @@ func TestExample62(t *testing.T) {
 		"data A: data to B",
 		"+ A: direct to B [nonce]", // and gets it
 	)
-	for _, x := range []*actor{a, b} {
-		if i := x.c.Peers(epoch.Add(s.now), 1)[0]; i.State != "trusted" || i.Endpoint != map[*actor]*actor{a: b, b: a}[x].mapped {
+	for x, other := range map[*actor]*actor{a: b, b: a} {
+		if i := x.knows(other); i.State != "trusted" || i.Endpoint != other.mapped {
 			t.Errorf("%s has the other one at %v, %s", x.name, i.Endpoint, i.State)
 		}
 	}
@@ -149,7 +149,7 @@ func TestExample64(t *testing.T) {
 		"11 A: direct from random port 1100 to B [nonce, port 1201]",
 		"data A: data from random port 1100 to B",
 	)
-	if i := b.c.Peers(epoch.Add(s.now), 1)[0]; i.Endpoint.String() != "192.0.2.1:1201" || i.State != "trusted" {
+	if i := b.knows(a); i.Endpoint.String() != "192.0.2.1:1201" || i.State != "trusted" {
 		t.Errorf("B has A at %v, %s", i.Endpoint, i.State)
 	}
 }

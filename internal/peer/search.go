@@ -29,6 +29,12 @@ type search struct {
 	stranger bool      // of a relay: nobody has sent to the client, and it has not proved itself
 	cause    uint64    // of a relay: the network that the first bubble is on the account of
 	tests    pathTests // those of RFC 6081 end with the search
+
+	// For those who ask why there is no path.
+	failed   Cause    // why the latest search has found none; empty: it has not ended, or has found one
+	refusal  *refusal // the ICMPv6 error that has come of this search; nil: none
+	indirect bool     // the peer has sent a bubble through our server
+	origin   endpoint // where that came from, as our server says; zero: it does not say so
 }
 
 // ensureSearch returns the peer's search, making one when there is none.
@@ -72,6 +78,7 @@ func (l *list) hold(p *Peer, h held) drop.Reason {
 	}
 	if len(s.held) == 0 {
 		s.sent = 0 // what an early refresh has sent is not counted against the search that it becomes
+		s.refusal = nil
 	}
 	h.packet = append([]byte(nil), h.packet...)
 	s.held = append(s.held, h)
@@ -112,6 +119,7 @@ func (l *list) trust(p *Peer, to, from, also path, now Stamp, out *Output) {
 		p.source.Store(from)
 	}
 	p.path.Store(to)
+	l.table.markLocal(p)
 	p.received.Store(now)
 	if p.search == nil {
 		return
@@ -132,9 +140,10 @@ func (l *list) trust(p *Peer, to, from, also path, now Stamp, out *Output) {
 
 // fail ends a search without a path: the local stack learns by ICMPv6 that the destination is unreachable
 // (RFC 4443 §3.1 code 3). The entry stays for a while, so that its bubbles count.
-func (l *list) fail(p *Peer, now Stamp, out *Output) {
+func (l *list) fail(p *Peer, why Cause, now Stamp, out *Output) {
 	if !p.valid(now) {
 		p.noPath()
+		p.search.failed = why
 	}
 	l.release(p, func(h held) drop.Reason {
 		if h.from != 0 {
@@ -149,6 +158,7 @@ func (l *list) fail(p *Peer, now Stamp, out *Output) {
 // end ends a search that holds nothing. Bubbles without a direct response stay on record.
 func (l *list) end(p *Peer) {
 	l.stopWaiting(p)
+	p.search.failed, p.search.refusal = "", nil
 	if p.search.unanswered() == 0 {
 		p.search = nil
 	}

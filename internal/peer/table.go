@@ -23,9 +23,11 @@ type Table struct {
 	seed    [2]uint64
 	relay   bool
 	testID  uint16                 // identifier of our own connectivity tests, whose replies are not for the local stack
+	pinging atomic.Bool            // a ping waits for its answer, see Client.Ping
 	own     atomic.Pointer[key]    // of a client: its Teredo address; nil: not qualified
 	served  atomic.Pointer[served] // of a relay: the native addresses that it serves
 	natives teredo.NativePrefixes  // of a relay: those of clients
+	locals  atomic.Bool            // of a client: some path leads, or has led, to a peer on our subnet
 	shift   uint8                  // 64 less the bits of a bucket's number
 	buckets []atomic.Pointer[Peer] // a power of two of them
 }
@@ -88,6 +90,27 @@ func (t *Table) unlink(p *Peer) {
 
 // Live reports whether packets may be sent to a peer by a path that is known.
 func (t *Table) Live(peer netip.Addr, now Stamp) bool { return t.lookup(keyOf(peer)).valid(now) }
+
+// markLocal notes whether the path of a peer leads to its endpoint on our subnet.
+func (t *Table) markLocal(p *Peer) {
+	switch d := p.details; {
+	case d == nil || d.local.at == 0:
+	case p.trusted() && p.endpoint() == d.local.at:
+		p.path.Or(pathLocal)
+		t.locals.Store(true)
+	default:
+		p.path.And(^pathLocal)
+	}
+}
+
+// HasLocals reports whether IsLocal may be true for some peer.
+func (t *Table) HasLocals() bool { return t.locals.Load() }
+
+// IsLocal reports whether the path of the peer with an address, of 16 bytes, leads to its endpoint on our subnet.
+func (t *Table) IsLocal(address []byte) bool {
+	p := t.lookup(keyAt(address))
+	return p != nil && p.path.Load()&pathLocal != 0
+}
 
 // Action says what a worker does with a packet.
 type Action uint8
@@ -160,7 +183,7 @@ func (t *Table) Turned(packet []byte, count, size int, now Stamp) (to netip.Addr
 func (t *Table) Plain(payload []byte) bool {
 	return len(payload) >= teredo.HeaderLen && payload[0]>>4 == 6 &&
 		len(payload) == teredo.HeaderLen+int(binary.BigEndian.Uint16(payload[4:])) && payload[6] != nextHeaderNone &&
-		!t.isTestReply(payload)
+		!t.isTestReply(payload) && !t.mayAnswerPing(payload)
 }
 
 // Incoming says whether count payloads of size bytes in all that are Plain and Alike, payload being one of them, are packets

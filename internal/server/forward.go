@@ -27,7 +27,7 @@ func (h *Handler) forward(kind Kind, from netip.AddrPort, dst netip.Addr, p *ter
 // limit goes down by one. Trailers have no meaning outside of UDP and are left behind. With a native prefix the packet
 // leaves with the client's native address, so that the answer comes to a relay of the same operator.
 func (h *Handler) routeNatively(kind Kind, dst netip.Addr, p *teredo.Packet, b []byte) Verdict {
-	if !h.filter.Native(dst) { // §5.3.1; and no tunnel, against loops (RFC 6169 §6.1.3)
+	if !h.filter.Load().Native(dst) { // §5.3.1; and no tunnel, against loops (RFC 6169 §6.1.3)
 		return dropped(kind, drop.Scope)
 	}
 	if teredo.HopLimit(p.IPv6) <= 1 {

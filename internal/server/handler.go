@@ -57,7 +57,7 @@ type Verdict struct {
 // Handler applies the server's rules to one datagram at a time. It keeps no state of clients (§5.3) and is safe for concurrent
 // use.
 type Handler struct {
-	filter     teredo.Filter
+	filter     atomic.Pointer[teredo.Filter]
 	natives    teredo.NativePrefixes
 	public     netip.Addr    // in the prefix of every client of this server
 	linkLocal  netip.Addr    // the server's own, made of public (§5.3.2)
@@ -83,7 +83,6 @@ func NewHandler(cfg Config) (*Handler, error) {
 		return nil, err
 	}
 	h := &Handler{
-		filter:     cfg.Filter,
 		natives:    natives,
 		public:     cfg.public(),
 		linkLocal:  teredo.ServerLinkLocal(cfg.public()),
@@ -98,11 +97,15 @@ func NewHandler(cfg Config) (*Handler, error) {
 		h.nativeAdvertisement = teredo.NewNativeAdvertisementTemplate(p)
 	}
 	h.secrets.Store(cfg.Secrets)
+	h.filter.Store(&cfg.Filter)
 	return h, nil
 }
 
 // SetSecrets replaces the secrets, see Config.Secrets. It may be called at any time.
 func (h *Handler) SetSecrets(s *Secrets) { h.secrets.Store(s) }
+
+// SetFilter replaces Config.Filter. It may be called at any time.
+func (h *Handler) SetFilter(f teredo.Filter) { h.filter.Store(&f) }
 
 // Handle decides about one UDP payload. local says at which address it arrived (Primary or Secondary), from is its
 // outer source. The output is built in buf, which needs a capacity of MaxOutput; neither slice is kept. The checks are those of
@@ -160,7 +163,7 @@ func (h *Handler) checkOuter(kind Kind, from netip.AddrPort, p *teredo.Packet) d
 		return drop.NotAllowed
 	case len(p.IPv6) > teredo.MTU: // larger than any Teredo link carries (§5.1.2)
 		return drop.NotAllowed
-	case from.Port() == 0 || !h.filter.Global(from.Addr()): // rule 3
+	case from.Port() == 0 || !h.filter.Load().Global(from.Addr()): // rule 3
 		return drop.NotGlobal
 	case from.Port() == teredo.Port && h.owns(from.Addr()):
 		// A relay on this host may have the same address with another port. From the server's port it is forged.
@@ -181,7 +184,7 @@ func (h *Handler) checkInner(kind Kind, from netip.AddrPort, src, dst netip.Addr
 	case src == h.linkLocal:
 		return drop.Source
 	case kind == Bubble && isLinkLocal(src): // relays may send bubbles from such an address
-	case !h.filter.Native(src):
+	case !h.filter.Load().Native(src):
 		return drop.Source
 	}
 	if teredo.ServerOf(dst) != h.public { // rule 6: only toward clients of this server
@@ -194,7 +197,7 @@ func (h *Handler) checkInner(kind Kind, from netip.AddrPort, src, dst netip.Addr
 // never to the server's own addresses, as that would be a loop.
 func (h *Handler) checkTo(to netip.AddrPort) drop.Reason {
 	switch {
-	case to.Port() == 0 || !h.filter.Global(to.Addr()):
+	case to.Port() == 0 || !h.filter.Load().Global(to.Addr()):
 		return drop.NotGlobal
 	case h.owns(to.Addr()):
 		return drop.Loop

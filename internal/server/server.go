@@ -120,6 +120,9 @@ func (s *Server) Run(ctx context.Context) error {
 // SetSecrets replaces the secrets of Config. It may be called at any time, and delays no packets.
 func (s *Server) SetSecrets(secrets *Secrets) { s.handler.SetSecrets(secrets) }
 
+// SetFilter replaces the filter of Config. It may be called at any time, and delays no packets.
+func (s *Server) SetFilter(f teredo.Filter) { s.handler.SetFilter(f) }
+
 // Close ends Run and closes the UDP sockets. Calls after the first do nothing and return the same.
 func (s *Server) Close() error { return s.close() }
 
@@ -138,6 +141,15 @@ func (s *Server) openNatives() {
 		s.natives[i] = raw
 	}
 	s.native.Store(true)
+}
+
+// TryNative reports why clients could not test native IPv6 hosts through a server of this process.
+func TryNative() error {
+	raw, err := openRaw()
+	if err != nil {
+		return err
+	}
+	return raw.Close()
 }
 
 // noNative replaces raw sockets that could not be opened.

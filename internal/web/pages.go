@@ -31,6 +31,7 @@ type Program struct {
 	Version string
 	Status  func(context.Context) (Status, error)
 	Peers   func(context.Context) (any, error) // a slice of Peer; nil: the program has none
+	Traffic func(context.Context) (any, error) // of the host, by day; nil: the program keeps no history
 }
 
 // Status is the status of a program.
@@ -72,7 +73,13 @@ func (s *Site) handler(p Program) (http.Handler, error) {
 	mux.HandleFunc("/healthz", a.health(func(status Status) bool { return status.Answered }))
 	mux.HandleFunc("/readyz", a.health(func(status Status) bool { return status.Answered && status.Ready }))
 	mux.HandleFunc("/metrics", s.private(a.serveMetrics))
-	mux.HandleFunc("/api/v1/status", s.private(a.serveStatus))
+	mux.HandleFunc("/api/v1/status", s.private(serveJSON(func(ctx context.Context) (any, error) {
+		status, err := a.status.get(ctx)
+		return status.Value, err
+	})))
+	if p.Traffic != nil {
+		mux.HandleFunc("/api/v1/traffic", s.private(serveJSON(share(p.Traffic).get)))
+	}
 	if p.Peers != nil {
 		a.peers = share(func(ctx context.Context) ([][]byte, error) {
 			list, err := p.Peers(ctx)
@@ -145,18 +152,21 @@ func (a *answers) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	send(w, string(expfmt.NewFormat(expfmt.TypeTextPlain)), text)
 }
 
-func (a *answers) serveStatus(w http.ResponseWriter, r *http.Request) {
-	status, err := a.status.get(r.Context())
-	if err != nil {
-		fail(w, err)
-		return
+// serveJSON answers with a value in its JSON form.
+func serveJSON(get func(context.Context) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		value, err := get(r.Context())
+		if err != nil {
+			fail(w, err)
+			return
+		}
+		text, err := json.Marshal(value)
+		if err != nil {
+			fail(w, err)
+			return
+		}
+		send(w, "application/json", text)
 	}
-	text, err := json.Marshal(status.Value)
-	if err != nil {
-		fail(w, err)
-		return
-	}
-	send(w, "application/json", text)
 }
 
 // servePeers writes row after row, which all callers share. So a caller costs no more memory for reading slowly.

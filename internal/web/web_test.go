@@ -113,13 +113,14 @@ func await(t *testing.T, s *Site, why refusal, n uint64) {
 }
 
 func TestPages(t *testing.T) {
-	s := serve(t, Config{}, Program{}, nil)
+	s := serve(t, Config{}, Program{Traffic: func(context.Context) (any, error) { return map[string][]int{"days": {}}, nil }}, nil)
 	for path, want := range map[string]struct{ kind, text string }{
-		"/":              {"text/html; charset=utf-8", "/metrics"},
-		"/metrics":       {"text/plain; version=0.0.4; charset=utf-8", "teredo_state{state=\"running\"} 1\n"},
-		"/healthz":       {"text/plain; charset=utf-8", "ok\n"},
-		"/readyz":        {"text/plain; charset=utf-8", "ok\n"},
-		"/api/v1/status": {"application/json", `{"state":"running"}`},
+		"/":               {"text/html; charset=utf-8", "/metrics"},
+		"/metrics":        {"text/plain; version=0.0.4; charset=utf-8", "teredo_state{state=\"running\"} 1\n"},
+		"/healthz":        {"text/plain; charset=utf-8", "ok\n"},
+		"/readyz":         {"text/plain; charset=utf-8", "ok\n"},
+		"/api/v1/status":  {"application/json", `{"state":"running"}`},
+		"/api/v1/traffic": {"application/json", `{"days":[]}`},
 	} {
 		answer, body := ask(t, s, "GET", path, nil)
 		if answer.StatusCode != http.StatusOK || answer.Header.Get("Content-Type") != want.kind || !strings.Contains(body, want.text) {
@@ -136,6 +137,14 @@ func TestPages(t *testing.T) {
 		if answer, _ := ask(t, s, "GET", path, nil); answer.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: %s", path, answer.Status)
 		}
+	}
+}
+
+// A program without a history of the host's traffic has no such page.
+func TestNoTraffic(t *testing.T) {
+	s := serve(t, Config{}, Program{}, nil)
+	if answer, _ := ask(t, s, "GET", "/api/v1/traffic", nil); answer.StatusCode != http.StatusNotFound {
+		t.Errorf("traffic: %s", answer.Status)
 	}
 }
 
@@ -209,7 +218,8 @@ func TestRefusals(t *testing.T) {
 
 func TestToken(t *testing.T) {
 	s := serve(t, Config{TokenFile: write(t, secretWord+"\n", 0o600)}, Program{
-		Peers: func(context.Context) (any, error) { return []row{}, nil },
+		Peers:   func(context.Context) (any, error) { return []row{}, nil },
+		Traffic: func(context.Context) (any, error) { return nil, nil },
 	}, nil)
 	password := func(user, word string) func(*http.Request) {
 		return func(r *http.Request) { r.SetBasicAuth(user, word) }
@@ -217,7 +227,7 @@ func TestToken(t *testing.T) {
 	header := func(text string) func(*http.Request) {
 		return func(r *http.Request) { r.Header.Set("Authorization", text) }
 	}
-	for _, path := range []string{"/", "/metrics", "/api/v1/status", "/api/v1/peers"} {
+	for _, path := range []string{"/", "/metrics", "/api/v1/status", "/api/v1/peers", "/api/v1/traffic"} {
 		for name, right := range map[string]func(*http.Request){"bearer": header("Bearer " + secretWord), "password": password("", secretWord), "with a user": password("me", secretWord)} {
 			if answer, _ := ask(t, s, "GET", path, right); answer.StatusCode != http.StatusOK {
 				t.Errorf("%s, %s: %s", path, name, answer.Status)

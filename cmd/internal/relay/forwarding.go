@@ -39,11 +39,8 @@ func (r *Relay) forwarding() (restore func(), err error) {
 		r.Log.Warn("IPv6 forwarding is off, so no other host is served: use --forwarding, set net.ipv6.conf.all.forwarding=1, or use --host-only")
 		return func() {}, nil
 	}
-	if ifname, err := netcfg.AdvertisedDefault(); err != nil {
+	if err := mayForward(); err != nil {
 		return nil, err
-	} else if ifname != "" {
-		return nil, cli.Usage(fmt.Errorf("--forwarding would take away the IPv6 default route that %s has from router advertisements: "+
-			"run 'sysctl -w net.ipv6.conf.%[1]s.accept_ra=2' first, and write it into /etc/sysctl.d", ifname))
 	}
 	if err := m.leave(); err != nil {
 		r.Log.Warn("cannot save that IPv6 forwarding was off; it stays on if this relay is killed", "error", err)
@@ -52,6 +49,16 @@ func (r *Relay) forwarding() (restore func(), err error) {
 		return nil, errors.Join(err, m.remove())
 	}
 	return func() { m.turnOff(r.Log) }, nil
+}
+
+// mayForward says what is wrong with turning forwarding on, if anything is.
+func mayForward() error {
+	ifname, err := netcfg.AdvertisedDefault()
+	if err != nil || ifname == "" {
+		return err
+	}
+	return cli.Usage(fmt.Errorf("--forwarding would take away the IPv6 default route that %s has from router advertisements: "+
+		"run 'sysctl -w net.ipv6.conf.%[1]s.accept_ra=2' first, and write it into /etc/sysctl.d", ifname))
 }
 
 // mark is a file that says that a relay has turned forwarding on, which was off before. It counts until the host starts again:

@@ -35,12 +35,12 @@ func (r *Relay) checkLinks() error {
 			r.Log.Warn("the native prefix is not on-link here: if a router sends all of it to this host, leave --neighbor-proxy out", "prefix", p)
 		case ifname == "", ifname == r.NeighborProxy:
 		case r.NeighborProxy != "":
-			return cli.Usage(fmt.Errorf("--native-prefix %v is on-link at %s, and not at %s: say --neighbor-proxy %[2]s", p, ifname, r.NeighborProxy))
+			return cli.Usage(fmt.Errorf("--native-prefix %v is on-link at %s, and not at %s: use --neighbor-proxy %[2]s", p, ifname, r.NeighborProxy))
 		case covering == p:
-			return cli.Usage(fmt.Errorf("--native-prefix %v is the prefix of interface %s, where its router looks for each address: say --neighbor-proxy %[2]s "+
-				"to have the relay answer for the clients; or, if the router sends all of the prefix to this host, give %[2]s its address as a /128", p, ifname))
+			return cli.Usage(fmt.Errorf("--native-prefix %v is the prefix of interface %s, and the router of that link asks there for each address: use --neighbor-proxy %[2]s, "+
+				"and the relay answers for the clients. If the router sends all of the prefix to this host, give %[2]s its address as a /128 instead", p, ifname))
 		default:
-			r.Log.Warn("the native prefix is part of one that is on-link: unless a router sends all of it to this host, say --neighbor-proxy with that interface",
+			r.Log.Warn("the native prefix is part of one that is on-link: use --neighbor-proxy with that interface, unless a router sends all of the prefix to this host",
 				"prefix", p, "on-link", covering, "interface", ifname)
 		}
 	}

@@ -69,6 +69,11 @@ type running struct {
 	neighbors *neighbors
 }
 
+// SetPermit changes PermitIPv4 of a relay that Runs was called for.
+func (r *Relay) SetPermit(ctx context.Context, permit []netip.Prefix) {
+	_ = r.running.Load().SetPermit(ctx, permit) // fails only when the relay has stopped
+}
+
 // Status describes a relay.
 type Status struct {
 	tunnel.RelayStatus

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/teredo-suite/teredo/cmd/internal/relay"
+	"github.com/teredo-suite/teredo/internal/cli"
+	"github.com/teredo-suite/teredo/internal/netcfg"
+	"github.com/teredo-suite/teredo/internal/server"
+	"github.com/teredo-suite/teredo/internal/udp"
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+type check struct {
+	run
+	cli.CheckFlags
+}
+
+// Help is the detailed help of the check command.
+func (check) Help() string { return cli.CheckHelp + "/etc/teredo/server.toml" }
+
+// Run checks.
+func (c *check) Run(ctx context.Context, k *kong.Kong, p *cli.Process) error {
+	return c.Examine(ctx, k, p, &c.RunFlags, c.examine)
+}
+
+// examine tries what a server needs.
+func (c *check) examine(ctx context.Context, found *cli.Checkup) {
+	if _, err := c.Sunset.Context(ctx, found.Log("sunset")); err != nil {
+		found.Fail("sunset", err)
+	}
+	if c.SecretFile != "" {
+		_, err := c.loadSecrets(found.Log("secrets"))
+		found.Must(err, "secrets", "The file %s has the secrets of clients", c.SecretFile)
+	}
+	c.examineAddresses(found)
+	if err := server.TryNative(); err != nil {
+		found.Warn("native IPv6", "Clients could not test native IPv6 hosts through this server: %v", err)
+	} else if via, native, err := netcfg.NativeIPv6(c.TUN); err != nil || !native {
+		found.Warn("native IPv6", "Clients could not test native IPv6 hosts through this server: the host has no default route of native IPv6 with a global address")
+	} else {
+		found.OK("native IPv6", "Echo requests to native hosts leave through %s", via)
+	}
+	if c.Relay {
+		natives, _ := c.natives() // Check has found no mistake
+		r := relay.Relay{Flags: c.Flags, Bind: c.Bind.Addr, Port: c.RelayPort, Natives: natives, PermitIPv4: c.PermitIPv4}
+		r.Examine(found, "bind", "relay-port")
+	}
+}
+
+// examineAddresses finds out whether both addresses are those of this host, and can be used.
+func (c *check) examineAddresses(found *cli.Checkup) {
+	cfg := c.config()
+	var err error
+	if cfg.Filter.Broadcasts, err = netcfg.Broadcasts(); err == nil {
+		err = cfg.Check()
+	}
+	if err != nil {
+		found.Fail("addresses", err)
+	}
+	found.UDPPort(netip.AddrPortFrom(c.Bind.Addr, teredo.Port), udp.Options{}, "bind")
+	if c.Bind2.IsValid() {
+		found.UDPPort(netip.AddrPortFrom(c.Bind2.Addr, teredo.Port), udp.Options{}, "bind2")
+	} else {
+		found.Warn("addresses", "Clients cannot recognise a symmetric NAT: give a second IPv4 address with --bind2")
+	}
+}
