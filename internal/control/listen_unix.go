@@ -16,6 +16,7 @@ import (
 )
 
 const (
+	socketType  = fs.ModeSocket
 	maxPath     = 107 // bytes that a Unix socket address can hold, less the final zero
 	dialTimeout = 2 * time.Second
 	lockTimeout = time.Second

@@ -17,6 +17,11 @@ import (
 	"golang.org/x/sys/windows"
 )
 
+const (
+	socketType = 0 // of a regular file
+	maxPath    = 32767
+)
+
 // Errors of connections.
 const (
 	errRefused = windows.WSAECONNREFUSED
