@@ -216,7 +216,7 @@ func TestServer(t *testing.T) {
 	w.want("server", 1, "already running", server, "run", "--bind", lab.ServerAddr, "--permit-ipv4", lab.PublicRanges)
 	out, err := w.Host("client1").Run(timeout, filepath.Join(os.Getenv(binFolder), "teredo-client"), "probe",
 		"--permit-ipv4", lab.PublicRanges, lab.ServerAddr)
-	if err != nil || !strings.Contains(out, "restricted") {
+	if err != nil || !strings.Contains(out, "answers in") || !strings.Contains(out, lab.NAT1Addr) {
 		t.Errorf("%v: %s", err, out)
 	}
 }
