@@ -18,6 +18,9 @@ PROGRAMS := teredo-client teredo-server teredo-relay
 LDFLAGS  := $(if $(VERSION),-X $(MODULE)/internal/cli.version=$(VERSION))
 GOBUILD  := go build -trimpath -ldflags '$(LDFLAGS)'
 
+# Other systems that the programs are built for.
+SYSTEMS := linux/arm64 linux/arm linux/mipsle linux/riscv64
+
 # If git cannot read the tree (a copy, or another user's), the build records no commit.
 ifneq ($(shell git rev-parse --verify --quiet HEAD >/dev/null 2>&1 && echo yes),yes)
 GOBUILD += -buildvcs=false
@@ -26,10 +29,10 @@ endif
 # Commands that the integration tests call, each with its Debian package.
 TOOLS := ip:iproute2 nft:nftables miredo:miredo miredo-server:miredo-server tshark:tshark tcpdump:tcpdump \
 	iperf3:iperf3 curl:curl ping:iputils-ping sysctl:procps setcap:libcap2-bin miniupnpd:miniupnpd-nftables ethtool:ethtool \
-	named:bind9 dig:bind9-dnsutils radvd:radvd dnsmasq:dnsmasq-base prometheus:prometheus
+	named:bind9 dig:bind9-dnsutils radvd:radvd dnsmasq:dnsmasq-base prometheus:prometheus shellcheck:shellcheck
 
 .DEFAULT_GOAL := build
-.PHONY: build test test-windows cross generate deps demo bench bench-quick lint fuzz install clean help check-go
+.PHONY: build test test-windows cross generate deps demo bench bench-quick lint fuzz install package image test-package release clean help check-go
 
 build: check-go ## build the programs into bin/
 	@echo "building bin/"
@@ -126,8 +129,24 @@ install: ## install programs and units below PREFIX (/usr/local); packagers set 
 	@install -m 644 contrib/NetworkManager/90-teredo.conf $(DESTDIR)$(SYSCONFDIR)/NetworkManager/conf.d/
 	@echo "installed below $(DESTDIR)$(PREFIX); to use the units, run: systemd-sysusers && systemctl daemon-reload"
 
-clean: ## remove bin/
-	@rm -rf bin
+package: FORMATS := deb rpm apk archlinux archive
+package: check-go ## make packages, archives, checksums and an SBOM in dist/
+	@echo "making packages in dist/"
+	@cd contrib/package && VERSION='$(VERSION)' go run . -platforms 'linux/amd64 $(SYSTEMS)' -formats '$(FORMATS)'
+
+image: check-go ## make dist/teredo-client-image.tar, which Docker and Podman load
+	@echo "making dist/teredo-client-image.tar"
+	@cd contrib/package && VERSION='$(VERSION)' go run ./image
+
+test-package: TOOLS := lintian:lintian rpm:rpm pacman:pacman-package-manager mandoc:mandoc man:man-db bash:bash zsh:zsh fish:fish
+test-package: deps check-go ## test packages, manual pages and completions, as root with dpkg, rpm and pacman
+	@echo "testing installation"
+	@cd contrib/package && go vet ./... && go test -count=1 -timeout 20m ./...
+
+release: test test-package package ## run all tests, then make everything that a release has
+
+clean: ## remove bin/ and dist/
+	@rm -rf bin dist
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | expand -t 13

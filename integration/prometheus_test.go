@@ -24,8 +24,8 @@ import (
 
 const webToken = "0123456789abcdef0123456789abcdef"
 
-// TestPrometheus has a real Prometheus at a client scrape all three programs, which are confined: the client over loopback, the
-// server with a token, the relay with a token over TLS. It finds in them what the lab has done, and promtool finds no fault.
+// TestPrometheus has a real Prometheus at a client scrape all four programs, which are confined: the client and a proxy over loopback,
+// the server with a token, the relay with a token over TLS. It finds in them what the lab has done, and promtool finds no fault.
 func TestPrometheus(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, lab.PortRestricted)
@@ -37,13 +37,17 @@ func TestPrometheus(t *testing.T) {
 	w.untilRelays(relay)
 	client, _ := w.startClient("client1", ours, "--web", "127.0.0.1:9544")
 	w.ping("client1", netip.MustParseAddr(lab.NativeAddr))
+	w.startProxy("client1", "--socks", socksAddr, "--web", "127.0.0.1:9547")
+	if out, err := w.Host("client1").Run(startTimeout, "curl", "-sS", "-x", "socks5h://"+socksAddr, "http://"+lab.ServerAddr+"/"); err == nil {
+		t.Errorf("the proxy fetches by IPv4: %s", out)
+	}
 	for _, host := range []string{"server", "relay", "client1"} {
 		if got, want := w.confined(host), "capabilities, no_new_privs, landlock, seccomp"; got != want {
 			t.Errorf("%s is confined by %q, want %q", host, got, want)
 		}
 	}
 	for url, host := range map[string]string{
-		"http://127.0.0.1:9544": "client1", "http://" + lab.ServerAddr + ":9545": "server", "https://" + lab.RelayAddr + ":9546": "relay",
+		"http://127.0.0.1:9544": "client1", "http://127.0.0.1:9547": "proxy", "http://" + lab.ServerAddr + ":9545": "server", "https://" + lab.RelayAddr + ":9546": "relay",
 	} {
 		curl := func(path string, more ...string) string {
 			t.Helper()
@@ -56,7 +60,7 @@ func TestPrometheus(t *testing.T) {
 		bearer := "Authorization: Bearer " + webToken
 		w.checkMetrics(host, strings.TrimSuffix(curl("/metrics", "-H", bearer), "\n200"))
 		want := map[string]string{"/healthz": "200", "/readyz": "200", "/api/v1/peers": "403", "/api/v1/status": "200"}
-		if host != "client1" {
+		if host != "client1" && host != "proxy" {
 			want["/api/v1/peers"], want["/api/v1/status"] = "401", "401"
 		}
 		if host == "server" { // it knows no peers
@@ -77,14 +81,16 @@ func TestPrometheus(t *testing.T) {
 	}
 	w.prometheus(token)
 	for query, want := range map[string]float64{
-		`sum(up)`: 3, `count(teredo_build_info)`: 3,
-		`teredo_state{job="teredo-client",state="qualified"}`: 1, `teredo_nat{kind="restricted"}`: 1, `teredo_mapped`: 1,
-		`teredo_server_rtt_seconds > bool 0`: 1, `teredo_sent_packets_total{job="teredo-client"} > bool 0`: 1,
+		`sum(up)`: 4, `count(teredo_build_info)`: 4,
+		`teredo_state{job="teredo-client",state="qualified"}`: 1, `teredo_nat{job="teredo-client",kind="restricted"}`: 1, `teredo_mapped{job="teredo-client"}`: 1,
+		`teredo_server_rtt_seconds{job="teredo-client"} > bool 0`: 1, `teredo_sent_packets_total{job="teredo-client"} > bool 0`: 1,
 		`teredo_received_packets_total{job="teredo-relay"} > bool 0`: 1, `sum(teredo_peers{job="teredo-relay"})`: 1,
 		`teredo_path_sent_packets_total{job="teredo-client",path="relay"} > bool 0`: 1, `teredo_path_received_packets_total{job="teredo-relay",path="direct"} > bool 0`: 1,
 		`teredo_server_solicitations_total > bool 0`: 1, `teredo_web_refused_total{job="teredo-server",reason="host"}`: 1,
-		`teredo_web_refused_total{job="teredo-server",reason="token"} > bool 0`: 1,
-		`sum(teredo_host_traffic_today_bytes{protocol!="ipv6"} > bool 0)`:       2,
+		`teredo_web_refused_total{job="teredo-server",reason="token"} > bool 0`:               1,
+		`sum(teredo_host_traffic_today_bytes{job="teredo-client",protocol!="ipv6"} > bool 0)`: 2,
+		`teredo_state{job="teredo-proxy",state="qualified"}`:                                  1, `teredo_host_traffic_today_bytes{job="teredo-proxy",protocol="teredo"} > bool 0`: 1,
+		`teredo_proxy_connections_total{job="teredo-proxy",kind="socks"}`: 1, `sum(teredo_proxy_refused_total{job="teredo-proxy"})`: 1,
 	} {
 		w.untilMetric(query, want)
 	}
@@ -132,6 +138,8 @@ rule_files: [%q]
 scrape_configs:
   - job_name: teredo-client
     static_configs: [{targets: ["127.0.0.1:9544"]}]
+  - job_name: teredo-proxy
+    static_configs: [{targets: ["127.0.0.1:9547"]}]
   - job_name: teredo-server
     authorization: {credentials_file: %[2]q}
     static_configs: [{targets: ["%[3]s:9545"]}]

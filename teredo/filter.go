@@ -38,6 +38,15 @@ func (f *Filter) Native(ip netip.Addr) bool {
 	return use == global || !ok || useOfIPv4(v4) == global
 }
 
+// Reachable reports whether programs may connect to ip through Teredo: the address of a native host, or of a client whose server and
+// whose mapped address are both global.
+func (f *Filter) Reachable(ip netip.Addr) bool {
+	if a, ok := ParseAddress(ip); ok {
+		return a.Mapped.Port() != 0 && f.Global(a.Server) && f.Global(a.Mapped.Addr())
+	}
+	return f.Native(ip)
+}
+
 func (f *Filter) allows(ip netip.Addr, u use) bool {
 	return u == global || u == special && slices.ContainsFunc(f.Permit, func(p netip.Prefix) bool { return p.Contains(ip) })
 }

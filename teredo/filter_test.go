@@ -180,3 +180,25 @@ func lastAddr(p netip.Prefix) netip.Addr {
 	last, _ := netip.AddrFromSlice(b)
 	return last
 }
+
+// Programs connect to native hosts, and to clients with both IPv4 addresses global.
+func TestReachable(t *testing.T) {
+	strict := teredo.Filter{}
+	for _, test := range []struct {
+		address string
+		want    bool
+	}{
+		{"2001:db8::1", true},                      // native
+		{"2001:0:808:808:0:f227:f7f7:f7f7", true},  // a client at 8.8.8.8
+		{"2001:0:808:808:0:ffff:f7f7:f7f7", false}, // its port is 0
+		{"2001:0:a00:1:0:f227:f7f7:f7f7", false},   // its server is 10.0.0.1
+		{"2001:0:808:808:0:f227:80ff:fffe", false}, // it is at 127.0.0.1
+		{"2001:0:808:808:0:f227:f5ff:fffe", false}, // it is at 10.0.0.1
+		{"::1", false}, {"::ffff:8.8.8.8", false}, {"fe80::1", false}, {"fd00::1", false}, {"64:ff9b::808:808", false},
+		{"2002:808:808::1", false}, {"8.8.8.8", false},
+	} {
+		if got := strict.Reachable(netip.MustParseAddr(test.address)); got != test.want {
+			t.Errorf("%s: %t", test.address, got)
+		}
+	}
+}

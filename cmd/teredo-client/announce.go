@@ -39,17 +39,41 @@ type announcer struct {
 	hook *onchange.Hook    // nil: no command is run
 }
 
-// newAnnouncer makes ready what the flags ask for. It starts the process that runs the command, so the program may not be confined yet.
-func (r *run) newAnnouncer(key dnsupdate.Key, log *slog.Logger) (a announcer, err error) {
-	if r.DNSUpdate != "" {
-		a.dns = dnsupdate.NewKeeper(r.DNSUpdate, key, dnsupdate.Find, log)
+// newAnnouncer makes ready what the flags ask for; the interface may have no name. It starts the process that runs the command, so the
+// program may not be confined yet.
+func (f *announceFlags) newAnnouncer(key dnsupdate.Key, log *slog.Logger, ifname string) (a announcer, err error) {
+	if f.DNSUpdate != "" {
+		a.dns = dnsupdate.NewKeeper(f.DNSUpdate, key, dnsupdate.Find, log)
 	}
-	if r.OnChange != "" {
-		if a.hook, err = onchange.Start(log, r.TUN, "on-change", "--", r.OnChange); err != nil {
+	if f.OnChange != "" {
+		if a.hook, err = onchange.Start(log, ifname, "on-change", "--", f.OnChange); err != nil {
 			return a, fmt.Errorf("prepare for --on-change: %w", err)
 		}
 	}
 	return a, nil
+}
+
+// loadKey reads the key for updates of the name. It is empty when no name is kept.
+func (f *announceFlags) loadKey() (key dnsupdate.Key, err error) {
+	if f.DNSUpdate != "" {
+		key, err = dnsupdate.LoadKey(f.DNSKey)
+	}
+	return key, err
+}
+
+// reloadKey has updates signed with the key that is in the file now. It reports whether there is a file.
+func (a announcer) reloadKey(f *announceFlags, log *slog.Logger) bool {
+	if a.dns == nil {
+		return false
+	}
+	key, err := f.loadKey()
+	if err != nil {
+		log.Error("cannot read the DNS key again; keeping the one in use", "error", err)
+		return true
+	}
+	a.dns.SetKey(key)
+	log.Info("updating the name with the key in the file", "key", key.Name, "file", f.DNSKey)
+	return true
 }
 
 // tell tells the Teredo address of the client, and its native one; either may be zero. It does not wait.

@@ -8,7 +8,6 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/teredo-suite/teredo/internal/cli"
-	"github.com/teredo-suite/teredo/internal/dnsupdate"
 	"github.com/teredo-suite/teredo/internal/netcfg"
 	"github.com/teredo-suite/teredo/internal/probe"
 	"github.com/teredo-suite/teredo/internal/udp"
@@ -33,14 +32,14 @@ func (c *check) examine(ctx context.Context, found *cli.Checkup) {
 		found.Fail("control group", err)
 	}
 	if c.SecretFile != "" {
-		_, _, err := c.loadSecret(found.Log("secret"))
+		_, _, err := (&secretFile{flags: &c.clientFlags, log: found.Log("secret")}).load()
 		found.Must(err, "secret", "The file %s has a secret", c.SecretFile)
 	}
 	if c.DNSUpdate != "" {
-		_, err := dnsupdate.LoadKey(c.DNSKey)
+		_, err := c.loadKey()
 		found.Must(err, "DNS key", "The file %s has a key", c.DNSKey)
 	}
-	found.Interface(&c.OffloadFlags, c.TUN)
+	found.Interface(&c.DeviceFlags, c.TUN)
 	found.Must(netcfg.TryClient(c.TUN), "IPv6", "The host has IPv6, and no other Teredo tunnel")
 	switch via, native, err := netcfg.NativeIPv6(c.TUN); {
 	case err != nil:
@@ -48,7 +47,11 @@ func (c *check) examine(ctx context.Context, found *cli.Checkup) {
 	case native && !c.Always:
 		found.OK("IPv6", "The host has native IPv6 through %s, so the client stays idle as long as that is so; --always changes this", via)
 	}
-	found.UDPPort(netip.AddrPortFrom(c.bindAddr(), c.Port), udp.Options{GSO: c.UDPGSO, GRO: c.UDPGRO}, "bind", "port")
+	bind := netip.IPv4Unspecified()
+	if c.Bind.IsValid() {
+		bind = c.Bind.Addr
+	}
+	found.UDPPort(netip.AddrPortFrom(bind, c.Port), udp.Options{GSO: c.UDPGSO, GRO: c.UDPGRO}, "bind", "port")
 	c.askServers(ctx, found)
 }
 
@@ -57,8 +60,8 @@ func (c *check) askServers(ctx context.Context, found *cli.Checkup) {
 	const subject = "server"
 	p := probeCommand{Bind: c.Bind, PermitIPv4: c.PermitIPv4, Timeout: probe.DefaultTimeout}
 	for n, host := range c.Server {
-		if host2 := c.server2(n); host2 != "" {
-			host += "," + host2
+		if n < len(c.Server2) && c.Server2[n] != "" {
+			host += "," + c.Server2[n]
 		}
 		p.Server = append(p.Server, host)
 	}

@@ -16,10 +16,12 @@ func main() {
 		Name: "teredo-client",
 		Description: "Teredo client: gives this host, on IPv4 behind a NAT, an IPv6 address and IPv6 connectivity " +
 			"through a Teredo server.",
-		Control: cli.ControlPath("teredo-client", "client"),
-		Hint:    hint,
+		Control:     cli.ControlPath("teredo-client", "client"),
+		UserControl: cli.UserControl("teredo-client", "proxy"),
+		Hint:        hint,
 	}.Main(&struct {
-		Run       run                  `cmd:"" help:"Bring IPv6 up and keep it up until stopped."`
+		Run run `cmd:"" set:"control=${system_control}" help:"Bring IPv6 up and keep it up until stopped."`
+		proxyCommands
 		Up        up                   `cmd:"" help:"Bring IPv6 up in the background, without systemd."`
 		Down      cli.Down             `cmd:"" help:"Stop what runs in the background."`
 		Status    cli.Status[status]   `cmd:"" help:"Show what the running client is doing."`
@@ -41,15 +43,16 @@ type status struct {
 	DNS      dnsupdate.Status `json:"dns,omitzero"`
 	Traffic  traffic.Summary  `json:"traffic,omitzero"`   // of the host
 	Confined string           `json:"confined,omitempty"` // by what, once it is set up
+	Proxy    proxyStatus      `json:"proxy,omitzero"`
 }
 
-type run struct {
-	Server     []string `required:"" placeholder:"HOST" help:"Teredo server: a name or an IPv4 address. Repeat the flag to list several; the client tries them in order."`
+// clientFlags are the flags of the commands that have IPv6.
+type clientFlags struct {
+	Server     []string `required:"" example:"teredo.example.net" placeholder:"HOST" help:"Teredo server: a name or an IPv4 address. Repeat the flag to list several; the client tries them in order."`
 	Server2    []string `name:"server2" placeholder:"HOST" help:"Second address of the server, which reveals a symmetric NAT. Repeat the flag in the order of --server. The default is the address after the first."`
 	Bind       cli.IPv4 `placeholder:"ADDRESS" help:"Local IPv4 address. The default is the source address of the route to the server."`
 	Port       uint16   `placeholder:"PORT" help:"Local UDP port. Use it if the NAT forwards a port to this host. The default is the port of the last run; the first time, a random one."`
 	NewAddress bool     `help:"Use a new UDP port and a new address, and forget those of the last run."`
-	TUN        string   `name:"tun" default:"teredo" placeholder:"NAME" help:"Name of the interface to create (${default})."`
 
 	SecretFile      string          `placeholder:"FILE" help:"File with 'identifier secret', mode 600, that authenticates this client to the server. SIGHUP makes the client read it again."`
 	RefreshInterval refreshInterval `default:"30s" placeholder:"DURATION|auto" help:"Longest time without a message to the server (${default}), from 5s to 5m. With 'auto' the client measures how long the NAT keeps a mapping, up to two minutes."`
@@ -57,13 +60,19 @@ type run struct {
 
 	LocalDiscovery bool     `negatable:"" default:"true" help:"Find other clients on the same private IPv4 subnet by multicast, and reach them directly."`
 	PortMapping    bool     `negatable:"" default:"true" help:"Ask the gateway to forward a UDP port, by UPnP, PCP or NAT-PMP, and remove the mapping at the end."`
-	Always         bool     `help:"Stay up even while the host has native IPv6."`
 	Disable        []string `placeholder:"EXTENSION,…" enum:"symmetric-nat,upnp,port-preserving,sequential,hairpinning,load-reduction" help:"Turn off these extensions of RFC 6081 (${enum}). symmetric-nat also turns off the three after it, and port-preserving also turns off sequential."`
 	announceFlags
-	cli.OffloadFlags
+	cli.UDPFlags
 	cli.NativeFlags
 	cli.PeersFlags
 	cli.RunFlags
+}
+
+type run struct {
+	TUN    string `name:"tun" default:"teredo" placeholder:"NAME" help:"Name of the interface to create (${default})."`
+	Always bool   `help:"Stay up even while the host has native IPv6."`
+	clientFlags
+	cli.DeviceFlags
 }
 
 // Help is the detailed help of the run command.

@@ -218,7 +218,7 @@ func (p printer) end(s *pingSummary) {
 }
 
 // ping has the running client ping an address once.
-func (c *client) ping(ctx context.Context, address string) (any, error) {
+func (c *program) ping(ctx context.Context, address string) (any, error) {
 	to, err := netip.ParseAddr(address)
 	if err != nil || !to.Is6() || to.Zone() != "" {
 		return nil, fmt.Errorf("%q is not an IPv6 address to ping", address)

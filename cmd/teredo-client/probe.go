@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/teredo-suite/teredo/internal/cli"
+	"github.com/teredo-suite/teredo/internal/client"
 	"github.com/teredo-suite/teredo/internal/control"
 	"github.com/teredo-suite/teredo/internal/netcfg"
 	"github.com/teredo-suite/teredo/internal/offload"
@@ -185,7 +186,7 @@ func (c *probeCommand) server(ctx context.Context, given string) (probe.Server, 
 }
 
 func resolveServer(ctx context.Context, name string) (netip.Addr, error) {
-	addr, _, err := resolveHost(ctx, name, netip.Addr{})
+	addr, _, err := client.ResolveHost(ctx, name, netip.Addr{})
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("look up %q: %w", name, resolve.ErrNoAnswer)
 	}

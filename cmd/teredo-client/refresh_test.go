@@ -3,8 +3,6 @@ package main
 import (
 	"testing"
 	"time"
-
-	"github.com/teredo-suite/teredo/tunnel"
 )
 
 // C-MNT-05: the refresh interval can be configured, within bounds.
@@ -32,27 +30,5 @@ func TestRefreshInterval(t *testing.T) {
 		if err := got.UnmarshalText([]byte(text)); err == nil || err.Error() != want {
 			t.Errorf("%q: error %v, want %q", text, err, want)
 		}
-	}
-}
-
-func TestSetRefresh(t *testing.T) {
-	var cfg tunnel.ClientConfig
-	r := run{RefreshInterval: refreshInterval{fixed: time.Minute}}
-	if r.setRefresh(&cfg); cfg.Interval != time.Minute || cfg.SecondaryPort != nil {
-		t.Errorf("fixed: interval %v, a secondary port: %t", cfg.Interval, cfg.SecondaryPort != nil)
-	}
-	r = run{RefreshInterval: refreshInterval{auto: true}}
-	if r.setRefresh(&cfg); cfg.Interval != 0 || cfg.SecondaryPort == nil {
-		t.Fatalf("auto: interval %v, a secondary port: %t", cfg.Interval, cfg.SecondaryPort != nil)
-	}
-	conn, err := cfg.SecondaryPort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if conn.LocalAddr().Port() == 0 {
-		t.Errorf("secondary port %v", conn.LocalAddr())
-	}
-	if err := conn.Close(); err != nil {
-		t.Error(err)
 	}
 }

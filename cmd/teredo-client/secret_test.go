@@ -19,8 +19,8 @@ func TestLoadSecret(t *testing.T) {
 	}
 	var log bytes.Buffer
 	load := func(path string) (id, key []byte, err error) {
-		r := run{SecretFile: path}
-		return r.loadSecret(slog.New(slog.NewTextHandler(&log, nil)))
+		f := secretFile{flags: &clientFlags{SecretFile: path}, log: slog.New(slog.NewTextHandler(&log, nil))}
+		return f.load()
 	}
 
 	if id, key, err := load(""); err != nil || id != nil || key != nil {

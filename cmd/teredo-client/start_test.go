@@ -29,7 +29,7 @@ func TestCheckServers(t *testing.T) {
 		"too many seconds":        {[]string{"192.0.2.1"}, []string{"192.0.2.2", "192.0.2.3"}, "--server2 is given 2 times, but --server only 1 times"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := run{TUN: "teredo", Server: test.servers, Server2: test.seconds}
+			r := run{TUN: "teredo", clientFlags: clientFlags{Server: test.servers, Server2: test.seconds}}
 			r.PermitIPv4 = cli.Prefixes{netip.MustParsePrefix("192.0.2.0/24")}
 			got := ""
 			if err := r.Check(); err != nil {

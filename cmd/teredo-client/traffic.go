@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/teredo-suite/teredo/internal/traffic"
@@ -11,47 +13,56 @@ import (
 // outerHeaders are the bytes of the headers of IPv4 and UDP around each packet.
 const outerHeaders = 20 + 8
 
-// openTraffic opens the counters for the history of this host's traffic. The program may not be confined yet. Without them the client
-// works as well.
-func (c *client) openTraffic() (close func()) {
+// hostTraffic is the history of the host's traffic. The zero value is empty.
+type hostTraffic struct {
+	keeper atomic.Pointer[traffic.Keeper] // nil until the program is set up, and where there are no counters
+}
+
+// open goes on with the history in a file. carried tells the traffic of the tunnel, whose interface has the name, or which has none when
+// that is empty. The program may not be confined yet. Without counters it works as well.
+func (h *hostTraffic) open(path, ifname string, carried func() (all, byKernel tunnel.Traffic), log *slog.Logger) (close func()) {
 	if !traffic.Supported {
 		return func() {}
 	}
-	source, err := traffic.Open(c.run.TUN, func() (inner, outer uint64) { return carried(c.running.Carried()) })
+	source, err := traffic.Open(ifname, func() (inner, outer uint64) { return withHeaders(carried()) })
 	if err != nil {
-		c.cfg.Log.Warn("cannot keep a history of this host's traffic", "error", err)
+		log.Warn("cannot keep a history of this host's traffic", "error", err)
 		return func() {}
 	}
-	c.traffic = traffic.NewKeeper(c.run.StateFile("traffic"), source.Read, c.cfg.Log)
+	h.keeper.Store(traffic.NewKeeper(path, source.Read, log))
 	return source.Close
 }
 
-// carried is how many bytes the IPv6 packets of the tunnel had, and the IPv4 packets around those of them that the program has carried:
-// what the kernel carries by itself does not pass by its counters of IPv4.
-func carried(all, byKernel tunnel.Traffic) (inner, outer uint64) {
+// withHeaders is how many bytes the IPv6 packets of the tunnel had, and the IPv4 packets around those of them that the program has
+// carried: what the kernel carries by itself does not pass by its counters of IPv4.
+func withHeaders(all, byKernel tunnel.Traffic) (inner, outer uint64) {
 	inner = all.SentBytes + all.ReceivedBytes
 	packets := all.SentPackets + all.ReceivedPackets - byKernel.SentPackets - byKernel.ReceivedPackets
 	return inner, inner - byKernel.SentBytes - byKernel.ReceivedBytes + packets*outerHeaders
 }
 
-// keepTraffic keeps the history until ctx ends. Then it calls end, with which the interface goes, and the interface's counters.
-func (c *client) keepTraffic(ctx context.Context, end func()) error {
-	if c.traffic == nil {
-		<-ctx.Done()
-		end()
-		return nil
+// keep keeps the history until ctx ends. Then it calls end, with which the tunnel goes, and the counters of its interface.
+func (h *hostTraffic) keep(ctx context.Context, end func()) error {
+	if k := h.keeper.Load(); k != nil {
+		return k.Run(ctx, end)
 	}
-	return c.traffic.Run(ctx, end)
+	<-ctx.Done()
+	end()
+	return nil
 }
 
-// hostTraffic is the history of the host's traffic, empty until the client runs.
-func (c *client) hostTraffic(context.Context) (any, error) {
-	select {
-	case <-c.started:
-		if c.traffic != nil {
-			return c.traffic.Report(), nil
-		}
-	default:
+// answer is the history by day.
+func (h *hostTraffic) answer(context.Context) (any, error) {
+	if k := h.keeper.Load(); k != nil {
+		return k.Report(), nil
 	}
 	return new(traffic.History).Report(time.Now()), nil
+}
+
+// summary is the history in short.
+func (h *hostTraffic) summary() (s traffic.Summary) {
+	if k := h.keeper.Load(); k != nil {
+		s = k.Report().Summary()
+	}
+	return s
 }

@@ -34,7 +34,7 @@ func main() {
 }
 
 type run struct {
-	Bind         cli.IPv4         `required:"" placeholder:"ADDRESS" help:"IPv4 address of this host. Clients' addresses contain it."`
+	Bind         cli.IPv4         `required:"" example:"192.0.2.1" placeholder:"ADDRESS" help:"IPv4 address of this host. Clients' addresses contain it."`
 	Bind2        cli.IPv4         `name:"bind2" placeholder:"ADDRESS" help:"Second IPv4 address of this host. Clients need it to recognise a symmetric NAT."`
 	Public       cli.IPv4         `placeholder:"ADDRESS" help:"Address that the Internet sees instead of --bind, if this host is behind a 1:1 NAT."`
 	Public2      cli.IPv4         `name:"public2" placeholder:"ADDRESS" help:"Address that the Internet sees instead of --bind2."`

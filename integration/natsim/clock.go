@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"container/heap"
 	"sync"
-	"testing/synctest"
 	"time"
 )
 
@@ -19,6 +18,7 @@ type clock struct {
 	wake     chan struct{} // says that there is a request
 	stop     chan struct{}
 	stopped  chan struct{}
+	rest     func() // waits until every other goroutine has come to rest
 
 	// Of the clock's goroutine.
 	events  events
@@ -49,8 +49,8 @@ type waiter struct {
 	done chan struct{}
 }
 
-func newClock() *clock {
-	return &clock{wake: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{})}
+func newClock(rest func()) *clock {
+	return &clock{rest: rest, wake: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{})}
 }
 
 // do has the clock run f when everything is at rest, and waits for it. It must not be called by the clock's goroutine. It
@@ -98,7 +98,7 @@ func (c *clock) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		synctest.Wait()
+		c.rest()
 		if r := c.nextRequest(); r != nil {
 			r.do()
 			close(r.done)

@@ -103,12 +103,12 @@ func (c *Conn) send(m *udp.Message) error {
 		return udp.ErrRemote
 	case !src.IsValid():
 		return syscall.ENETUNREACH
-	case len(m.Buf[:m.N]) > maxPayload:
+	case m.N+len(m.Tail) > maxPayload:
 		return syscall.EMSGSIZE
 	}
 	p := Packet{
 		Src: netip.AddrPortFrom(src, c.local.Port()), Dst: m.Remote, TTL: defaultTTL,
-		Payload: slices.Clone(m.Buf[:m.N]),
+		Payload: slices.Concat(m.Buf[:m.N], m.Tail),
 	}
 	if !dst.IsMulticast() {
 		h.in.send(h.port, p)

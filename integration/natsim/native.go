@@ -3,6 +3,8 @@ package natsim
 import (
 	"net/netip"
 	"slices"
+
+	"github.com/teredo-suite/teredo/internal/tun"
 )
 
 // Native is a host of the native IPv6 internet.
@@ -24,6 +26,35 @@ func (in *Internet) Native() (n *Native) {
 		n.addrs = n.port.addrs
 	})
 	return n
+}
+
+// Attach adds a host to the native internet whose IPv6 stack is behind a device, until that is closed. It returns the host's address.
+func (in *Internet) Attach(device tun.Device) (addr netip.Addr) {
+	var p *port
+	var id int
+	in.do(func() {
+		id = in.id()
+		p = in.newPort(in.called("native"), defaultDelay, func(packet Packet) {
+			in.trace.add(p.name, Received, "", packet)
+			_, _ = device.WriteBatch([][]byte{slices.Clone(packet.Payload)}) // what the host refuses is lost
+		})
+		in.native.attach(p)
+		addr = p.addrs[0]
+	})
+	go func() {
+		packets := make([]tun.Packet, 128)
+		for {
+			n, err := device.ReadBatch(packets)
+			if err != nil {
+				return
+			}
+			for _, packet := range packets[:n] {
+				whole := slices.Concat(packet.Head, packet.Body)
+				in.clock.do(id, whole, func() { in.send(p, nativePacket(whole)) })
+			}
+		}
+	}()
+	return addr
 }
 
 // Via has the host's packets to clients go to a relay, as far as it has a route. Without it they go to the first relay that has.

@@ -62,11 +62,21 @@ func Test(t *testing.T, seed uint64, scenario func(t *testing.T, in *Internet)) 
 	if s, ok := fromEnvironment(t, seedVariable); ok {
 		seed = s
 	}
-	synctest.Test(t, func(t *testing.T) {
-		in := newInternet(t, seed)
-		t.Cleanup(in.close)
-		scenario(t, in)
-	})
+	synctest.Test(t, func(t *testing.T) { run(t, seed, synctest.Wait, scenario) })
+}
+
+// Live runs a scenario in real time, for programs with goroutines whose rest testing/synctest does not see: those of gVisor's TCP
+// park themselves. It is not deterministic.
+func Live(t *testing.T, seed uint64, scenario func(t *testing.T, in *Internet)) {
+	t.Helper()
+	run(t, seed, func() {}, scenario)
+}
+
+// run runs a scenario. rest waits until all goroutines have come to rest.
+func run(t *testing.T, seed uint64, rest func(), scenario func(t *testing.T, in *Internet)) {
+	in := newInternet(t, seed, rest)
+	t.Cleanup(in.close)
+	scenario(t, in)
 }
 
 // Seeds runs a scenario with each of the seeds 1 to n, as subtests.
@@ -98,8 +108,8 @@ func fromEnvironment(t *testing.T, name string) (uint64, bool) {
 	return n, true
 }
 
-func newInternet(t *testing.T, seed uint64) *Internet {
-	in := &Internet{t: t, seed: seed, started: time.Now(), clock: newClock(), names: make(map[string]int)}
+func newInternet(t *testing.T, seed uint64, rest func()) *Internet {
+	in := &Internet{t: t, seed: seed, started: time.Now(), clock: newClock(rest), names: make(map[string]int)}
 	in.Network = newNetwork(in, "public", publicPrefix())
 	in.native = newNetwork(in, "native", nativePrefix())
 	in.trace.started = in.started

@@ -45,16 +45,8 @@ func (h *Host) runClient(port uint16, s *Server, options []func(*tunnel.ClientCo
 		c.Device = in.newDevice(c.Host.Name(), c.Stack.receive)
 		random = in.random()
 	})
-	cfg := tunnel.ClientConfig{
-		Device: c.Device, Listen: func() (tunnel.Conn, error) { return c.Conn, nil }, Permit: Filter().Permit, Log: in.logger(c.Host.Name()), Rand: random,
-		Servers: []tunnel.Lookup{s.Lookup}, Network: c.network(),
-		Local:     func(netip.Addr) netip.AddrPort { return c.Host.endpoint(c.Conn) },
-		Configure: c.Stack.Configure,
-		Discovery: func(netip.Addr) (tunnel.Conn, error) {
-			return c.Host.Listen(netip.AddrPortFrom(teredo.DiscoveryAddr(), teredo.Port)), nil
-		},
-		RandomPort: func() (tunnel.Conn, error) { return c.Host.ListenFor(c.Conn), nil },
-	}
+	cfg := h.clientConfig(c.Conn, s)
+	cfg.Device, cfg.Rand, cfg.Configure = c.Device, random, c.Stack.Configure
 	for _, o := range options {
 		o(&cfg)
 	}
@@ -63,10 +55,28 @@ func (h *Host) runClient(port uint16, s *Server, options []func(*tunnel.ClientCo
 	return c
 }
 
-// network is what the client is told about its host's network.
-func (c *Client) network() (n tunnel.Network) {
-	c.Host.in.do(func() {
-		if net := c.Host.port.net; net != nil {
+// clientConfig is the configuration of a client with a service port, without its IPv6 stack.
+func (h *Host) clientConfig(conn *Conn, s *Server) tunnel.ClientConfig {
+	return tunnel.ClientConfig{
+		Listen: func() (tunnel.Conn, error) { return conn, nil }, Permit: Filter().Permit, Log: h.in.logger(h.Name()),
+		Servers: []tunnel.Lookup{s.Lookup}, Network: h.Network(),
+		Local: func(netip.Addr) netip.AddrPort { return h.endpoint(conn) },
+		Discovery: func(netip.Addr) (tunnel.Conn, error) {
+			return h.Listen(netip.AddrPortFrom(teredo.DiscoveryAddr(), teredo.Port)), nil
+		},
+		RandomPort: func() (tunnel.Conn, error) { return h.ListenFor(conn), nil },
+	}
+}
+
+// ClientConfig is the configuration of a client of the host that has an IPv6 stack of its own, and that the caller runs.
+func (h *Host) ClientConfig(s *Server) tunnel.ClientConfig {
+	return h.clientConfig(h.Listen(netip.AddrPortFrom(netip.IPv4Unspecified(), 0)), s)
+}
+
+// Network is what a client is told about its host's network.
+func (h *Host) Network() (n tunnel.Network) {
+	h.in.do(func() {
+		if net := h.port.net; net != nil {
 			n.Subnets = []netip.Prefix{net.prefix}
 		}
 	})
@@ -94,7 +104,7 @@ func (c *Client) Renumber() {
 // NetworkChanged tells the client what has become of its host's network, as netcfg does.
 func (c *Client) NetworkChanged() {
 	c.Host.in.t.Helper()
-	if err := c.Tunnel.NetworkChanged(context.Background(), c.network()); err != nil {
+	if err := c.Tunnel.NetworkChanged(context.Background(), c.Host.Network()); err != nil {
 		c.Host.in.t.Fatalf("%s: %v", c.Host.Name(), err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -219,4 +220,36 @@ func TestServer(t *testing.T) {
 	if err != nil || !strings.Contains(out, "answers in") || !strings.Contains(out, lab.NAT1Addr) {
 		t.Errorf("%v: %s", err, out)
 	}
+}
+
+// A proxy on Windows, behind a NAT, fetches a page from a native host over SOCKS and over HTTP, and tells its state.
+func TestProxy(t *testing.T) {
+	w := newWorld(t, lab.PortRestricted)
+	w.startServer()
+	bin := os.Getenv(binFolder)
+	if _, err := w.Host("relay").Start(filepath.Join(bin, "teredo-relay"), "run", "--bind", lab.RelayAddr, "--forwarding",
+		"--permit-ipv4", lab.PublicRanges, "--control", filepath.Join(w.Folder(), "relay.sock")); err != nil {
+		t.Fatal(err)
+	}
+	l, err := w.Host("native").Listen("[" + lab.NativeAddr + "]:80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := &http.Server{Handler: http.HandlerFunc(func(to http.ResponseWriter, _ *http.Request) { fmt.Fprint(to, "a page by IPv6") })}
+	go page.Serve(l)
+	defer page.Close()
+	const client = "teredo-client.exe"
+	if _, err := w.Host("client1").Start(w.argv("client1", client, "proxy", "--server", lab.ServerAddr, "--socks", "127.0.0.1:1080",
+		"--http", "127.0.0.1:8080", "--permit-ipv4", lab.PublicRanges, "--permit-ipv6", "2001:db8::/32")...); err != nil {
+		t.Fatal(err)
+	}
+	w.want("client1", 0, `"qualified"`, client, "status", "--json", "--wait=2m")
+	for _, proxy := range []string{"socks5h://127.0.0.1:1080", "http://127.0.0.1:8080"} {
+		out, err := w.Host("client1").Run(timeout, "curl", "--silent", "--show-error", "--globoff", "--max-time", "60",
+			"--proxy", proxy, "http://["+lab.NativeAddr+"]/")
+		if err != nil || out != "a page by IPv6" {
+			t.Errorf("over %s: %v: %s", proxy, err, out)
+		}
+	}
+	w.want("client1", 0, lab.NativeAddr, client, "peers")
 }

@@ -198,18 +198,7 @@ func (c *Checkup) common(ctx context.Context, flags *RunFlags) {
 		}
 	}
 	c.web(flags)
-	if !flags.PProf.IsValid() {
-		return
-	}
-	if c.Running("pprof") {
-		c.OK("profiles", "The running program serves profiles at %v", flags.PProf)
-		return
-	}
-	listener, err := flags.listenProfiles()
-	if err == nil {
-		listener.Close()
-	}
-	c.Must(err, "profiles", "The address %v for profiles is free", flags.PProf)
+	c.profiles(flags)
 }
 
 // controlSocket finds out whether a program runs already.
@@ -232,27 +221,6 @@ func (c *Checkup) controlSocket(ctx context.Context, flags *RunFlags) {
 	}
 }
 
-// web tries the address and the files of the web page.
-func (c *Checkup) web(flags *RunFlags) {
-	const subject = "web"
-	attempt := flags.WebFlags
-	held := flags.Web.IsValid() && c.Running("web")
-	if held { // any other port shows whether the files are right
-		attempt.Web = WebAddress{netip.AddrPortFrom(flags.Web.Addr(), 0)}
-	}
-	site, err := attempt.listenWeb(c.Log(subject))
-	if site != nil {
-		site.Close()
-	}
-	switch {
-	case err == nil && site == nil:
-	case held && err == nil:
-		c.OK(subject, "The running program serves its web page at %v", flags.Web)
-	default:
-		c.Must(err, subject, "The address %v of the web page is free", flags.Web)
-	}
-}
-
 // UDPPort tries a local address and port. names are the flags that say which.
 func (c *Checkup) UDPPort(local netip.AddrPort, options udp.Options, names ...string) {
 	const subject = "UDP port"
@@ -272,7 +240,7 @@ func (c *Checkup) UDPPort(local netip.AddrPort, options udp.Options, names ...st
 
 // Interface tries to make an interface, and the kernel path beside it. The attempt has another name, so that nobody takes it for
 // the real one.
-func (c *Checkup) Interface(f *OffloadFlags, name string) {
+func (c *Checkup) Interface(f *DeviceFlags, name string) {
 	const subject = "interface"
 	c.told("the interface " + name)
 	attempt := fmt.Sprintf("tdcheck%d", os.Getpid())
@@ -297,7 +265,7 @@ func (c *Checkup) Interface(f *OffloadFlags, name string) {
 }
 
 // kernel tries the kernel path at an interface.
-func (c *Checkup) kernel(f *OffloadFlags, ifname string) {
+func (c *Checkup) kernel(f *DeviceFlags, ifname string) {
 	const subject = "kernel path"
 	if f.KernelPath == offload.Off {
 		return

@@ -35,7 +35,7 @@ func useConfig(command *kong.Context, path string) error {
 		}
 	}
 	command.AddResolver(kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-		if value, ok := values[flag.Name]; ok {
+		if value, ok := values[flag.Name]; ok && !isDefault(flag, value) {
 			return value, nil
 		}
 		return nil, nil
@@ -92,12 +92,20 @@ func asArgument(value any) (string, error) {
 	return "", errors.New("a string, a number, true or false, a date, or a list of these is needed")
 }
 
+// isDefault reports whether a key leaves a flag that has no default as it is, as sample files do: an empty string or list.
+func isDefault(flag *kong.Flag, value string) bool {
+	return value == "" && !flag.HasDefault && !flag.Required
+}
+
 // checkKey finds out whether a flag of this name exists and takes this value, so that the error can name the file.
 func checkKey(command *kong.Context, key, value string) error {
 	var names []string
 	for _, flag := range command.Selected().Flags {
 		if flag.Target.Type() == reflect.TypeFor[ConfigFile]() {
 			continue
+		}
+		if flag.Name == key && isDefault(flag, value) {
+			return nil
 		}
 		if flag.Name == key {
 			scratch := reflect.New(flag.Target.Type()).Elem()

@@ -38,9 +38,7 @@ func (f *RunFlags) ConfineTo(p confine.Policy, log *slog.Logger) string {
 	if f.LogFile != "" {
 		p.Keep = append(p.Keep, filepath.Dir(f.LogFile))
 	}
-	if f.PProf.IsValid() {
-		p.Listen = append(p.Listen, f.PProf.Port())
-	}
+	p.Listen = append(p.Listen, f.profilePorts()...)
 	result := p.Apply()
 	for _, err := range result.Missing {
 		log.Warn("confined only in part", "error", err)

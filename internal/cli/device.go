@@ -29,7 +29,7 @@ func CheckName(name string) error {
 }
 
 // OpenDevice creates the TUN interface. It is gone when the device is closed, or its process dies.
-func (f *OffloadFlags) OpenDevice(name string) (tun.Device, error) {
+func (f *DeviceFlags) OpenDevice(name string) (tun.Device, error) {
 	dev, err := tun.Open(name, f.TUNOffload)
 	if err != nil {
 		return nil, explainDevice(name, err)
@@ -57,7 +57,7 @@ func explainDevice(name string, err error) error {
 
 // OpenKernel has the kernel carry up to so many flows between the TUN device and the UDP port at the local address. Peers with
 // addresses in natives have native ones at the TUN device. It returns nil where the kernel cannot and need not.
-func (f *OffloadFlags) OpenKernel(name string, local netip.AddrPort, natives teredo.NativePrefixes, flows int, log *slog.Logger) (*kernelpath.Path, error) {
+func (f *DeviceFlags) OpenKernel(name string, local netip.AddrPort, natives teredo.NativePrefixes, flows int, log *slog.Logger) (*kernelpath.Path, error) {
 	if f.KernelPath == offload.Off {
 		return nil, nil
 	}

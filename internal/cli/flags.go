@@ -16,11 +16,13 @@ type RunFlags struct {
 	Config     ConfigFile `placeholder:"FILE" help:"TOML file with one 'flag = value' per line, without the dashes. The command line takes precedence. SIGHUP makes the program read it again."`
 	Control    string     `default:"${control}" placeholder:"PATH" help:"Unix socket on which the program answers status requests (${default})."`
 	Confine    bool       `negatable:"" default:"true" help:"After set-up, give up capabilities, files and system calls that are no longer needed. --no-confine is for debuggers."`
-	PProf      Loopback   `name:"pprof" placeholder:"ADDRESS:PORT" help:"Loopback address, such as 127.0.0.1:6060, at which HTTP serves CPU and heap profiles below /debug/pprof/."`
+	ProfileFlags
 	WebFlags
-	LogLevel  LogLevel  `default:"info" placeholder:"LEVEL" help:"Lowest level to log: debug, info, warn or error (${default})."`
+	LogLevel  LogLevel  `default:"info" placeholder:"debug|info|warn|error" help:"Lowest level to log (${default})."`
 	LogFile   string    `placeholder:"FILE" help:"Write the log to this file instead of standard error. When it has 1 MiB, its lines move to a file that ends in .1."`
-	LogFormat LogFormat `default:"text" placeholder:"FORMAT" help:"Format of the log: text for people, or json, one object per line (${default})."`
+	LogFormat LogFormat `default:"text" placeholder:"text|json" help:"Format of the log: text for people, or json, one object per line (${default})."`
+
+	state string // folder for what the next run finds; empty: that of the control socket
 }
 
 // NativeFlags say which native IPv6 hosts the run command of client and server has to do with. Embed it.

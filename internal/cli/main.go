@@ -16,6 +16,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/teredo-suite/teredo/internal/complete"
 	"github.com/teredo-suite/teredo/internal/control"
 )
 
@@ -32,6 +33,7 @@ type Program struct {
 	Name        string // as typed: "teredo-server"
 	Description string // one or two sentences for --help
 	Control     string // default path of the control socket
+	UserControl string // the same for a command that ordinary users run, see Process.ForUser; empty: there is none
 
 	// Hint says what to do about an error with the program's flags; empty: nothing. It may be nil.
 	Hint func(error) string
@@ -72,7 +74,7 @@ func makeRoom() {
 // run is Main without the process around it. It returns the exit code.
 func (p Program) run(ctx context.Context, hangups <-chan os.Signal, commands any, args []string, stdout, stderr io.Writer) int {
 	helped := false
-	process := &Process{hangups: hangups, args: args, hint: p.hint}
+	process := &Process{hangups: hangups, args: args, hint: p.hint, userControl: p.UserControl}
 	process.understand = func(args []string) (*kong.Context, error) {
 		fresh := reflect.New(reflect.TypeOf(commands).Elem()).Interface()
 		return p.parse(fresh, args, kong.Writers(io.Discard, io.Discard))
@@ -129,9 +131,10 @@ func (p Program) parse(commands any, args []string, options ...kong.Option) (*ko
 	parser := kong.Must(commands, append(options,
 		kong.Name(p.Name),
 		kong.Description(p.Description),
-		kong.Vars{"name": p.Name, "control": p.Control},
+		kong.Vars{"name": p.Name, "control": p.controlToAsk(), "system_control": p.Control, "user_control": p.UserControl, "shells": complete.Shells},
 		kong.PostBuild(p.nameInDetails),
 		kong.Embed(new(versionFlag)),
+		kong.Embed(new(documents)),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 	)...)
 	command, err := parser.Parse(args)

@@ -2,10 +2,14 @@ package cli
 
 import "github.com/teredo-suite/teredo/internal/offload"
 
-// OffloadFlags are the flags of programs that carry packets. Embed it.
-type OffloadFlags struct {
-	UDPGSO     offload.Mode `name:"udp-gso" default:"auto" placeholder:"auto|on|off" help:"Send datagrams in bursts (UDP_SEGMENT). IPv4 identifications then repeat sooner, which loses datagrams on paths that fragment them and drop fragments."`
-	UDPGRO     offload.Mode `name:"udp-gro" default:"auto" placeholder:"auto|on|off" help:"Receive datagrams in bursts (UDP_GRO)."`
+// UDPFlags are the flags of programs that carry packets. Embed it.
+type UDPFlags struct {
+	UDPGSO offload.Mode `name:"udp-gso" default:"auto" placeholder:"auto|on|off" help:"Send datagrams in bursts (UDP_SEGMENT). IPv4 identifications then repeat sooner, which loses datagrams on paths that fragment them and drop fragments."`
+	UDPGRO offload.Mode `name:"udp-gro" default:"auto" placeholder:"auto|on|off" help:"Receive datagrams in bursts (UDP_GRO)."`
+}
+
+// DeviceFlags are the flags of programs that have a TUN interface. Embed it.
+type DeviceFlags struct {
 	TUNOffload offload.Mode `name:"tun-offload" default:"auto" placeholder:"auto|on|off" help:"Exchange TCP segments and UDP datagrams with the local IPv6 stack in bursts."`
 	KernelPath offload.Mode `name:"kernel-path" default:"auto" placeholder:"auto|on|off" help:"Let the kernel carry the packets of confirmed flows (eBPF). The IPv4 packet filter of this host does not see their datagrams."`
 }

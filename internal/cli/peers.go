@@ -18,7 +18,7 @@ import (
 // Peers is the peers command of a program that tells of each peer as a T, see Print.
 type Peers[T any] struct {
 	Query
-	Sort   order `placeholder:"ORDER" help:"Show those first that have exchanged the most bytes or packets, or that have been known for the longest time (age). Without it those in use come first, and strangers last."`
+	Sort   order `placeholder:"bytes|packets|age" help:"Show those first that have exchanged the most bytes or packets, or that have been known for the longest time (age). Without it those in use come first, and strangers last."`
 	Limit  uint  `placeholder:"N" help:"Show so many peers at most."`
 	Decode bool  `help:"Show what Teredo addresses contain: the mapped IPv4 address and port, and the server."`
 	Watch  bool  `help:"Show the peers every second, with rates. With --json each list is one line."`

@@ -1,3 +1,5 @@
+//go:build !small
+
 package cli
 
 import (
@@ -27,8 +29,13 @@ func (l *Loopback) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// ProfileFlags is the flag for profiles. RunFlags has it.
+type ProfileFlags struct {
+	PProf Loopback `name:"pprof" placeholder:"ADDRESS:PORT" help:"Loopback address, such as 127.0.0.1:6060, at which HTTP serves CPU and heap profiles below /debug/pprof/."`
+}
+
 // listenProfiles opens the address of --pprof. Without the flag there is none, nil.
-func (f *RunFlags) listenProfiles() (net.Listener, error) {
+func (f *ProfileFlags) listenProfiles() (net.Listener, error) {
 	if !f.PProf.IsValid() {
 		return nil, nil
 	}
@@ -53,4 +60,28 @@ func serveProfiles(ctx context.Context, listener net.Listener) error {
 		return fmt.Errorf("serve profiles: %w", err)
 	}
 	return nil
+}
+
+// profilePorts are the TCP ports for profiles.
+func (f *ProfileFlags) profilePorts() []uint16 {
+	if !f.PProf.IsValid() {
+		return nil
+	}
+	return []uint16{f.PProf.Port()}
+}
+
+// profiles tries the address for profiles.
+func (c *Checkup) profiles(flags *RunFlags) {
+	if !flags.PProf.IsValid() {
+		return
+	}
+	if c.Running("pprof") {
+		c.OK("profiles", "The running program serves profiles at %v", flags.PProf)
+		return
+	}
+	listener, err := flags.listenProfiles()
+	if err == nil {
+		listener.Close()
+	}
+	c.Must(err, "profiles", "The address %v for profiles is free", flags.PProf)
 }

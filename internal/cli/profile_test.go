@@ -37,7 +37,7 @@ func TestServeProfiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := netip.MustParseAddrPort(listener.Addr().String())
-	flags := RunFlags{PProf: Loopback{at}}
+	flags := RunFlags{ProfileFlags: ProfileFlags{PProf: Loopback{at}}}
 	if _, err := flags.listenProfiles(); err == nil || !strings.Contains(err.Error(), "--pprof") {
 		t.Errorf("an address in use: error %v", err)
 	}

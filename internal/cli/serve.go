@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"maps"
+	"strings"
 
 	"github.com/teredo-suite/teredo/internal/control"
 	"github.com/teredo-suite/teredo/internal/worker"
@@ -13,6 +15,7 @@ import (
 // Service is a program that runs until it is told to stop.
 type Service[T any] struct {
 	Flags *RunFlags
+	Role  string // that the metrics name, such as proxy; empty: the program's name without teredo-
 	Log   *slog.Logger
 	State *State[T] // is what requests for the status are answered with
 	// Questions are what else can be asked for on the control socket.
@@ -66,7 +69,7 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 		}
 		if site != nil {
 			workers.Go("web", func(ctx context.Context) error {
-				return serveWeb(ctx, site, p.name(), s.State, questions)
+				return serveWeb(ctx, site, cmp.Or(s.Role, strings.TrimPrefix(p.name(), "teredo-")), s.State, questions)
 			})
 		}
 		workers.Go("SIGHUP", func(ctx context.Context) error {

@@ -1,3 +1,5 @@
+//go:build !small
+
 package cli
 
 import (
@@ -6,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"strings"
 	"syscall"
 
 	"github.com/teredo-suite/teredo/internal/control"
@@ -66,9 +67,9 @@ func (f *WebFlags) listenWeb(log *slog.Logger) (*web.Site, error) {
 }
 
 // serveWeb answers on the web address until ctx ends.
-func serveWeb[T any](ctx context.Context, site *web.Site, program string, state *State[T], questions map[string]control.Question) error {
+func serveWeb[T any](ctx context.Context, site *web.Site, role string, state *State[T], questions map[string]control.Question) error {
 	return site.Serve(ctx, web.Program{
-		Name: strings.TrimPrefix(program, "teredo-"), Version: built(), Peers: questions["peers"].Answer, Traffic: questions["traffic"].Answer,
+		Name: role, Version: built(), Peers: questions["peers"].Answer, Traffic: questions["traffic"].Answer,
 		Status: func(ctx context.Context) (web.Status, error) {
 			status, answered := state.tell(ctx)
 			return web.Status{Value: status, Ready: state.ready(status), Answered: answered}, nil

@@ -77,6 +77,7 @@ func TestServeWeb(t *testing.T) {
 			if t.Context().Err() != nil {
 				t.Fatalf("%s: %s %s, want %s", what, got, body, status)
 			}
+			time.Sleep(10 * time.Millisecond)
 		}
 	}
 	want("at first", "/readyz", "503")

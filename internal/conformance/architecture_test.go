@@ -111,7 +111,9 @@ func (s source) mayImport(folder string) bool {
 	case s.in("tunnel"):
 		return rules && folder != "internal/server" || leaf
 	case s.in("integration/natsim"), s.in("cmd"):
-		return rules || folder == "tunnel" || leaf || s.in("cmd") && folder == "cmd/internal/relay"
+		return rules || folder == "tunnel" || leaf || s.in("cmd") && (folder == "cmd/internal/relay" || folder == "teredonet")
+	case s.in("teredonet"), s.in("internal/client"): // they make a tunnel
+		return folder == "teredo" || folder == "qualify" || folder == "tunnel" || leaf
 	case s.in("internal/probe"):
 		return folder == "teredo" || folder == "qualify" || leaf
 	case s.in("internal"):

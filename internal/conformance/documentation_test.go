@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/teredo-suite/teredo/internal/drop"
+	"github.com/teredo-suite/teredo/internal/proxy"
 )
 
 // docs/status.md explains each reason for a drop that status can show, and no other.
@@ -36,7 +37,7 @@ func TestDropReasons(t *testing.T) {
 func TestStatusFields(t *testing.T) {
 	var want []string
 	for _, s := range readSources(t) {
-		if s.in("cmd", "tunnel", "internal/server", "internal/peer") {
+		if s.in("cmd", "tunnel", "internal/server", "internal/peer", "internal/proxy") {
 			want = append(want, s.statusFields()...)
 		}
 	}
@@ -44,6 +45,16 @@ func TestStatusFields(t *testing.T) {
 	fields, _, _ := strings.Cut(read(t, "docs/status.md"), "\n## Drop reasons\n")
 	if diff := cmp.Diff(slices.Compact(want), explainedIn(fields)); diff != "" {
 		t.Errorf("docs/status.md (-code +documentation):\n%s", diff)
+	}
+}
+
+// docs/proxy.md explains each reason for which the proxy refuses something, and no other.
+func TestRefusals(t *testing.T) {
+	_, section, _ := strings.Cut(read(t, "docs/proxy.md"), "\n## Refusals\n")
+	want := proxy.Reasons()
+	slices.Sort(want)
+	if diff := cmp.Diff(want, explainedIn(section)); diff != "" {
+		t.Errorf("docs/proxy.md (-code +documentation):\n%s", diff)
 	}
 }
 
@@ -137,6 +148,8 @@ func listed(path string) string {
 		return ""
 	case parts[0] == "github.com":
 		return parts[1] + "/" + parts[2]
+	case parts[0] == "gvisor.dev":
+		return parts[0]
 	case len(parts) > 2:
 		return strings.Join(parts[len(parts)-2:], "/")
 	}
@@ -148,7 +161,8 @@ var flagPattern = regexp.MustCompile(`(?:^|[\s([])--([a-z][a-z0-9-]*)`)
 
 // Flags that documentation names, one of the programs has; a flag of another program stands here.
 func TestFlagsInDocumentation(t *testing.T) {
-	known := []string{"help", "now"} // now: of systemctl
+	known := []string{"help", "now"}                                                                                               // now: of systemctl
+	known = append(known, "rm", "user", "device", "cap-drop", "cap-add", "sysctl", "security-opt", "read-only", "tmpfs", "volume") // of podman and docker
 	for _, s := range readSources(t) {
 		if s.in("cmd", "internal/cli") {
 			known = append(known, s.flags()...)

@@ -27,6 +27,18 @@ func (e *SocketError) Unwrap() error { return e.error }
 // wrongSocket makes a SocketError.
 func wrongSocket(format string, args ...any) error { return &SocketError{fmt.Errorf(format, args...)} }
 
+// Answers reports whether a program listens on the control socket at path.
+func Answers(path string) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
+	defer cancel()
+	conn, err := dial(ctx, path)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
+}
+
 const (
 	getTimeout = 2 * answerTimeout
 	maxAnswer  = 256 << 20 // bytes; a full list of peers is far smaller

@@ -6,12 +6,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/teredo-suite/teredo/internal/drop"
+	"github.com/teredo-suite/teredo/internal/proxy"
 )
 
 // programs are the metrics of each program.
 func programs() map[string][]family {
 	return map[string][]family{
-		"client": slices.Concat(client(), carrier(), within("proxy", proxy()...), common("", "initial", "starting", "qualified", "offline", "stopping")),
+		"client": slices.Concat(client(), carrier(), common("", "initial", "starting", "qualified", "offline", "stopping")),
+		"proxy":  slices.Concat(client(), carrier(), within("proxy", proxied()...), common("", "initial", "starting", "qualified", "offline", "stopping")),
 		"relay":  slices.Concat(relay(), carrier(), common("", "initial", "running", "stopping")),
 		"server": slices.Concat(server(), within("relay", slices.Concat(relay(), carrier(), []family{drops("")})...), common("counters.", "initial", "running", "stopping")),
 	}
@@ -102,25 +104,12 @@ func client() []family {
 	}
 }
 
-// ProxyKinds are the ways in which a connection comes to the proxy of a client.
-func ProxyKinds() []string {
-	return []string{"socks", "socks_udp", "http", "forward", "forward_udp", "publish", "publish_udp"}
-}
-
-// ProxyReasons are the reasons for which the proxy has not done what somebody asked for.
-func ProxyReasons() []string {
-	return []string{
-		"target", "no_ipv6", "name", "connect", "timeout", "credentials", "attempts", "source", "connections", "source_connections",
-		"handshakes", "protocol", "command", "client", "idle",
-	}
-}
-
-// proxy are the metrics of the proxy of a client.
-func proxy() []family {
+// proxied are the metrics of what a proxy carries.
+func proxied() []family {
 	return []family{
-		labelled(gauge("open_connections", "", "Connections that are open, by the way in which they came.", nil), "kind", "connections", ProxyKinds(), scaled(1)),
-		labelled(counter("connections_total", "", "Connections since the start, by the way in which they came."), "kind", "connections_total", ProxyKinds(), scaled(1)),
-		labelled(counter("refused_total", "", "What was asked for in vain, by reason."), "reason", "refused", ProxyReasons(), scaled(1)),
+		labelled(gauge("connections", "", "Connections now, by the way in which they came.", nil), "kind", "connections", proxy.Kinds(), scaled(1)),
+		labelled(counter("connections_total", "", "Connections since the start, by the way in which they came."), "kind", "connections_total", proxy.Kinds(), scaled(1)),
+		labelled(counter("refused_total", "", "What was asked for in vain, by reason."), "reason", "refused", proxy.Reasons(), scaled(1)),
 		counter("sent_bytes_total", "sent_bytes", "Bytes sent to the IPv6 Internet, without any headers."),
 		counter("received_bytes_total", "received_bytes", "Bytes received from the IPv6 Internet, without any headers."),
 	}

@@ -22,11 +22,12 @@ const (
 // chain follows a name through its aliases (RFC 1034 §3.6.2).
 type chain struct {
 	name    string // target of the aliases so far, fully qualified
+	kind    uint16 // of the records with addresses: A or AAAA
 	aliases int
 	ttl     time.Duration // the lowest so far
 }
 
-func newChain(name string) *chain { return &chain{name: name, ttl: maxTTL} }
+func newChain(name string, kind uint16) *chain { return &chain{name: name, kind: kind, ttl: maxTTL} }
 
 // follow follows the aliases in records, and returns the addresses of the last one. It returns none when records has no addresses
 // for it, and an error when there are too many aliases. Records of other names are ignored.
@@ -48,16 +49,26 @@ func (c *chain) follow(records []dns.RR) ([]netip.Addr, error) {
 func (c *chain) addresses(records []dns.RR) []netip.Addr {
 	var addrs []netip.Addr
 	for _, record := range records {
-		a, ok := record.(*dns.A)
-		if !ok || !c.owns(record) {
+		if record.Header().Rrtype != c.kind || !c.owns(record) {
 			continue
 		}
-		if addr, ok := netip.AddrFromSlice(a.A.To4()); ok {
+		if addr, ok := addressIn(record); ok {
 			addrs = append(addrs, addr)
 			c.expire(record)
 		}
 	}
 	return addrs
+}
+
+// addressIn returns the address in an A or AAAA record.
+func addressIn(record dns.RR) (netip.Addr, bool) {
+	switch r := record.(type) {
+	case *dns.A:
+		return netip.AddrFromSlice(r.A.To4())
+	case *dns.AAAA:
+		return netip.AddrFromSlice(r.AAAA.To16())
+	}
+	return netip.Addr{}, false
 }
 
 // step replaces the name by the target of its alias. It reports whether there was one.

@@ -25,6 +25,7 @@ type config struct {
 	timeout  time.Duration // for one server to answer
 	attempts int           // rounds over all servers
 	names    *dns.ClientConfig
+	dial     Dial // how the servers are reached; nil: as the host reaches others
 }
 
 func readConfig(path, port string) (*config, error) {

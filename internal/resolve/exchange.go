@@ -11,9 +11,9 @@ import (
 	"github.com/miekg/dns"
 )
 
-// ask returns the answer section for the A records of a fully qualified name. It is empty when the name exists without such records.
-func (c *config) ask(ctx context.Context, name string) ([]dns.RR, error) {
-	reply, err := c.query(ctx, name, dns.TypeA)
+// ask returns the answer section for the records of a fully qualified name. It is empty when the name exists without such records.
+func (c *config) ask(ctx context.Context, name string, kind uint16) ([]dns.RR, error) {
+	reply, err := c.query(ctx, name, kind)
 	switch {
 	case err != nil:
 		return nil, err
@@ -29,7 +29,7 @@ func (c *config) query(ctx context.Context, name string, kind uint16) (*dns.Msg,
 	var failed, silent error
 	for range c.attempts {
 		for _, server := range c.servers {
-			reply, err := exchange(ctx, c.timeout, server, name, kind)
+			reply, err := c.exchange(ctx, server, name, kind)
 			switch {
 			case ctx.Err() != nil && err != nil:
 				return nil, ctx.Err()
@@ -65,11 +65,11 @@ func refusal(reply *dns.Msg) string {
 }
 
 // exchange asks one server over UDP, and over TCP when its answer does not fit (RFC 7766 §5). Each has its own timeout.
-func exchange(ctx context.Context, timeout time.Duration, server, name string, kind uint16) (*dns.Msg, error) {
+func (c *config) exchange(ctx context.Context, server, name string, kind uint16) (*dns.Msg, error) {
 	query := new(dns.Msg).SetQuestion(name, kind)
-	reply, err := roundTrip(ctx, timeout, "udp", server, query)
+	reply, err := c.roundTrip(ctx, "udp", server, query)
 	if err == nil && reply.Truncated {
-		reply, err = roundTrip(ctx, timeout, "tcp", server, query)
+		reply, err = c.roundTrip(ctx, "tcp", server, query)
 	}
 	if err == nil && reply.Truncated {
 		return nil, errors.New(server + " truncated its answer even over TCP")
@@ -79,11 +79,14 @@ func exchange(ctx context.Context, timeout time.Duration, server, name string, k
 
 // roundTrip sends the query and waits for its reply. Over UDP it ignores other datagrams, as anybody can send them (RFC 5452 §9.1).
 // Over TCP only the server can send, so anything else is an error.
-func roundTrip(ctx context.Context, timeout time.Duration, network, server string, query *dns.Msg) (*dns.Msg, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+func (c *config) roundTrip(ctx context.Context, network, server string, query *dns.Msg) (*dns.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, network, server)
+	dial := c.dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	conn, err := dial(ctx, network, server)
 	if err != nil {
 		return nil, err
 	}

@@ -266,7 +266,7 @@ func TestChainTTL(t *testing.T) {
 		0: minTTL, 4: minTTL, 6: 6 * time.Second, 86399: maxTTL - time.Second, 86401: maxTTL,
 		math.MaxInt32: maxTTL, math.MaxInt32 + 1: minTTL, math.MaxUint32: minTTL,
 	} {
-		c := newChain("a.example.")
+		c := newChain("a.example.", dns.TypeA)
 		found, err := c.follow([]dns.RR{&dns.A{
 			Hdr: dns.RR_Header{Name: "a.example.", Class: dns.ClassINET, Rrtype: dns.TypeA, Ttl: seconds}, A: net.IPv4(192, 0, 2, 1),
 		}})
@@ -292,7 +292,7 @@ func FuzzParseReply(f *testing.F) {
 		if reply.Id != query.Id || !reply.Response {
 			t.Fatalf("took %x for the reply", b)
 		}
-		c := newChain("a.example.")
+		c := newChain("a.example.", dns.TypeA)
 		found, err := c.follow(reply.Answer)
 		if c.aliases > maxAliases+1 || c.lifetime() < minTTL || c.lifetime() > maxTTL || err != nil && len(found) > 0 {
 			t.Fatalf("%x: %d aliases, lifetime %v, %v %v", b, c.aliases, c.lifetime(), found, err)

@@ -16,6 +16,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/miekg/dns"
 )
 
 // Errors that those of Lookup wrap. ErrBadName and ErrIPv6 stay until the name is changed; the others may be temporary.
@@ -114,7 +116,7 @@ func hostIn(name string) (host string, ok bool) {
 func (c *config) search(ctx context.Context, name string) ([]netip.Addr, time.Duration, error) {
 	result := ErrNotFound
 	for _, candidate := range c.candidates(name) {
-		addrs, ttl, err := c.resolve(ctx, candidate)
+		addrs, ttl, err := c.resolve(ctx, candidate, dns.TypeA)
 		switch {
 		case err == nil:
 			return addrs, ttl, nil
@@ -133,11 +135,11 @@ func (c *config) search(ctx context.Context, name string) ([]netip.Addr, time.Du
 }
 
 // resolve finds the addresses of one fully qualified name. Where an answer ends at an alias, it asks for the alias's target.
-func (c *config) resolve(ctx context.Context, name string) ([]netip.Addr, time.Duration, error) {
-	at := newChain(name)
+func (c *config) resolve(ctx context.Context, name string, kind uint16) ([]netip.Addr, time.Duration, error) {
+	at := newChain(name, kind)
 	for {
 		asked := at.name
-		records, err := c.ask(ctx, asked)
+		records, err := c.ask(ctx, asked, kind)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -148,9 +150,17 @@ func (c *config) resolve(ctx context.Context, name string) ([]netip.Addr, time.D
 		case len(addrs) > 0:
 			return addrs, at.lifetime(), nil
 		case at.name == asked:
-			return nil, 0, ErrNoIPv4
+			return nil, 0, noAddress(kind)
 		}
 	}
+}
+
+// noAddress is the error of a name that exists without an address of a kind.
+func noAddress(kind uint16) error {
+	if kind == dns.TypeAAAA {
+		return errNoIPv6
+	}
+	return ErrNoIPv4
 }
 
 // isHostName reports whether name consists of letters, digits, hyphens (RFC 1123 §2.1) and underscores, in labels of

@@ -10,7 +10,8 @@ import (
 	"path/filepath"
 )
 
-// Load decodes the file, which Save has written, into v. When there is no file, v is unchanged and the error is nil.
+// Load decodes the file, which Save has written, into v. When there is no file, v is unchanged and the error is nil. An empty path
+// stands for no file, here and below.
 func Load(path string, v any) error {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -27,6 +28,9 @@ func Load(path string, v any) error {
 
 // Save writes v to the file atomically: whenever the program or the host stops, the file is the old one or the new one.
 func Save(path string, v any) error {
+	if path == "" {
+		return nil
+	}
 	text, err := json.Marshal(v)
 	if err == nil {
 		err = replace(path, append(text, '\n'))

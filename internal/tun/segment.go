@@ -27,13 +27,18 @@ type segmenter struct {
 // pending reports whether next has more packets.
 func (s *segmenter) pending() bool { return s.at < len(s.packet) }
 
-// start takes what was read: a virtio header and a packet. The packet is used until next has returned all of it.
+// start takes what was read: a virtio header and a packet.
 func (s *segmenter) start(unit []byte) error {
-	s.packet, s.at = nil, 0
 	if len(unit) < virtioLen {
+		s.packet, s.at = nil, 0
 		return ErrMalformed
 	}
-	h, packet := parseVirtioNetHdr(unit), unit[virtioLen:]
+	return s.begin(parseVirtioNetHdr(unit), unit[virtioLen:])
+}
+
+// begin takes a packet, which is used until next has returned all of it.
+func (s *segmenter) begin(h virtioNetHdr, packet []byte) error {
+	s.packet, s.at = nil, 0
 	if h.gsoType == gsoNone {
 		if h.flags&needsCsum != 0 && !completeChecksum(packet, int(h.csumStart), int(h.csumOffset)) {
 			return ErrMalformed

@@ -23,7 +23,8 @@ type Flags struct {
 	NeighborProxy string           `placeholder:"INTERFACE" help:"Answer neighbor solicitations for the clients' native addresses on this interface. Needed if the native prefix is on-link there, not if it is routed to this host."`
 	Capacity      int              `placeholder:"N" help:"Most clients that the relay remembers; it forgets the least recently used first. The default is what a quarter of the memory holds, from 4096 to 1048576."`
 	Forwarding    bool             `help:"Turn on IPv6 forwarding of this host while the relay runs."`
-	cli.OffloadFlags
+	cli.UDPFlags
+	cli.DeviceFlags
 	cli.PeersFlags
 }
 

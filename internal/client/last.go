@@ -1,8 +1,7 @@
-package main
+package client
 
 import (
 	"context"
-	"log/slog"
 	"net/netip"
 
 	"github.com/teredo-suite/teredo/internal/state"
@@ -19,20 +18,27 @@ type lastRun struct {
 // memory keeps the lastRun in a file.
 type memory struct {
 	path   string
-	log    *slog.Logger
 	last   lastRun      // of the run before
 	latest chan lastRun // of this run, for keep
 }
 
+// file is the path of a file that a run leaves for the next one, empty for none.
+func (o *Options) file(kind string) string {
+	if o.State == "" {
+		return ""
+	}
+	return o.State + kind
+}
+
 // remember reads what the run before has left, unless a new address is wanted.
-func (r *run) remember(log *slog.Logger) *memory {
-	m := &memory{path: r.StateFile("last"), log: log, latest: make(chan lastRun, 1)}
-	if r.NewAddress {
+func (o *Options) remember() *memory {
+	m := &memory{path: o.file("last"), latest: make(chan lastRun, 1)}
+	if o.NewAddress {
 		return m
 	}
 	if err := state.Load(m.path, &m.last); err != nil {
 		m.last = lastRun{}
-		log.Warn("cannot read the address of the last run, using a new one", "error", err)
+		o.Log.Warn("cannot read the address of the last run, using a new one", "error", err)
 	}
 	return m
 }
@@ -43,25 +49,29 @@ func (m *memory) address() teredo.Address {
 	return a
 }
 
-// note has keep write down the address in use.
-func (m *memory) note(port uint16, address netip.Addr) {
+// Note has Keep write down the address in use.
+func (h *Host) Note(address netip.Addr) {
 	select {
-	case <-m.latest: // superseded
+	case <-h.memory.latest: // superseded
 	default:
 	}
-	m.latest <- lastRun{port, address}
+	h.memory.latest <- lastRun{h.ServicePort().Port(), address}
 }
 
-// keep writes down what note was told, until ctx ends. The disk may take its time, for which nobody else waits.
-func (m *memory) keep(ctx context.Context) error {
+// Keep writes down what Note was told, until ctx ends. The disk may take its time, for which nobody else waits.
+func (h *Host) Keep(ctx context.Context) error {
 	for {
 		select {
-		case l := <-m.latest:
-			if err := state.Save(m.path, l); err != nil {
-				m.log.Warn("cannot save the address; the next start will use another one", "error", err)
-			}
+		case l := <-h.memory.latest:
+			h.keep(l)
 		case <-ctx.Done():
 			return nil
 		}
+	}
+}
+
+func (h *Host) keep(l lastRun) {
+	if err := state.Save(h.memory.path, l); err != nil {
+		h.Log.Warn("cannot save the address; the next start will use another one", "error", err)
 	}
 }

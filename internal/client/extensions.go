@@ -1,10 +1,10 @@
-package main
+package client
 
-import "github.com/teredo-suite/teredo/internal/peer"
+import "github.com/teredo-suite/teredo/tunnel"
 
-// extensions are the parts of RFC 6081 in use: all but those named.
-func extensions(disabled []string) peer.Extensions {
-	e := peer.Extensions{
+// Extensions are the parts of RFC 6081 in use: all but those named.
+func Extensions(disabled []string) tunnel.Extensions {
+	e := tunnel.Extensions{
 		SymmetricNAT: true, UPnP: true, PortPreserving: true, Sequential: true, Hairpinning: true, LoadReduction: true,
 	}
 	for _, name := range disabled {

@@ -1,0 +1,21 @@
+//go:build small
+
+package cli
+
+import (
+	"context"
+	"log/slog"
+)
+
+// WebFlags are none: a small program serves nothing over HTTP but its control socket.
+type WebFlags struct{}
+
+type noSite struct{}
+
+func (*noSite) Close() error { return nil }
+
+func (*WebFlags) listenWeb(*slog.Logger) (*noSite, error) { return nil, nil }
+
+func serveWeb(context.Context, *noSite, ...any) error { return nil }
+
+func (*Checkup) web(*RunFlags) {}

@@ -1,0 +1,126 @@
+package netstack
+
+import (
+	"encoding/binary"
+	"os"
+
+	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip/network/ipv6"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"github.com/teredo-suite/teredo/internal/tun"
+	"github.com/teredo-suite/teredo/teredo"
+)
+
+const (
+	superPacket = 64 << 10 // bytes of the largest
+	arenaSize   = 2 * superPacket
+)
+
+// reader is the state of ReadBatch, which every batch uses again.
+type reader struct {
+	splitter *tun.Splitter
+	arena    []byte
+}
+
+func newReader() reader { return reader{new(tun.Splitter), make([]byte, arenaSize)} }
+
+// GSOMaxSize and SupportedGSO have TCP hand over data of several segments as one packet without a complete checksum.
+func (l *link) GSOMaxSize() uint32               { return superPacket - teredo.HeaderLen }
+func (l *link) SupportedGSO() stack.SupportedGSO { return stack.HostGSOSupported }
+
+// ReadBatch implements tunnel.Device. It takes packets until none is left, or until it has a super-packet's worth of bytes.
+func (l *link) ReadBatch(ps []tun.Packet) (n int, err error) {
+	l.splitter.Begin()
+	if l.splitter.Pending() {
+		return l.splitter.Next(ps), nil
+	}
+	var p *stack.PacketBuffer
+	select {
+	case <-l.done:
+		return 0, os.ErrClosed
+	case p = <-l.queue:
+	}
+	for used := 0; ; {
+		size, taken, err := l.take(p, l.arena[used:], ps[n:])
+		used, n = used+size, n+taken
+		if err != nil || n == len(ps) || used > len(l.arena)-superPacket || l.splitter.Pending() {
+			return n, err
+		}
+		select {
+		case p = <-l.queue:
+		default:
+			return n, nil
+		}
+	}
+}
+
+// take copies a packet of the stack to the arena, and makes packets of it.
+func (l *link) take(p *stack.PacketBuffer, arena []byte, ps []tun.Packet) (size, n int, err error) {
+	defer p.DecRef()
+	views, skip := p.AsViewList()
+	for v := views.Front(); v != nil; v = v.Next() {
+		b := v.AsSlice()
+		cut := min(skip, len(b))
+		skip -= cut
+		size += copy(arena[size:], b[cut:])
+	}
+	packet := arena[:size]
+	if p.GSOOptions.Type == stack.GSONone {
+		ps[0] = tun.Packet{Head: packet}
+		return size, 1, nil
+	}
+	if err := l.splitter.Start(packet, int(p.GSOOptions.MSS)); err != nil {
+		return size, 0, err
+	}
+	return size, l.splitter.Next(ps), nil
+}
+
+// writer is the state of WriteBatch, which every batch uses again.
+type writer struct {
+	gatherer tun.Gatherer
+}
+
+// WriteBatch implements tunnel.Device. It hands packets to the stack, those of one TCP flow put together.
+func (l *link) WriteBatch(packets [][]byte) (n int, err error) {
+	select {
+	case <-l.done:
+		return 0, os.ErrClosed
+	default:
+	}
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	l.gatherer.Gather(packets, l.deliver)
+	return len(packets), nil
+}
+
+// deliver gives the stack a packet of its own.
+func (l *link) deliver(parts [][]byte) {
+	size := 0
+	for _, part := range parts {
+		size += len(part)
+	}
+	view := buffer.NewView(size)
+	for _, part := range parts {
+		_, _ = view.Write(part) // there is room for all
+	}
+	if len(parts) > 1 {
+		tun.Complete(view.AsSlice()) // the stack checks it
+	}
+	noRoute(view.AsSlice())
+	p := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(view)})
+	defer p.DecRef()
+	l.dispatcher.DeliverNetworkPacket(ipv6.ProtocolNumber, p)
+}
+
+// noRoute makes ICMPv6 errors that gVisor ignores, such as "prohibited", into the one that it knows, "no route", so that who connects
+// need not wait for the end of all repetitions. The checksum is right afterwards if it was before (RFC 1624).
+func noRoute(p []byte) {
+	const code, checksum = teredo.HeaderLen + 1, teredo.HeaderLen + 2
+	if !teredo.IsICMPv6Type(p, teredo.ICMPv6Unreachable) || p[code] == teredo.UnreachablePort {
+		return
+	}
+	sum := uint32(binary.BigEndian.Uint16(p[checksum:])) + uint32(p[code]-teredo.UnreachableNoRoute)
+	p[code] = teredo.UnreachableNoRoute
+	binary.BigEndian.PutUint16(p[checksum:], uint16(sum+sum>>16))
+}
