@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestWebFlags(t *testing.T) {
@@ -66,7 +67,7 @@ func TestServeWeb(t *testing.T) {
 	state := newServiceState()
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error)
-	go func() { ended <- serveWeb(ctx, site, "teredo-relay", state, nil) }()
+	go func() { ended <- serveWeb(ctx, site, "relay", state, nil) }()
 	want := func(what, path, status string) {
 		t.Helper()
 		for { // an answer is given for a second
