@@ -20,7 +20,7 @@ type Circle struct {
 func NewCircle(group string) (*Circle, error) {
 	if runtime.GOOS == "windows" {
 		if group != "" {
-			return nil, fmt.Errorf("Windows has no groups to open the control socket to, such as %s: leave it out", group)
+			return nil, fmt.Errorf("the control socket of Windows cannot be opened to a group such as %s: leave it out", group)
 		}
 		return &Circle{names: "the user of the program, and administrators"}, nil
 	}
