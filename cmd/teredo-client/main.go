@@ -16,7 +16,7 @@ func main() {
 		Name: "teredo-client",
 		Description: "Teredo client: gives this host, on IPv4 behind a NAT, an IPv6 address and IPv6 connectivity " +
 			"through a Teredo server.",
-		Control:     "/run/teredo-client/client.sock",
+		Control:     cli.ControlPath("teredo-client", "client"),
 		UserControl: cli.UserControl("teredo-client", "proxy"),
 		Hint:        hint,
 	}.Main(&struct {

@@ -19,7 +19,7 @@ func main() {
 	cli.Program{
 		Name:        "teredo-relay",
 		Description: "Teredo relay: carries packets between native IPv6 and Teredo clients, whose addresses are in 2001::/32.",
-		Control:     "/run/teredo-relay/relay.sock",
+		Control:     cli.ControlPath("teredo-relay", "relay"),
 		Hint:        hint,
 	}.Main(&struct {
 		Run       run                  `cmd:"" help:"Relay until stopped."`

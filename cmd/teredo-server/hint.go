@@ -5,6 +5,7 @@ import (
 
 	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/internal/server"
+	"github.com/teredo-suite/teredo/internal/tun"
 )
 
 // hint says what to do about an error with the server's flags.
@@ -16,6 +17,9 @@ func hint(err error) string {
 			"Public":    "give the public one with --public, or allow its range with --permit-ipv4",
 			"Public2":   "give the public one with --public2, or allow its range with --permit-ipv4",
 		}[wrong.Field]
+	}
+	if errors.Is(err, tun.ErrNoDevices) {
+		return "leave --relay out: the relay runs on Linux only"
 	}
 	return cli.Hint(err, "--bind and --bind2", "")
 }

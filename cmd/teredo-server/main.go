@@ -20,7 +20,7 @@ func main() {
 		Name: "teredo-server",
 		Description: "Teredo server: tells IPv6 clients behind IPv4 NATs how the Internet sees them, " +
 			"and helps them to reach each other (UDP port 3544).",
-		Control: "/run/teredo-server/server.sock",
+		Control: cli.ControlPath("teredo-server", "server"),
 		Hint:    hint,
 	}.Main(&struct {
 		Run       run                  `cmd:"" help:"Serve until stopped."`

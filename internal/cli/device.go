@@ -40,6 +40,8 @@ func (f *DeviceFlags) OpenDevice(name string) (tun.Device, error) {
 // explainDevice says why an interface cannot be created, and what to do.
 func explainDevice(name string, err error) error {
 	switch {
+	case errors.Is(err, tun.ErrNoDevices):
+		return err
 	case errors.Is(err, os.ErrPermission):
 		return fmt.Errorf("cannot create the interface %s: run as root, or give the program CAP_NET_ADMIN: %w", name, err)
 	case errors.Is(err, syscall.EBUSY):

@@ -15,7 +15,6 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
-	"golang.org/x/sys/unix"
 
 	"github.com/teredo-suite/teredo/internal/complete"
 	"github.com/teredo-suite/teredo/internal/control"
@@ -57,7 +56,7 @@ func (p Program) Main(commands any) {
 		s := <-ends
 		signal.Stop(ends) // gives the next signal its deadly effect back
 		stopping()
-		end(errors.New(unix.SignalName(s.(syscall.Signal))))
+		end(errors.New(signalName(s)))
 	}()
 	os.Exit(p.run(ctx, hangups, commands, os.Args[1:], os.Stdout, os.Stderr))
 }

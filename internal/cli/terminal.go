@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-
-	"golang.org/x/sys/unix"
 )
 
 // terminalRows returns how many lines the terminal has that w writes to; ok is false when w is no terminal.
@@ -14,11 +12,7 @@ func terminalRows(w io.Writer) (rows int, ok bool) {
 	if !isFile {
 		return 0, false
 	}
-	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
-	if err != nil {
-		return 0, false
-	}
-	return int(size.Row), true
+	return terminalSize(f)
 }
 
 // mayColour reports whether the user lets programs colour what they write to a terminal (https://no-color.org).

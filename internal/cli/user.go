@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/teredo-suite/teredo/internal/control"
 )
@@ -11,9 +12,12 @@ import (
 // UserControl is the default control socket of a program that an ordinary user runs, in a role such as proxy. It is in the folder for
 // such files that the session manager has made for the user, or else in one of the user's own among the temporary files.
 func UserControl(program, role string) string {
+	if runtime.GOOS == "windows" { // where all of them are the user's
+		return ControlPath(program, role)
+	}
 	folder := filepath.Join(os.TempDir(), fmt.Sprintf("%s-%d", program, os.Geteuid()))
-	if runtime := os.Getenv("XDG_RUNTIME_DIR"); runtime != "" {
-		folder = filepath.Join(runtime, program)
+	if session := os.Getenv("XDG_RUNTIME_DIR"); session != "" {
+		folder = filepath.Join(session, program)
 	}
 	return filepath.Join(folder, role+".sock")
 }
@@ -51,7 +55,7 @@ func (p *Process) ForUser(f *RunFlags) error {
 // isOwn reports whether a folder belongs to this user, and only this user can change what is in it.
 func isOwn(folder string) bool {
 	info, err := os.Lstat(folder)
-	return err == nil && info.IsDir() && info.Mode().Perm()&0o022 == 0 && ownedByUs(info)
+	return err == nil && info.IsDir() && ownedByUs(info)
 }
 
 // controlToAsk is the control socket of the program to ask: that of the user if it answers, else that of the system.

@@ -1,31 +1,18 @@
 package control
 
 import (
-	"net"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// identify asks the kernel who has made a connection.
-func identify(c net.Conn) (who caller) {
-	conn, ok := c.(*net.UnixConn)
-	if !ok {
-		return caller{}
-	}
-	raw, err := conn.SyscallConn()
+// credentials asks the kernel who has the other end of a Unix socket.
+func credentials(fd uintptr) (caller, error) {
+	cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	if err != nil {
-		return caller{}
+		return caller{}, err
 	}
-	// Where it fails nobody is known.
-	_ = raw.Control(func(fd uintptr) {
-		cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-		if err != nil {
-			return
-		}
-		who = caller{known: true, uid: cred.Uid, groups: append(supplementary(fd), cred.Gid)}
-	})
-	return who
+	return caller{known: true, uid: cred.Uid, groups: append(supplementary(fd), cred.Gid)}, nil
 }
 
 // supplementary are the groups of the peer besides its own.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"runtime"
 	"slices"
 	"strconv"
 )
@@ -17,6 +18,12 @@ type Circle struct {
 
 // NewCircle returns the circle with a group, given by its name or its number, "" for none.
 func NewCircle(group string) (*Circle, error) {
+	if runtime.GOOS == "windows" {
+		if group != "" {
+			return nil, fmt.Errorf("the control socket of Windows cannot be opened to a group such as %s: leave it out", group)
+		}
+		return &Circle{names: "the user of the program, and administrators"}, nil
+	}
 	c := &Circle{names: "root"}
 	if uid := os.Geteuid(); uid != 0 {
 		name := strconv.Itoa(uid)

@@ -29,7 +29,9 @@ func wrongSocket(format string, args ...any) error { return &SocketError{fmt.Err
 
 // Answers reports whether a program listens on the control socket at path.
 func Answers(path string) bool {
-	conn, err := net.DialTimeout("unix", path, answerTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), answerTimeout)
+	defer cancel()
+	conn, err := dial(ctx, path)
 	if err != nil {
 		return false
 	}
@@ -57,15 +59,16 @@ func ask(ctx context.Context, method, path, what, query string, limit time.Durat
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	transport := &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", path)
-		},
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, path) },
 		DisableKeepAlives: true,
 	}
 	defer transport.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, method, "http://control/"+what+query, nil)
 	if err != nil {
 		return fmt.Errorf("ask for %s: %w", what, err)
+	}
+	if err := authorize(path, req); err != nil {
+		return unreachable(path, limit, err)
 	}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
@@ -85,9 +88,9 @@ func ask(ctx context.Context, method, path, what, query string, limit time.Durat
 // unreachable says in one sentence why nobody answered on the socket.
 func unreachable(path string, limit time.Duration, err error) error {
 	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errRefused):
 		return wrongSocket("%w: nothing answers on control socket %s: start it first", ErrNotRunning, path)
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
+	case errors.Is(err, io.EOF), errors.Is(err, errReset), errors.Is(err, syscall.EPIPE),
 		strings.HasSuffix(err.Error(), "server closed idle connection"): // net/http does not export this error
 		return fmt.Errorf("%w: the program on control socket %s stopped before it had answered; ask again", ErrNotRunning, path)
 	case errors.Is(err, fs.ErrPermission):

@@ -1,4 +1,5 @@
-// Package control is the local status socket: HTTP with JSON over a Unix socket.
+// Package control is the local status socket: HTTP with JSON over a Unix socket. Windows has a TCP port of the loopback address
+// instead, and a file that names it with a token, which only the user of the program can read.
 //
 // A running program answers questions (Listen, Serve), which the commands ask (Get). It also does what has no lasting effect, such as
 // a ping, for those who may ask for it (Do).
@@ -61,7 +62,7 @@ func Serve(ctx context.Context, l net.Listener, questions map[string]Question) e
 	}
 	defer stop()
 	srv := &http.Server{
-		Handler:        mux,
+		Handler:        guard(l, mux),
 		ConnContext:    withCaller,
 		ReadTimeout:    2 * time.Second,
 		WriteTimeout:   2 * answerTimeout,

@@ -13,7 +13,7 @@ func Try(path string) error {
 	if len(path) > maxPath {
 		return wrongSocket("control socket path %s has %d bytes and can have %d at most", path, len(path), maxPath)
 	}
-	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != fs.ModeSocket {
+	if info, err := os.Lstat(path); err == nil && info.Mode().Type() != socketType {
 		return wrongSocket("%s exists and is not a socket", path)
 	}
 	return TryFolder(filepath.Dir(path))

@@ -2,9 +2,7 @@ package netcfg
 
 import (
 	"cmp"
-	"encoding/binary"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 
@@ -67,22 +65,6 @@ func isUsable(a netlink.Addr) bool { return a.Flags&(unix.IFA_F_TENTATIVE|unix.I
 // isPreferred tells the usable addresses that new connections may have (RFC 4862 §5.5.4).
 func isPreferred(a netlink.Addr) bool { return isUsable(a) && a.Flags&unix.IFA_F_DEPRECATED == 0 }
 
-// LocalIPv4 returns the source address that the kernel would use toward the IPv4 address remote. Nothing is sent.
-func LocalIPv4(remote netip.Addr) (netip.Addr, error) {
-	if !remote.Is4() {
-		return netip.Addr{}, fmt.Errorf("find the local address toward %s: not an IPv4 address", remote)
-	}
-	// Connecting a socket asks every rule that a datagram of ours would meet, policy routing included.
-	to := net.UDPAddrFromAddrPort(netip.AddrPortFrom(remote, teredo.Port))
-	conn, err := net.DialUDP("udp4", nil, to)
-	if err != nil {
-		return netip.Addr{}, fmt.Errorf("find the local address toward %s (is the network up?): %w", remote, err)
-	}
-	defer conn.Close()
-	local := conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr()
-	return local.Unmap(), nil
-}
-
 // Gateway returns the router that packets to the IPv4 address remote are handed to, as the kernel's routes and rules are now.
 // It is false when there is no route, or one that leads to no router.
 func Gateway(remote netip.Addr) (netip.Addr, bool) {
@@ -115,28 +97,4 @@ func Subnets() ([]netip.Prefix, error) {
 	}
 	slices.SortFunc(subnets, netip.Prefix.Compare)
 	return slices.Compact(subnets), nil
-}
-
-// Broadcasts returns the directed-broadcast address of each attached IPv4 subnet, in ascending order (SEC-V4-01).
-// Subnets of one or two addresses (RFC 3021) and loopback have none.
-func Broadcasts() ([]netip.Addr, error) {
-	subnets, err := Subnets()
-	if err != nil {
-		return nil, err
-	}
-	var broadcasts []netip.Addr
-	for _, s := range subnets {
-		if s.Bits() <= 30 {
-			broadcasts = append(broadcasts, directedBroadcast(s.Addr(), s.Bits()))
-		}
-	}
-	slices.SortFunc(broadcasts, netip.Addr.Compare)
-	return slices.Compact(broadcasts), nil
-}
-
-// directedBroadcast sets the host bits of an IPv4 address.
-func directedBroadcast(addr netip.Addr, bits int) netip.Addr {
-	b := addr.As4()
-	binary.BigEndian.PutUint32(b[:], binary.BigEndian.Uint32(b[:])|^uint32(0)>>bits)
-	return netip.AddrFrom4(b)
 }

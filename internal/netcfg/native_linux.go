@@ -52,9 +52,6 @@ func defaultRoutes() ([]netlink.Route, error) {
 	return routes, nil
 }
 
-// globalUnicast is where the IPv6 Internet has its addresses.
-func globalUnicast() netip.Prefix { return netip.MustParsePrefix("2000::/3") }
-
 // leadsEverywhere reports whether a route covers the IPv6 Internet: ::/0, or the 2000::/3 that some use in its place.
 func leadsEverywhere(route netlink.Route) bool {
 	if route.Dst == nil {

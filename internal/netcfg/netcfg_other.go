@@ -3,15 +3,15 @@
 package netcfg
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"runtime"
 )
 
 func unsupported() error {
-	return fmt.Errorf("network configuration on %s: %w: run the suite on Linux", runtime.GOOS, errors.ErrUnsupported)
+	return fmt.Errorf("configure the network on %s: %w: relays run on Linux only", runtime.GOOS, errors.ErrUnsupported)
 }
 
 // ClientUp is not supported on this system.
@@ -53,26 +53,37 @@ func Forwarding() (bool, error) { return false, unsupported() }
 // SetForwarding is not supported on this system.
 func SetForwarding(on bool) error { return unsupported() }
 
-// GlobalIPv6 finds no address on this system.
-func GlobalIPv6() (netip.Addr, bool) { return netip.Addr{}, false }
-
-// LocalIPv4 is not supported on this system.
-func LocalIPv4(remote netip.Addr) (netip.Addr, error) { return netip.Addr{}, unsupported() }
-
-// Gateway finds no router on this system.
-func Gateway(remote netip.Addr) (netip.Addr, bool) { return netip.Addr{}, false }
-
-// Broadcasts is not supported on this system.
-func Broadcasts() ([]netip.Addr, error) { return nil, unsupported() }
-
-// Subnets is not supported on this system.
-func Subnets() ([]netip.Prefix, error) { return nil, unsupported() }
-
 // OwnIPv6 is not supported on this system.
 func OwnIPv6() ([]netip.Prefix, error) { return nil, unsupported() }
 
-// NativeIPv6 is not supported on this system.
-func NativeIPv6(except string) (via string, ok bool, err error) { return "", false, unsupported() }
+// AdvertisedDefault is not supported on this system.
+func AdvertisedDefault() (ifname string, err error) { return "", unsupported() }
 
-// Watch is not supported on this system.
-func Watch(ctx context.Context, own string) (<-chan Change, error) { return nil, unsupported() }
+// GlobalIPv6 finds no address on this system.
+func GlobalIPv6() (netip.Addr, bool) { return netip.Addr{}, false }
+
+// SubnetRouter finds no address on this system.
+func SubnetRouter(netip.Prefix) (netip.Addr, bool) { return netip.Addr{}, false }
+
+// OnLink is not supported on this system.
+func OnLink(prefix netip.Prefix, except string) (ifname string, covering netip.Prefix, err error) {
+	return "", netip.Prefix{}, unsupported()
+}
+
+// TakenIPv6 is not supported on this system.
+func TakenIPv6() (map[netip.Addr]bool, error) { return nil, unsupported() }
+
+// LinkLocalIPv6 finds no address on this system.
+func LinkLocalIPv6(ifname string) (netip.Addr, bool) { return netip.Addr{}, false }
+
+// Gateways is not supported on this system.
+type Gateways struct{}
+
+// KeepGateways finds no routers on this system.
+func KeepGateways(*slog.Logger, ...netip.Prefix) *Gateways { return new(Gateways) }
+
+// Follow is not supported on this system.
+func (*Gateways) Follow() error { return unsupported() }
+
+// Undo has nothing to undo.
+func (*Gateways) Undo() {}

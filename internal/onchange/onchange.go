@@ -18,7 +18,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -78,7 +77,7 @@ func Start(log *slog.Logger, ifname string, args ...string) (*Hook, error) {
 	// systemd hears of the client alone. Ctrl-C is for the client, which tells the runner.
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "NOTIFY_SOCKET=") })
 	cmd.Env = append(cmd.Env, "TEREDO_INTERFACE="+ifname)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = ownGroup()
 	h := &Hook{log: log, wake: make(chan struct{}, 1)}
 	if h.events, err = cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -170,11 +169,9 @@ func Serve(events io.Reader, command string, limit time.Duration, log *slog.Logg
 func run(command string, limit time.Duration, e Event) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", command)
+	cmd := shell(ctx, command)
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	cmd.Env = append(os.Environ(), e.environment()...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	err := cmd.Run()
 	if ctx.Err() != nil {
 		return fmt.Errorf("it took longer than %v", limit)

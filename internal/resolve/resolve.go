@@ -1,7 +1,8 @@
 // Package resolve looks up the IPv4 addresses of a server and their time to live.
 //
 // The system's resolver does not tell the time to live, so this package asks the name servers of resolv.conf(5) itself.
-// It reads that file and hosts(5) for each lookup, because a laptop's network changes while the client runs.
+// It reads that file and hosts(5) for each lookup, because a laptop's network changes while the client runs. Windows and macOS
+// have their name servers elsewhere, so there the system's resolver is asked.
 package resolve
 
 import (
@@ -9,8 +10,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
+	"runtime"
 	"strings"
 	"time"
 
@@ -61,6 +64,9 @@ func (r *Resolver) lookup(ctx context.Context, name string) ([]netip.Addr, time.
 	}
 	if addr, err := netip.ParseAddr(name); err == nil {
 		return []netip.Addr{addr}, 0, nil
+	}
+	if r.ConfPath == "" && (runtime.GOOS == "windows" || runtime.GOOS == "darwin") {
+		return lookupSystem(ctx, net.DefaultResolver, name)
 	}
 	addrs, err := lookupHosts(cmp.Or(r.HostsPath, hostsPath), name)
 	if err != nil || len(addrs) > 0 {

@@ -53,9 +53,10 @@ func Read(path string) ([]byte, error) {
 		return nil, cause(err)
 	case !info.Mode().IsRegular():
 		return nil, errors.New("it is not a regular file")
-	case info.Mode().Perm()&0o077 != 0:
-		return nil, fmt.Errorf("users other than its owner can read or change it (mode %04o); run 'chmod 600 %s', "+
-			"and get new secrets if somebody else had access to this host", info.Mode().Perm(), path)
+	}
+	if open, mend := openToOthers(f, info); open != "" {
+		return nil, fmt.Errorf("users other than its owner can read or change it (%s); run '%s', "+
+			"and get new secrets if somebody else had access to this host", open, mend)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	switch {

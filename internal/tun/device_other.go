@@ -2,15 +2,7 @@
 
 package tun
 
-import (
-	"errors"
-	"fmt"
-	"runtime"
+import "github.com/teredo-suite/teredo/internal/offload"
 
-	"github.com/teredo-suite/teredo/internal/offload"
-)
-
-// Open fails: only Linux devices are supported.
-func Open(string, offload.Mode) (Device, error) {
-	return nil, fmt.Errorf("TUN interfaces on %s: %w", runtime.GOOS, errors.ErrUnsupported)
-}
+// Open fails with ErrNoDevices.
+func Open(string, offload.Mode) (Device, error) { return nil, ErrNoDevices }

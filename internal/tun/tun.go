@@ -6,7 +6,14 @@
 // are coalesced into super-packets in the same way, with one writev(2) that gathers the segments.
 package tun
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"runtime"
+)
+
+// ErrNoDevices is the error of Open on systems whose TUN interfaces this package does not know.
+var ErrNoDevices = fmt.Errorf("this program cannot make an IPv6 interface on %s yet", runtime.GOOS)
 
 // ErrNoOffload is the error of Open when the offload was demanded and the kernel refuses it.
 var ErrNoOffload = errors.New("the kernel has no TCP offload for TUN interfaces")

@@ -1,8 +1,11 @@
 package udp
 
 import (
+	"errors"
+	"net/netip"
 	"os"
 	"runtime"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -123,4 +126,45 @@ func TestRetryable(t *testing.T) {
 			t.Errorf("%v is retried", errno)
 		}
 	}
+}
+
+// A group shares its address among its sockets and with nobody else, and each of its sockets gets some of the remotes.
+func TestListenGroup(t *testing.T) {
+	const size = 3
+	group, err := ListenGroup(netip.MustParseAddrPort("127.0.0.1:0"), size, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan int)
+	for i, c := range group {
+		defer c.Close()
+		if c.LocalAddr() != group[0].LocalAddr() {
+			t.Errorf("a socket is at %v, the first at %v", c.LocalAddr(), group[0].LocalAddr())
+		}
+		go func() {
+			for ms := make([]Message, 1); ; {
+				if _, err := c.ReadBatch(ms); err != nil {
+					return
+				}
+				got <- i
+			}
+		}()
+	}
+	for other := 1; other <= 2; other++ {
+		if intruders, err := ListenGroup(group[0].LocalAddr(), other, Options{}); !errors.Is(err, syscall.EADDRINUSE) {
+			t.Errorf("%d sockets of another program: %v, %v", other, intruders, err)
+		}
+	}
+	seen := make(map[int]bool)
+	for range 1000 { // that one of them gets none is as good as impossible
+		tx := open(t)
+		if _, err := tx.WriteBatch(messages(group[0].LocalAddr(), 1, 1)); err != nil {
+			t.Fatal(err)
+		}
+		seen[<-got] = true
+		if len(seen) == size {
+			return
+		}
+	}
+	t.Errorf("only the sockets %v get anything", seen)
 }

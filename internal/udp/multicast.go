@@ -1,8 +1,11 @@
+//go:build unix
+
 package udp
 
 import (
 	"fmt"
 	"net/netip"
+	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -12,13 +15,18 @@ import (
 // ListenMulticast opens a socket that receives what is sent to an IPv4 multicast group and port, on the interface that has the
 // local address. The socket is bound to the group, so it receives no unicast, and several programs may have one at once.
 func ListenMulticast(group netip.AddrPort, local netip.Addr) (*Conn, error) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
 	if err != nil {
 		return nil, fmt.Errorf("open multicast socket: %w", err)
 	}
+	unix.CloseOnExec(fd)
 	if err := join(fd, group, local); err != nil {
 		_ = unix.Close(fd) // nothing was sent that closing could lose
 		return nil, err
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		_ = unix.Close(fd)
+		return nil, os.NewSyscallError("fcntl", err)
 	}
 	return newConn(fd, Options{GSO: offload.Off, GRO: offload.Off})
 }
