@@ -74,7 +74,7 @@ func makeRoom() {
 // run is Main without the process around it. It returns the exit code.
 func (p Program) run(ctx context.Context, hangups <-chan os.Signal, commands any, args []string, stdout, stderr io.Writer) int {
 	helped := false
-	process := &Process{hangups: hangups, args: args, hint: p.hint, userControl: p.UserControl}
+	process := &Process{hangups: hangups, args: args, hint: p.hint, userControl: p.UserControl, controlToAsk: p.controlToAsk}
 	process.understand = func(args []string) (*kong.Context, error) {
 		fresh := reflect.New(reflect.TypeOf(commands).Elem()).Interface()
 		return p.parse(fresh, args, kong.Writers(io.Discard, io.Discard))

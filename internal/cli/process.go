@@ -13,17 +13,18 @@ import (
 
 // Process is what a run command gets to know of its process: a log, and what SIGHUP asks for. Kong hands it to Run.
 type Process struct {
-	hint        func(error) string // what to do about an error with the flags; empty: nothing
-	hangups     <-chan os.Signal
-	args        []string                                   // the command line, without the program's name
-	command     *kong.Context                              // as it runs
-	parse       func() (*kong.Context, error)              // reads the command line and the configuration file again
-	understand  func(args []string) (*kong.Context, error) // reads another command line
-	level       slog.LevelVar                              // of the log
-	logFault    error                                      // why the log file cannot be written
-	latest      latestLines                                // of the log
-	flags       atomic.Pointer[map[string]string]          // of the run command with their values, for bug reports
-	userControl string
+	hint         func(error) string // what to do about an error with the flags; empty: nothing
+	hangups      <-chan os.Signal
+	args         []string                                   // the command line, without the program's name
+	command      *kong.Context                              // as it runs
+	parse        func() (*kong.Context, error)              // reads the command line and the configuration file again
+	understand   func(args []string) (*kong.Context, error) // reads another command line
+	level        slog.LevelVar                              // of the log
+	logFault     error                                      // why the log file cannot be written
+	latest       latestLines                                // of the log
+	flags        atomic.Pointer[map[string]string]          // of the run command with their values, for bug reports
+	userControl  string
+	controlToAsk func() string // the control socket of the program to ask now
 }
 
 // name is the program's name as typed.

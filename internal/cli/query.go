@@ -18,7 +18,23 @@ import (
 // Query has the flags of the commands that ask a running program.
 type Query struct {
 	JSON    bool   `help:"Print JSON instead of text."`
-	Control string `default:"${control}" placeholder:"PATH" help:"Control socket of the running program (${default})."`
+	Control string `placeholder:"PATH" help:"Control socket of the running program (${control})."`
+
+	running func() string // the control socket to ask if Control names none
+}
+
+// AfterApply has the query find the control socket each time that it asks, as the program may be started later.
+func (q *Query) AfterApply(p *Process) error {
+	q.running = p.controlToAsk
+	return nil
+}
+
+// socket is the control socket to ask now.
+func (q Query) socket() string {
+	if q.Control != "" {
+		return q.Control
+	}
+	return q.running()
 }
 
 // errOffline ends the status command with an exit code of its own. The status that was printed says why.
@@ -52,7 +68,7 @@ func (s *Status[T]) Run(ctx context.Context, k *kong.Kong) error {
 	}
 	if s.Wait.asked {
 		progress := NewProgress(k.Stderr)
-		answer, err := s.Wait.until(ctx, s.Control, ask, progress.WaitsFor)
+		answer, err := s.Wait.until(ctx, s.socket(), ask, progress.WaitsFor)
 		progress.End()
 		if err != nil {
 			return err
@@ -81,7 +97,7 @@ type asking func(context.Context) (json.RawMessage, error)
 
 func (q Query) asks(what string) asking {
 	return func(ctx context.Context) (answer json.RawMessage, err error) {
-		err = control.Get(ctx, q.Control, what, &answer)
+		err = control.Get(ctx, q.socket(), what, &answer)
 		return answer, err
 	}
 }

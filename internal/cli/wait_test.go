@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/teredo-suite/teredo/internal/control"
 )
 
@@ -161,4 +163,42 @@ func TestStatusExitCodes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// --wait also finds a user's program that is started after the question: its control socket is not where that of the system is.
+func TestWaitForUsersProgram(t *testing.T) {
+	p := program()
+	p.UserControl = filepath.Join(t.TempDir(), "test.sock")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	serving := errgroup.Group{}
+	var out strings.Builder
+	code := p.run(ctx, nil, new(commands), []string{"status", "--json", "--wait"}, &out, writerFunc(func() { // it waits
+		l, err := control.Listen(p.UserControl)
+		if err != nil {
+			t.Error(err)
+			cancel()
+			return
+		}
+		serving.Go(func() error {
+			return control.Serve(ctx, l, map[string]control.Question{"status": {Answer: func(context.Context) (any, error) {
+				return testStatus{State: "running"}, nil
+			}}})
+		})
+	}))
+	cancel()
+	if err := serving.Wait(); err != nil {
+		t.Error(err)
+	}
+	if code != 0 || !strings.Contains(out.String(), "running") {
+		t.Errorf("exit code %d: %s", code, &out)
+	}
+}
+
+// writerFunc is called when something is written.
+type writerFunc func()
+
+func (f writerFunc) Write(text []byte) (int, error) {
+	f()
+	return len(text), nil
 }
