@@ -106,6 +106,9 @@ func (c *Config) Check() error {
 			return err
 		}
 	}
+	if err := client.CheckExtensions(c.Disable); err != nil {
+		return err
+	}
 	return c.options().Check()
 }
 

@@ -151,11 +151,15 @@ func (h *Host) randomPort() (tunnel.Conn, error) { return h.open(0, udp.Options{
 
 // open opens a UDP port.
 func (h *Host) open(port uint16, o udp.Options) (*udp.Conn, error) {
-	bind := h.Bind
-	if !bind.IsValid() {
-		bind = netip.IPv4Unspecified()
+	return udp.Listen(netip.AddrPortFrom(h.localAddr(), port), o)
+}
+
+// localAddr is the local address to use, 0.0.0.0 when the route to the server decides.
+func (o *Options) localAddr() netip.Addr {
+	if o.Bind.IsValid() {
+		return o.Bind
 	}
-	return udp.Listen(netip.AddrPortFrom(bind, port), o)
+	return netip.IPv4Unspecified()
 }
 
 // listen opens the service port: the configured one, or that of the run before if it is free.
