@@ -267,7 +267,7 @@ func TestProxyFetches(t *testing.T) {
 		return s.Proxy.Refused["target"] == 16 && s.Proxy.Refused["no_ipv6"] == 6 && s.Proxy.Refused["name"] == 2 && s.Proxy.Total["socks"] > 0
 	})
 	metrics, err := p.curl("http://127.0.0.1:9544/metrics")
-	if err != nil || !strings.Contains(metrics, `teredo_proxy_refused_total{reason="target"} 16`) || !strings.Contains(metrics, `program="proxy"`) {
+	if err != nil || !strings.Contains(metrics, `teredo_proxy_refused_total{reason="target"} 16`) {
 		t.Errorf("metrics: %v: %.3000s", err, metrics)
 	}
 	if code, err := p.Stop(exitTimeout); err != nil || code != 0 {

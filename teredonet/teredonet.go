@@ -323,6 +323,11 @@ func (n *Net) SetSecret(ctx context.Context, clientID, secret []byte) error {
 	return n.client.SetSecret(ctx, clientID, secret)
 }
 
+// SetPermit changes Permit of the configuration. What was accepted before stays until it is given up.
+func (n *Net) SetPermit(ctx context.Context, permit []netip.Prefix) error {
+	return n.client.SetPermit(ctx, permit)
+}
+
 // NetworkChanged tells a Net that was started by Over what the network is now.
 func (n *Net) NetworkChanged(ctx context.Context, network tunnel.Network) error {
 	return n.client.NetworkChanged(ctx, network)
