@@ -93,6 +93,9 @@ type Status = tunnel.ClientStatus
 // Peer describes a host that the Net exchanges packets with.
 type Peer = tunnel.Peer
 
+// PingResult is what has come of a ping.
+type PingResult = tunnel.PingResult
+
 // Check finds what is wrong with the configuration, as far as that shows without the network.
 func (c *Config) Check() error {
 	if len(c.Servers) == 0 {
@@ -311,6 +314,11 @@ func (n *Net) waitError(ctx context.Context) error {
 
 // Status describes the Net now.
 func (n *Net) Status(ctx context.Context) (Status, error) { return n.client.Status(ctx) }
+
+// Ping sends an ICMPv6 Echo Request, and returns how the answer came, or why there is none.
+func (n *Net) Ping(ctx context.Context, to netip.Addr) (PingResult, error) {
+	return n.client.Ping(ctx, to)
+}
 
 // Carried is all traffic since the start, and what the kernel has carried of it, which is none.
 func (n *Net) Carried() (all, byKernel tunnel.Traffic) { return n.client.Carried() }
