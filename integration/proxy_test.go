@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -266,10 +267,17 @@ func TestProxyFetches(t *testing.T) {
 	p.until("the refusals to be counted", func(s proxyStatus) bool {
 		return s.Proxy.Refused["target"] == 16 && s.Proxy.Refused["no_ipv6"] == 6 && s.Proxy.Refused["name"] == 2 && s.Proxy.Total["socks"] > 0
 	})
-	metrics, err := p.curl("http://127.0.0.1:9544/metrics")
-	if err != nil || !strings.Contains(metrics, `teredo_proxy_refused_total{reason="target"} 16`) || !strings.Contains(metrics, `program="proxy"`) {
-		t.Errorf("metrics: %v: %.3000s", err, metrics)
+	ping := ordinaryUser(p.folder, program("client"), "ping", "-c", "1", lab.NativeAddr)
+	if out, err := w.Host(p.host).Run(pingTimeout, ping...); err != nil || !strings.Contains(out, "1 sent, 1 answered") {
+		t.Errorf("ping: %q, %v", out, err)
 	}
+	w.until(p.Process, startTimeout, "the metrics to tell the refusals", func() error { // an answer is given for a second
+		metrics, err := p.curl("http://127.0.0.1:9544/metrics")
+		if err == nil && !strings.Contains(metrics, `teredo_proxy_refused_total{reason="target"} 16`) {
+			err = errors.New(metrics)
+		}
+		return err
+	})
 	if code, err := p.Stop(exitTimeout); err != nil || code != 0 {
 		t.Errorf("exit code %d, %v", code, err)
 	}

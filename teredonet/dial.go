@@ -132,7 +132,7 @@ func parse(host string) (netip.Addr, error) {
 	case addr.Zone() != "":
 		return addr, &net.AddrError{Err: "an address with a zone is not reachable by Teredo", Addr: host}
 	case !addr.Is6() || addr.Is4In6():
-		return addr, &net.AddrError{Err: ErrOnlyIPv4.Error(), Addr: host}
+		return addr, fmt.Errorf("%s: %w", host, ErrOnlyIPv4)
 	}
 	return addr, nil
 }
@@ -142,6 +142,11 @@ func (n *Net) resolve(ctx context.Context, network, address string) (protocol st
 	protocol, host, port, err := split(ctx, network, address)
 	if err != nil {
 		return "", nil, err
+	}
+	select {
+	case <-n.done:
+		return "", nil, net.ErrClosed
+	default:
 	}
 	if !n.Addr().IsValid() {
 		return "", nil, syscall.ENETUNREACH

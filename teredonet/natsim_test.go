@@ -266,8 +266,11 @@ func TestNoServer(t *testing.T) {
 		if _, err := n.WaitAddr(context.Background(), netip.Addr{}); !errors.Is(err, net.ErrClosed) {
 			t.Errorf("after Close: %v", err)
 		}
-		if _, err := n.Listen("tcp", ":80"); err == nil {
-			t.Error("listens after Close")
+		if _, err := n.Listen("tcp", ":80"); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Listen after Close: %v", err)
+		}
+		if _, err := n.Dial("tcp", "[2001:db8::1]:80"); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Dial after Close: %v", err)
 		}
 	})
 }

@@ -93,6 +93,9 @@ type Status = tunnel.ClientStatus
 // Peer describes a host that the Net exchanges packets with.
 type Peer = tunnel.Peer
 
+// PingResult is what has come of a ping.
+type PingResult = tunnel.PingResult
+
 // Check finds what is wrong with the configuration, as far as that shows without the network.
 func (c *Config) Check() error {
 	if len(c.Servers) == 0 {
@@ -105,6 +108,9 @@ func (c *Config) Check() error {
 		if err := qualify.CheckInterval(c.RefreshInterval); err != nil {
 			return err
 		}
+	}
+	if err := client.CheckExtensions(c.Disable); err != nil {
+		return err
 	}
 	return c.options().Check()
 }
@@ -309,6 +315,11 @@ func (n *Net) waitError(ctx context.Context) error {
 // Status describes the Net now.
 func (n *Net) Status(ctx context.Context) (Status, error) { return n.client.Status(ctx) }
 
+// Ping sends an ICMPv6 Echo Request, and returns how the answer came, or why there is none.
+func (n *Net) Ping(ctx context.Context, to netip.Addr) (PingResult, error) {
+	return n.client.Ping(ctx, to)
+}
+
 // Carried is all traffic since the start, and what the kernel has carried of it, which is none.
 func (n *Net) Carried() (all, byKernel tunnel.Traffic) { return n.client.Carried() }
 
@@ -318,6 +329,11 @@ func (n *Net) Peers(ctx context.Context) ([]Peer, error) { return n.client.Peers
 // SetSecret changes ClientID and Secret of the configuration.
 func (n *Net) SetSecret(ctx context.Context, clientID, secret []byte) error {
 	return n.client.SetSecret(ctx, clientID, secret)
+}
+
+// SetPermit changes Permit of the configuration. What was accepted before stays until it is given up.
+func (n *Net) SetPermit(ctx context.Context, permit []netip.Prefix) error {
+	return n.client.SetPermit(ctx, permit)
 }
 
 // NetworkChanged tells a Net that was started by Over what the network is now.

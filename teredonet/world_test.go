@@ -77,4 +77,3 @@ func (w *world) native() *netstack.Stack {
 	}
 	return s
 }
-

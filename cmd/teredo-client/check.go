@@ -8,6 +8,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/teredo-suite/teredo/internal/cli"
+	"github.com/teredo-suite/teredo/internal/dnsupdate"
 	"github.com/teredo-suite/teredo/internal/netcfg"
 	"github.com/teredo-suite/teredo/internal/probe"
 	"github.com/teredo-suite/teredo/internal/udp"
@@ -36,7 +37,7 @@ func (c *check) examine(ctx context.Context, found *cli.Checkup) {
 		found.Must(err, "secret", "The file %s has a secret", c.SecretFile)
 	}
 	if c.DNSUpdate != "" {
-		_, err := c.loadKey()
+		_, err := dnsupdate.LoadKey(c.DNSKey)
 		found.Must(err, "DNS key", "The file %s has a key", c.DNSKey)
 	}
 	found.Interface(&c.DeviceFlags, c.TUN)
@@ -47,11 +48,7 @@ func (c *check) examine(ctx context.Context, found *cli.Checkup) {
 	case native && !c.Always:
 		found.OK("IPv6", "The host has native IPv6 through %s, so the client stays idle as long as that is so; --always changes this", via)
 	}
-	bind := netip.IPv4Unspecified()
-	if c.Bind.IsValid() {
-		bind = c.Bind.Addr
-	}
-	found.UDPPort(netip.AddrPortFrom(bind, c.Port), udp.Options{GSO: c.UDPGSO, GRO: c.UDPGRO}, "bind", "port")
+	found.UDPPort(netip.AddrPortFrom(c.options().LocalAddr(), c.Port), udp.Options{GSO: c.UDPGSO, GRO: c.UDPGRO}, "bind", "port")
 	c.askServers(ctx, found)
 }
 
@@ -60,8 +57,8 @@ func (c *check) askServers(ctx context.Context, found *cli.Checkup) {
 	const subject = "server"
 	p := probeCommand{Bind: c.Bind, PermitIPv4: c.PermitIPv4, Timeout: probe.DefaultTimeout}
 	for n, host := range c.Server {
-		if n < len(c.Server2) && c.Server2[n] != "" {
-			host += "," + c.Server2[n]
+		if host2 := c.options().Server2(n); host2 != "" {
+			host += "," + host2
 		}
 		p.Server = append(p.Server, host)
 	}

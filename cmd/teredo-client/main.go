@@ -22,8 +22,8 @@ func main() {
 	}.Main(&struct {
 		Run run `cmd:"" set:"control=${system_control}" help:"Bring IPv6 up and keep it up until stopped."`
 		proxyCommands
-		Up        up                   `cmd:"" help:"Bring IPv6 up in the background, without systemd."`
-		Down      cli.Down             `cmd:"" help:"Stop what runs in the background."`
+		Up        up                   `cmd:"" set:"control=${system_control}" help:"Bring IPv6 up in the background, without systemd."`
+		Down      cli.Down             `cmd:"" set:"control=${system_control}" help:"Stop what runs in the background."`
 		Status    cli.Status[status]   `cmd:"" help:"Show what the running client is doing."`
 		Peers     cli.Peers[peer.Info] `cmd:"" help:"Show the peers that the running client knows, and the paths to them."`
 		Ping      pingCommand          `cmd:"" help:"Ping a host through the running client, and show the path, or why there is no answer."`
@@ -31,7 +31,7 @@ func main() {
 		Explain   explainCommand       `cmd:"" help:"Show what a Teredo address contains, and whether programs send to it."`
 		Bugreport bugreport            `cmd:"" help:"Write an archive that tells others what is wrong, without secrets."`
 		Import    importCommand        `cmd:"" help:"Write a configuration file from one of Miredo."`
-		Check     check                `cmd:"" help:"Find out whether a start would succeed, without starting."`
+		Check     check                `cmd:"" set:"control=${system_control}" help:"Find out whether a start would succeed, without starting."`
 		OnChange  onChangeCommand      `cmd:"" hidden:"" help:"Run a command with each change that standard input tells of."`
 		Version   cli.Version          `cmd:"" help:"Show the version."`
 	}{})

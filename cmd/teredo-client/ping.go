@@ -217,18 +217,20 @@ func (p printer) end(s *pingSummary) {
 	}
 }
 
-// ping has the running client ping an address once.
-func (c *program) ping(ctx context.Context, address string) (any, error) {
-	to, err := netip.ParseAddr(address)
-	if err != nil || !to.Is6() || to.Zone() != "" {
-		return nil, fmt.Errorf("%q is not an IPv6 address to ping", address)
-	}
-	select {
-	case <-c.started:
-		return c.running.Ping(ctx, to)
-	default:
-		return tunnel.PingResult{
-			Address: to, Cause: tunnel.NotQualified, Reason: "The client has no Teredo address yet: it sets itself up.",
-		}, nil
+// pinger is the question that has a program ping an address once, as soon as started is closed.
+func pinger(started <-chan struct{}, ping func(context.Context, netip.Addr) (tunnel.PingResult, error)) func(context.Context, string) (any, error) {
+	return func(ctx context.Context, address string) (any, error) {
+		to, err := netip.ParseAddr(address)
+		if err != nil || !to.Is6() || to.Zone() != "" {
+			return nil, fmt.Errorf("%q is not an IPv6 address to ping", address)
+		}
+		select {
+		case <-started:
+			return ping(ctx, to)
+		default:
+			return tunnel.PingResult{
+				Address: to, Cause: tunnel.NotQualified, Reason: "The client has no Teredo address yet: it sets itself up.",
+			}, nil
+		}
 	}
 }

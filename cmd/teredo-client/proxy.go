@@ -58,6 +58,8 @@ func (c *proxyCommand) Run(ctx context.Context, p *cli.Process) error {
 	if err != nil {
 		return err
 	}
+	ping := func(ctx context.Context, to netip.Addr) (teredonet.PingResult, error) { return m.net.Ping(ctx, to) }
+	questions["ping"] = control.Question{Do: pinger(m.started, ping), Circle: questions["peers"].Circle}
 	if traffic.Supported {
 		questions["traffic"] = control.Question{Answer: m.traffic.answer}
 	}

@@ -100,7 +100,8 @@ func start(ctx context.Context, p *cli.Process, r *run) error {
 	if err != nil {
 		return err
 	}
-	questions["ping"] = control.Question{Do: c.ping, Circle: questions["peers"].Circle}
+	ping := func(ctx context.Context, to netip.Addr) (tunnel.PingResult, error) { return c.running.Ping(ctx, to) }
+	questions["ping"] = control.Question{Do: pinger(c.started, ping), Circle: questions["peers"].Circle}
 	if traffic.Supported {
 		questions["traffic"] = control.Question{Answer: c.traffic.answer}
 	}

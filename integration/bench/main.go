@@ -1,5 +1,5 @@
 // Command bench measures the suite and Miredo side by side, in the same small internet of network namespaces on this
-// machine: throughput, packet rates, processor time, round-trip times, translated traffic, starts and returns, and a relay with a million peers.
+// machine: throughput, packet rates, processor time, round-trip times, translated traffic, a proxy, starts and returns, and a relay with a million peers.
 //
 // Each implementation runs with the settings it has by itself; ours once more without the kernel path.
 // They take turns, several times; for round-trip times, packet by packet. The table shows medians, the least and the
@@ -28,7 +28,7 @@ func main() {
 
 func run() (int, error) {
 	quick := flag.Bool("quick", false, "take less than four minutes; the figures are rough")
-	only := flag.String("only", "", "measure one group: rtt, native, tcp, udp, server, recovery or crowd; earlier results of the others stay")
+	only := flag.String("only", "", "measure one group: rtt, native, proxy, tcp, udp, server, recovery or crowd; earlier results of the others stay")
 	out := flag.String("out", "docs/bench", "folder for results.json and results.svg")
 	flag.Parse()
 	if !lab.Isolated() {

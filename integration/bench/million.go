@@ -366,8 +366,11 @@ func (p *population) arrived() (packets int, err error) {
 }
 
 // memory is the relay's resident memory in bytes.
-func (p *population) memory() (int, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.relay.Pid()))
+func (p *population) memory() (int, error) { return resident(p.relay) }
+
+// resident is the resident memory of a program in bytes.
+func resident(p *lab.Process) (int, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Pid()))
 	if err != nil {
 		return 0, err
 	}

@@ -80,6 +80,9 @@ func (b *bench) measure() error {
 	if err := b.translated(); err != nil {
 		return fmt.Errorf("measure translated traffic: %w", err)
 	}
+	if err := b.proxies(); err != nil {
+		return fmt.Errorf("measure the proxy: %w", err)
+	}
 	for round := range b.rounds {
 		for _, who := range implementations {
 			progress("round %d of %d: %s", round+1, b.rounds, who)

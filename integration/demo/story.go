@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	socksproxy "golang.org/x/net/proxy"
+
 	"github.com/teredo-suite/teredo/integration/lab"
 	"github.com/teredo-suite/teredo/teredo"
 )
@@ -45,7 +47,7 @@ func tell(out io.Writer, bin string) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	fmt.Fprint(out, drawing)
-	for _, step := range []func() error{s.route, s.startServer, s.startRelay, s.startClient, s.ping, s.fetch, s.showPaths, s.fetchInbound} {
+	for _, step := range []func() error{s.route, s.startServer, s.startRelay, s.startClient, s.ping, s.fetch, s.showPaths, s.fetchInbound, s.fetchByProxy} {
 		if err := step(); err != nil {
 			return errors.Join(err, s.logs())
 		}
@@ -142,6 +144,12 @@ func (s *story) fetchInbound() error {
 
 // fetchPage has one host fetch a page of another, at address, which the web server itself sees as local.
 func (s *story) fetchPage(from, to, address, local, host string) error {
+	dial := func(ctx context.Context, _, addr string) (net.Conn, error) { return s.Host(from).Dial(ctx, addr) }
+	return s.fetchBy(dial, from, to, address, local, host)
+}
+
+// fetchBy is fetchPage with a way to connect.
+func (s *story) fetchBy(dial func(ctx context.Context, network, addr string) (net.Conn, error), from, to, address, local, host string) error {
 	url := "http://" + net.JoinHostPort(address, "80") + "/"
 	s.next("%s fetches %s from %s", from, url, to)
 	listener, err := s.Host(to).Listen(net.JoinHostPort(local, "80"))
@@ -153,11 +161,7 @@ func (s *story) fetchPage(from, to, address, local, host string) error {
 	go func() { _ = server.Serve(listener) }()
 	defer server.Close()
 
-	client := &http.Client{Timeout: patience, Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, addr string) (net.Conn, error) {
-			return s.Host(from).Dial(ctx, addr)
-		},
-	}}
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{DialContext: dial}}
 	response, err := client.Get(url)
 	if err != nil {
 		return err
@@ -171,6 +175,34 @@ func (s *story) fetchPage(from, to, address, local, host string) error {
 		s.say("%s", strings.TrimSpace(line))
 	}
 	return nil
+}
+
+// fetchByProxy has a program without an interface fetch a page: a proxy on client2.
+func (s *story) fetchByProxy() error {
+	const socks = "127.0.0.1:1080"
+	s.next("teredo-client proxy on client2, which needs no privilege and makes no interface, at %s for SOCKS", socks)
+	argv := []string{s.program("client"), "proxy", "--server", lab.ServerAddr, "--socks", socks, "--permit-ipv4", lab.PublicRanges,
+		"--control", s.control("client2")}
+	if _, err := s.Host("client2").Start(argv...); err != nil {
+		return err
+	}
+	if _, err := s.Host("client2").Run(patience, s.program("client"), "status", "--wait=25s", "--control", s.control("client2")); err != nil {
+		return err
+	}
+	dialer, err := socksproxy.SOCKS5("tcp", socks, nil, &onHost{s.Host("client2")})
+	if err != nil {
+		return err
+	}
+	return s.fetchBy(dialer.(socksproxy.ContextDialer).DialContext, "client2", "native", lab.NativeAddr, lab.NativeAddr, "has only IPv6")
+}
+
+// onHost connects from a host of the lab.
+type onHost struct{ *lab.Host }
+
+func (h *onHost) Dial(_, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return h.Host.Dial(ctx, addr)
 }
 
 func welcome(host string) http.HandlerFunc {

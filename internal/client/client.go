@@ -47,7 +47,7 @@ type Options struct {
 // Check finds what is wrong with the names and addresses of servers, as far as that shows without the network.
 func (o *Options) Check() error {
 	for n, host := range o.Servers {
-		if err := o.checkServer(host, o.server2(n)); err != nil {
+		if err := o.checkServer(host, o.Server2(n)); err != nil {
 			return err
 		}
 	}
@@ -88,8 +88,8 @@ func IsName(host string) bool {
 	return err == nil && !addr.IsValid()
 }
 
-// server2 is the second address of the n-th server, empty if it was not given.
-func (o *Options) server2(n int) string {
+// Server2 is the second address of the n-th server, empty if it was not given.
+func (o *Options) Server2(n int) string {
 	if n < len(o.Servers2) {
 		return o.Servers2[n]
 	}
@@ -151,11 +151,15 @@ func (h *Host) randomPort() (tunnel.Conn, error) { return h.open(0, udp.Options{
 
 // open opens a UDP port.
 func (h *Host) open(port uint16, o udp.Options) (*udp.Conn, error) {
-	bind := h.Bind
-	if !bind.IsValid() {
-		bind = netip.IPv4Unspecified()
+	return udp.Listen(netip.AddrPortFrom(h.LocalAddr(), port), o)
+}
+
+// LocalAddr is the local address to use, 0.0.0.0 when the route to the server decides.
+func (o *Options) LocalAddr() netip.Addr {
+	if o.Bind.IsValid() {
+		return o.Bind
 	}
-	return udp.Listen(netip.AddrPortFrom(bind, port), o)
+	return netip.IPv4Unspecified()
 }
 
 // listen opens the service port: the configured one, or that of the run before if it is free.
@@ -211,7 +215,7 @@ func (h *Host) lookups() []tunnel.Lookup {
 	for n, host := range h.Servers {
 		lookups = append(lookups, func(ctx context.Context, current tunnel.Servers) (found tunnel.Servers, ttl time.Duration, err error) {
 			found.Primary, ttl, err = ResolveHost(ctx, host, current.Primary)
-			host2 := h.server2(n)
+			host2 := h.Server2(n)
 			if err != nil || host2 == "" {
 				return found, ttl, err
 			}

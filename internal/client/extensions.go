@@ -1,6 +1,10 @@
 package client
 
-import "github.com/teredo-suite/teredo/tunnel"
+import (
+	"fmt"
+
+	"github.com/teredo-suite/teredo/tunnel"
+)
 
 // Extensions are the parts of RFC 6081 in use: all but those named.
 func Extensions(disabled []string) tunnel.Extensions {
@@ -24,4 +28,14 @@ func Extensions(disabled []string) tunnel.Extensions {
 		}
 	}
 	return e
+}
+
+// CheckExtensions finds names of extensions that there are not.
+func CheckExtensions(disabled []string) error {
+	for _, name := range disabled {
+		if Extensions([]string{name}) == Extensions(nil) {
+			return fmt.Errorf("there is no extension %q to turn off: choose from symmetric-nat, upnp, port-preserving, sequential, hairpinning, load-reduction", name)
+		}
+	}
+	return nil
 }

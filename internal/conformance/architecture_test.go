@@ -98,7 +98,7 @@ func TestImports(t *testing.T) {
 func (s source) mayImport(folder string) bool {
 	rules := folder == "teredo" || folder == "qualify" || folder == "internal/peer" || folder == "internal/server"
 	// A leaf does one thing for the others, and knows none of the protocol's rules.
-	leaf := strings.HasPrefix(folder, "internal/") && !rules && folder != "internal/conformance"
+	leaf := strings.HasPrefix(folder, "internal/") && !rules && folder != "internal/conformance" && folder != "internal/client"
 	switch {
 	case s.in("teredo"):
 		return false
@@ -110,10 +110,14 @@ func (s source) mayImport(folder string) bool {
 		return folder == "teredo" || leaf
 	case s.in("tunnel"):
 		return rules && folder != "internal/server" || leaf
-	case s.in("integration/natsim"), s.in("cmd"):
-		return rules || folder == "tunnel" || leaf || s.in("cmd") && (folder == "cmd/internal/relay" || folder == "teredonet")
-	case s.in("teredonet"), s.in("internal/client"): // they make a tunnel
+	case s.in("internal/client"):
 		return folder == "teredo" || folder == "qualify" || folder == "tunnel" || leaf
+	case s.in("teredonet"):
+		return folder == "teredo" || folder == "qualify" || folder == "tunnel" || folder == "internal/client" || leaf
+	case s.in("integration/natsim"):
+		return rules || folder == "tunnel" || leaf
+	case s.in("cmd"):
+		return rules || folder == "tunnel" || folder == "teredonet" || folder == "internal/client" || folder == "cmd/internal/relay" || leaf
 	case s.in("internal/probe"):
 		return folder == "teredo" || folder == "qualify" || leaf
 	case s.in("internal"):

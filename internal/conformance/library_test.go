@@ -11,7 +11,7 @@ import (
 // internal package such a name.
 func TestLibrariesNameNothingInternal(t *testing.T) {
 	for _, s := range readSources(t) {
-		if s.folder != "tunnel" && s.folder != "teredo" && s.folder != "qualify" {
+		if s.folder != "tunnel" && s.folder != "teredo" && s.folder != "qualify" && s.folder != "teredonet" {
 			continue
 		}
 		internal := make(map[string]bool)

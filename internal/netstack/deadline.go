@@ -14,9 +14,10 @@ type half struct {
 	entry waiter.Entry
 	again chan struct{}
 
-	timing sync.Mutex // guards what follows
-	timer  *time.Timer
-	passed bool // the deadline has
+	timing    sync.Mutex // guards what follows
+	timer     *time.Timer
+	deadlines uint // that have been set
+	passed    bool // the latest has
 }
 
 func (h *half) init(queue *waiter.Queue, events waiter.EventMask) {
@@ -45,21 +46,21 @@ func (h *half) setDeadline(t time.Time) {
 		h.timer.Stop()
 		h.timer = nil
 	}
+	h.deadlines++
 	left := time.Until(t)
 	h.passed = !t.IsZero() && left <= 0
 	if !t.IsZero() && left > 0 {
-		var timer *time.Timer
-		timer = time.AfterFunc(left, func() { h.expire(timer) })
-		h.timer = timer
+		number := h.deadlines
+		h.timer = time.AfterFunc(left, func() { h.expire(number) })
 	}
 	h.wake()
 }
 
-// expire is called by a timer, which may be that of a deadline that has been replaced.
-func (h *half) expire(timer *time.Timer) {
+// expire is called when the time of a deadline has come, which may have been replaced.
+func (h *half) expire(number uint) {
 	h.timing.Lock()
 	defer h.timing.Unlock()
-	if h.timer == timer {
+	if h.deadlines == number {
 		h.passed = true
 		h.wake()
 	}

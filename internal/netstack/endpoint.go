@@ -36,7 +36,7 @@ func (s *Stack) endpoint(ep tcpip.Endpoint, queue *waiter.Queue, network string,
 	s.open[e] = local.IsValid()
 	switch {
 	case s.closed:
-		e.fail(syscall.ENETDOWN)
+		e.fail(net.ErrClosed)
 	case local.IsValid() && local != s.address:
 		e.fail(ErrAddressChanged)
 	}

@@ -51,8 +51,12 @@ func (l *link) WritePackets(packets stack.PacketBufferList) (n int, _ tcpip.Erro
 // Offloads says that super-packets of TCP cross the interface.
 func (l *link) Offloads() tun.Offloads { return tun.Offloads{TCP: true} }
 
-// close ends ReadBatch.
-func (l *link) close() { close(l.done) }
+// close ends ReadBatch and WriteBatch. Once it has returned, the stack gets no packet any more, and may go.
+func (l *link) close() {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	close(l.done)
+}
 
 // What follows completes stack.LinkEndpoint. The stack may cut TCP data into super-packets whose checksum is not complete.
 

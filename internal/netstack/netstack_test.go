@@ -6,6 +6,7 @@ import (
 	"iter"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -122,4 +123,65 @@ func outgoingPackets(s *Stack) iter.Seq[[]byte] {
 			}
 		}
 	}
+}
+
+// One TCP connection, both ends in one process.
+func BenchmarkStream(b *testing.B) {
+	from, to, stop := pair(b)
+	defer stop()
+	c1, c2 := connect(b, from, to)
+	const size = 1 << 20
+	data := make([]byte, 64<<10)
+	b.SetBytes(size)
+	go func() {
+		defer c1.Close()
+		for range b.N * (size / len(data)) {
+			if _, err := c1.Write(data); err != nil {
+				b.Error(err)
+			}
+		}
+	}()
+	if n, err := io.Copy(io.Discard, c2); n != int64(b.N)*size || err != nil {
+		b.Errorf("%d bytes, %v", n, err)
+	}
+	c2.Close()
+}
+
+// An idle connection costs little at either end, also after much has gone through it.
+func TestMemory(t *testing.T) {
+	a, b, stop := pair(t)
+	defer stop()
+	const connections, most = 200, 32 << 10 // bytes of both ends of one
+	before := heap()
+	var open []net.Conn
+	for range connections {
+		c1, c2 := connect(t, a, b)
+		copied := make(chan error)
+		go func() { _, err := io.Copy(c2, c2); copied <- err }()
+		const size = 256 << 10
+		go func() { _, _ = c1.Write(make([]byte, size)) }()
+		if _, err := io.ReadFull(c1, make([]byte, size)); err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, c1, c2)
+		t.Cleanup(func() { <-copied })
+	}
+
+	if each := (heap() - before) / connections; each > most {
+		t.Errorf("%d bytes for each connection, want %d at most", each, most)
+	} else {
+		t.Logf("%d bytes for each connection", each)
+	}
+	for _, c := range open {
+		c.Close()
+	}
+}
+
+// heap is what is in use, in bytes.
+func heap() int {
+	runtime.GC()
+	runtime.GC() // twice for what is in pools
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc + m.StackInuse)
 }

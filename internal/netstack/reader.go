@@ -15,6 +15,7 @@ import (
 const (
 	superPacket = 64 << 10 // bytes of the largest
 	arenaSize   = 2 * superPacket
+	headSize    = teredo.HeaderLen + 60 // IPv6 and the longest TCP header
 )
 
 // reader is the state of ReadBatch, which every batch uses again.
@@ -83,32 +84,40 @@ type writer struct {
 
 // WriteBatch implements tunnel.Device. It hands packets to the stack, those of one TCP flow put together.
 func (l *link) WriteBatch(packets [][]byte) (n int, err error) {
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	select {
 	case <-l.done:
 		return 0, os.ErrClosed
 	default:
 	}
-	l.writing.Lock()
-	defer l.writing.Unlock()
 	l.gatherer.Gather(packets, l.deliver)
 	return len(packets), nil
 }
 
-// deliver gives the stack a packet of its own.
+// deliver gives the stack a packet of its own. Its headers have a view to themselves, because the stack copies a view before it takes
+// headers from it.
 func (l *link) deliver(parts [][]byte) {
-	size := 0
-	for _, part := range parts {
+	first := parts[0]
+	at := min(headSize, len(first))
+	size := len(first) - at
+	for _, part := range parts[1:] {
 		size += len(part)
 	}
-	view := buffer.NewView(size)
-	for _, part := range parts {
-		_, _ = view.Write(part) // there is room for all
+	head, body := buffer.NewViewWithData(first[:at]), buffer.NewView(size)
+	_, _ = body.Write(first[at:]) // there is room for all
+	for _, part := range parts[1:] {
+		_, _ = body.Write(part)
 	}
 	if len(parts) > 1 {
-		tun.Complete(view.AsSlice()) // the stack checks it
+		tun.Complete(head.AsSlice(), body.AsSlice()) // the stack checks it
 	}
-	noRoute(view.AsSlice())
-	p := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithView(view)})
+	noRoute(head.AsSlice())
+	payload := buffer.MakeWithView(head)
+	if size > 0 {
+		_ = payload.Append(body)
+	}
+	p := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: payload})
 	defer p.DecRef()
 	l.dispatcher.DeliverNetworkPacket(ipv6.ProtocolNumber, p)
 }

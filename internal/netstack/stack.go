@@ -4,6 +4,7 @@ package netstack
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"sync"
 	"syscall"
@@ -78,9 +79,10 @@ func (s *Stack) configure() error {
 	}
 	s.stack.SetRouteTable([]tcpip.Route{{Destination: header.IPv6EmptySubnet, NIC: nic}})
 	sack, moderate, congestion := tcpip.TCPSACKEnabled(true), tcpip.TCPModerateReceiveBufferOption(true), tcpip.CongestionControlOption("cubic")
+	recovery := tcpip.TCPRecovery(0) // gVisor's RACK takes parts of a super-packet for lost, and slows down
 	retries := tcpip.TCPSynRetriesOption(synRetries)
 	for _, option := range []tcpip.SettableTransportProtocolOption{
-		&sack, &moderate, &congestion, &retries,
+		&sack, &recovery, &moderate, &congestion, &retries,
 		&tcpip.TCPReceiveBufferSizeRangeOption{Min: minBuffer, Default: initialReceive, Max: mostReceive},
 		&tcpip.TCPSendBufferSizeRangeOption{Min: minBuffer, Default: initialSend, Max: mostSend},
 	} {
@@ -139,7 +141,7 @@ func (s *Stack) Close() error {
 		s.mu.Lock()
 		s.closed = true
 		for e := range s.open {
-			e.fail(syscall.ENETDOWN)
+			e.fail(net.ErrClosed)
 		}
 		s.mu.Unlock()
 		s.link.close()

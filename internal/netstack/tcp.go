@@ -20,7 +20,6 @@ const (
 	keepAliveCount = 9                // probes without an answer that end a connection
 	backlog        = 4096             // connections that wait for Accept
 	copySize       = 64 << 10
-	firstRead      = 1 << 10 // of what may wait for long
 )
 
 // TCPConn is a TCP connection. It has the methods of net.TCPConn that make sense here.
@@ -109,6 +108,7 @@ func (c *TCPConn) read(b []byte) (n int, err error) {
 // Write implements net.Conn.
 func (c *TCPConn) Write(b []byte) (n int, err error) {
 	var r bytes.Reader
+	defer r.Reset(nil) // the stack keeps it
 	err = c.try(&c.writing, func() tcpip.Error {
 		for n < len(b) {
 			r.Reset(b[n:])
@@ -164,42 +164,6 @@ func (c *TCPConn) pass(w io.Writer) (n int64, end bool, err error) {
 		err = io.ErrShortWrite
 	}
 	return int64(written), false, err
-}
-
-// ReadFrom implements io.ReaderFrom. It waits for data with a small buffer, and takes a large one while they flow.
-func (c *TCPConn) ReadFrom(r io.Reader) (n int64, err error) {
-	first := make([]byte, firstRead)
-	for {
-		m, err := r.Read(first)
-		written, failure := c.Write(first[:m])
-		n += int64(written)
-		if failure == nil && m == len(first) && err == nil {
-			var more int64
-			more, err, failure = c.drain(r)
-			n += more
-		}
-		switch {
-		case failure != nil:
-			return n, failure
-		case err == io.EOF:
-			return n, nil
-		case err != nil:
-			return n, err
-		}
-	}
-}
-
-// drain copies until a read does not fill the buffer.
-func (c *TCPConn) drain(r io.Reader) (n int64, reading, writing error) {
-	buffer := buffers.Get().(*[copySize]byte)
-	defer buffers.Put(buffer)
-	for m := len(buffer); m == len(buffer) && reading == nil && writing == nil; {
-		var written int
-		m, reading = r.Read(buffer[:])
-		written, writing = c.Write(buffer[:m])
-		n += int64(written)
-	}
-	return n, reading, writing
 }
 
 // CloseRead has Read return io.EOF. What the peer sends from now on is dropped.

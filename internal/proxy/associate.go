@@ -42,13 +42,14 @@ type resolved struct {
 func (p *Proxy) associate(c net.Conn, port uint16) {
 	end, err := p.begin(SOCKSUDP, netip.Addr{})
 	if err != nil {
-		reply(c, replyCode(p.refused("socks_udp", c.RemoteAddr(), err), err), netip.AddrPort{})
+		p.denied(c, "socks_udp", err)
 		return
 	}
 	defer end()
+	defer c.Close()
 	a, err := p.newAssociation(c, port)
 	if err != nil {
-		reply(c, replyCode(p.refused("socks_udp", c.RemoteAddr(), err), err), netip.AddrPort{})
+		p.denied(c, "socks_udp", err)
 		return
 	}
 	var tasks sync.WaitGroup

@@ -38,14 +38,14 @@ func (p *Proxy) forward(c net.Conn, target netip.AddrPort) {
 		reset(c)
 		return
 	}
-	defer end()
 	out, err := p.dial(p.ctx, target.Addr().String(), target.Port())
 	if err != nil {
 		p.refused("forward", c.RemoteAddr(), err)
 		reset(c)
+		end()
 		return
 	}
-	p.relay(c, out)
+	p.relay(c, out, end)
 }
 
 // openService opens a port of the IPv6 address from which connections go to a service of this host.
@@ -80,14 +80,14 @@ func (p *Proxy) publish(c net.Conn, service string) {
 		reset(c)
 		return
 	}
-	defer end()
 	in, err := p.dialService(p.ctx, "tcp", service)
 	if err != nil {
 		p.refused("publish", c.RemoteAddr(), err)
 		reset(c)
+		end()
 		return
 	}
-	p.relay(in, c)
+	p.relay(in, c, end)
 }
 
 // beginPublic is begin for a source that may not be allowed.

@@ -101,11 +101,11 @@ func (h *httpProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.failed(w, r, err)
 		return
 	}
-	defer end()
 	if r.Method == http.MethodConnect {
-		h.connect(w, r)
+		h.connect(w, r, end)
 		return
 	}
+	defer end()
 	w.Header()["Content-Type"] = nil // what the target does not tell is not guessed
 	h.forward.ServeHTTP(w, r)
 }
@@ -147,34 +147,35 @@ func (h *httpProxy) rewrite(r *httputil.ProxyRequest) {
 }
 
 // connect carries bytes between a client and a target.
-func (h *httpProxy) connect(w http.ResponseWriter, r *http.Request) {
-	host, port, err := splitHostPort(r.Host)
-	if err != nil {
-		h.failed(w, r, err)
-		return
+func (h *httpProxy) connect(w http.ResponseWriter, r *http.Request, end func()) {
+	host, port, err := splitHostPort(r.Host) // checkRequest has seen it
+	var out net.Conn
+	if err == nil {
+		out, err = h.proxy.dial(r.Context(), host, port)
 	}
-	out, err := h.proxy.dial(r.Context(), host, port)
 	if err != nil {
 		h.failed(w, r, err)
+		end()
 		return
 	}
 	c, early, err := hijack(w)
-	if err != nil {
-		reset(out)
-		return
+	if err == nil {
+		_, err = io.WriteString(c, "HTTP/1.1 200 Connection established\r\n\r\n")
 	}
-	_, err = io.WriteString(c, "HTTP/1.1 200 Connection established\r\n\r\n")
 	if err == nil && len(early) > 0 {
 		var n int
 		n, err = out.Write(early)
 		h.proxy.counts.sent.Add(uint64(n))
 	}
 	if err != nil {
-		reset(c)
+		if c != nil {
+			reset(c)
+		}
 		reset(out)
+		end()
 		return
 	}
-	h.proxy.relay(c, out)
+	h.proxy.relay(c, out, end)
 }
 
 // hijack takes a client's connection, and what the client has sent already.

@@ -197,7 +197,7 @@ func (p *Proxy) Attach(n Network, services []Service, from []netip.Prefix) error
 func (p *Proxy) Run(ctx context.Context) error {
 	defer p.Close()
 	defer context.AfterFunc(ctx, p.end)()
-	workers, ctx := worker.NewGroup(ctx)
+	workers, _ := worker.NewGroup(ctx)
 	for _, s := range p.servers {
 		workers.Go(s.name, s.run)
 	}
@@ -205,17 +205,14 @@ func (p *Proxy) Run(ctx context.Context) error {
 	return workers.Wait()
 }
 
-// accept serves the connections of a listener until it is closed.
+// accept serves the connections of a listener until it is closed. serve closes them.
 func (p *Proxy) accept(l net.Listener, serve func(net.Conn)) error {
 	const pause = 50 * time.Millisecond
 	for {
 		c, err := l.Accept()
 		switch {
 		case err == nil:
-			p.tasks.Go(func() {
-				defer c.Close()
-				serve(c)
-			})
+			p.tasks.Go(func() { serve(c) })
 		case errors.Is(err, net.ErrClosed), !isTemporary(err):
 			return err
 		default: // the process has as many descriptors as it may, say

@@ -20,22 +20,33 @@ type relay struct {
 	limit time.Duration // without a byte
 	began time.Time
 	moved atomic.Int64 // when the last byte did, in nanoseconds since began
-	half  atomic.Bool  // one direction has ended
+	half  atomic.Bool  // one direction has ended without an error
+	ended atomic.Int32 // directions
 
 	buffers *buffers
 }
 
-// relay carries bytes until both directions have ended, and closes both connections. inside is the side of the local client or service.
-func (p *Proxy) relay(inside, outside net.Conn) {
+// relay starts to carry bytes between two connections, and calls end when it has closed both. inside is the side of the local client or
+// service. The goroutines are new ones: the stack of one that has connected to a target is larger than an idle connection needs.
+func (p *Proxy) relay(inside, outside net.Conn, end func()) {
 	r := &relay{ends: [2]net.Conn{inside, outside}, limit: p.cfg.Idle, began: time.Now(), buffers: &p.buffers}
-	defer context.AfterFunc(p.ctx, r.abort)()
-	defer r.watch(func() { p.counts.refuse(ReasonIdle) })()
-	var other sync.WaitGroup
-	other.Go(func() { r.carry(inside, outside, &p.counts.received) })
-	r.carry(outside, inside, &p.counts.sent)
-	other.Wait()
-	inside.Close()
-	outside.Close()
+	stop := context.AfterFunc(p.ctx, r.abort)
+	unwatch := r.watch(func() { p.counts.refuse(ReasonIdle) })
+	direction := func(to, from net.Conn, bytes *atomic.Uint64) func() {
+		return func() {
+			r.carry(to, from, bytes)
+			if r.ended.Add(1) < 2 {
+				return
+			}
+			stop()
+			unwatch()
+			inside.Close()
+			outside.Close()
+			end()
+		}
+	}
+	p.tasks.Go(direction(inside, outside, &p.counts.received))
+	p.tasks.Go(direction(outside, inside, &p.counts.sent))
 }
 
 // watch ends the relay when nothing moves for too long.

@@ -18,6 +18,7 @@ func (p *Proxy) serveSOCKS(c net.Conn) {
 	request, err := p.negotiate(c)
 	if err != nil {
 		p.refused("socks", c.RemoteAddr(), err)
+		c.Close()
 		return
 	}
 	switch request.Command {
@@ -28,6 +29,7 @@ func (p *Proxy) serveSOCKS(c net.Conn) {
 	default:
 		p.refused("socks", c.RemoteAddr(), refuse(ReasonCommand, fmt.Sprintf("command %d", request.Command)))
 		reply(c, statute.RepCommandNotSupported, netip.AddrPort{})
+		c.Close()
 	}
 }
 
@@ -89,19 +91,28 @@ func (p *Proxy) authenticate(c net.Conn) error {
 // connect connects a client with the target that it names.
 func (p *Proxy) connect(c net.Conn, to *statute.AddrSpec) {
 	end, err := p.begin(SOCKS, netip.Addr{})
-	if err == nil {
-		defer end()
-		var out net.Conn
-		if out, err = p.dial(p.ctx, hostOf(to), uint16(to.Port)); err == nil {
-			if reply(c, statute.RepSuccess, endpointOf(out.LocalAddr())) != nil {
-				reset(out)
-				return
-			}
-			p.relay(c, out)
-			return
-		}
+	if err != nil {
+		p.denied(c, "socks", err)
+		return
 	}
-	reply(c, replyCode(p.refused("socks", c.RemoteAddr(), err), err), netip.AddrPort{})
+	out, err := p.dial(p.ctx, hostOf(to), uint16(to.Port))
+	switch {
+	case err != nil:
+		p.denied(c, "socks", err)
+		end()
+	case reply(c, statute.RepSuccess, endpointOf(out.LocalAddr())) != nil:
+		c.Close()
+		reset(out)
+		end()
+	default:
+		p.relay(c, out, end)
+	}
+}
+
+// denied answers a request that was not done, and closes the connection.
+func (p *Proxy) denied(c net.Conn, what string, err error) {
+	reply(c, replyCode(p.refused(what, c.RemoteAddr(), err), err), netip.AddrPort{})
+	c.Close()
 }
 
 // hostOf is the name or address in a request. An IPv4-mapped address becomes an IPv4 one.

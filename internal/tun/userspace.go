@@ -61,5 +61,7 @@ func (g *Gatherer) Gather(packets [][]byte, deliver func(parts [][]byte)) {
 	}
 }
 
-// Complete computes the checksum of a super-packet from Gather whose parts are in one piece now.
-func Complete(packet []byte) { completeChecksum(packet, teredo.HeaderLen, tcpChecksum) }
+// Complete computes the checksum of a super-packet from Gather that is in two pieces now, the first of an even length.
+func Complete(head, body []byte) {
+	putChecksum(head[teredo.HeaderLen+tcpChecksum:], sum(body, sum(head[teredo.HeaderLen:], 0)), false)
+}
