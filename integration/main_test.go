@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package integration tests the three programs on the real kernel: network namespaces, TUN devices, connection
 // tracking, and Miredo as the other implementation.
 package integration

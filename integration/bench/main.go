@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command bench measures the suite and Miredo side by side, in the same small internet of network namespaces on this
 // machine: throughput, packet rates, processor time, round-trip times, translated traffic, a proxy, starts and returns, and a relay with a million peers.
 //

@@ -13,11 +13,6 @@ import (
 	"golang.org/x/tools/go/packages"
 )
 
-const module = "github.com/teredo-suite/teredo"
-
-// onlyLinux are the packages that need Linux: they are for tests in network namespaces.
-var onlyLinux = []string{"/integration", "/integration/lab", "/integration/demo", "/integration/bench", "/integration/windows"}
-
 func main() {
 	here, err := os.Getwd()
 	if err == nil {
@@ -61,7 +56,7 @@ func check(folder, system string) error {
 	}
 	wrong := 0
 	for _, p := range all {
-		if strings.HasSuffix(p.PkgPath, ".test") || forLinux(p.PkgPath) { // the former is what the go command makes to run tests
+		if strings.HasSuffix(p.PkgPath, ".test") { // the go command makes it to run tests
 			continue
 		}
 		for _, e := range p.Errors {
@@ -73,14 +68,4 @@ func check(folder, system string) error {
 		return fmt.Errorf("%d errors for %s", wrong, system)
 	}
 	return nil
-}
-
-func forLinux(path string) bool {
-	path, _ = strings.CutSuffix(path, "_test")
-	for _, p := range onlyLinux {
-		if path == module+p {
-			return true
-		}
-	}
-	return false
 }

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command demo shows the suite at work on one machine: a small internet of network namespaces, in which a client behind
 // a NAT gets IPv6 from our server and reaches a native IPv6 host through our relay.
 //

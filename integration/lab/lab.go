@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package lab lays out a small internet of network namespaces on this machine: a Teredo server, a relay, a native IPv6
 // host and two clients behind NATs, with the real kernel's TUN devices, routing and connection tracking.
 //
