@@ -368,6 +368,7 @@ func TestProxyUsage(t *testing.T) {
 		{"--forward 192.168.1.2:80=[2001:db8::1]:80", "--allow-remote-clients"},
 		{"--forward 80=[fd00::1]:80", "--permit-ipv6"}, {"--forward 80=192.0.2.1:80", "IPv6"}, {"--forward 80", "FROM=TO"},
 		{"--publish 127.0.0.1:80=127.0.0.1:80", "is not a port"}, {"--publish 80=8080", "127.0.0.1:8080"},
+		{"--publish 22=host:22 --publish udp:22=host:22 --publish 22=host:23", "--publish 22=host:23: port 22 has a service already"},
 		{"--socks 1080 --proxy-password-file /nonexistent", "no such file"}, {"--socks 1080 --resolver 192.0.2.1", "IPv6"},
 		{"--socks 192.0.2.99:1080 --allow-remote-clients", "no interface of this host has this address"},
 	} {
@@ -381,6 +382,9 @@ func TestProxyUsage(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := w.startProxy("client1", "--socks", "192.168.1.2:1080", "--http", "192.168.1.2:8080", "--proxy-password-file", passwords)
+	if log := p.Tail(20); !strings.Contains(log, "msg=serving what=\"[SOCKS at 192.168.1.2:1080 HTTP at 192.168.1.2:8080]\"") {
+		t.Errorf("the log does not tell what is served:\n%s", log)
+	}
 	for _, scheme := range []string{"socks5h://%s192.168.1.2:1080", "http://%s192.168.1.2:8080"} {
 		for user, works := range map[string]bool{"ann:right@": true, "ann:wrong@": false, "": false} {
 			out, err := p.curl("-f", "--proxy", fmt.Sprintf(scheme, user), "http://"+native(80)+"/")
