@@ -218,11 +218,10 @@ func (l *list) makeRoom(c *chain, now Stamp) bool {
 		p := c.oldest
 		switch {
 		case p.bidirectional():
-			c.unlink(p)
 			for l.parts[established].n >= l.parts[established].most {
 				l.evictEstablished()
 			}
-			l.parts[established].push(p, p.lastUse())
+			l.establish(p)
 			return true
 		case !l.lives(p, now):
 			l.remove(p, drop.TableFull)
@@ -232,6 +231,12 @@ func (l *list) makeRoom(c *chain, now Stamp) bool {
 		c.push(p, p.lastUse())
 	}
 	return false
+}
+
+// establish moves a new peer to the established ones.
+func (l *list) establish(p *Peer) {
+	l.parts[p.part].unlink(p)
+	l.parts[established].push(p, p.lastUse())
 }
 
 // lives reports whether a new peer is being looked for or in use. A stranger has some time to show that it sends more than one packet.

@@ -110,6 +110,26 @@ func TestLeastRecentlyUsedGoesFirst(t *testing.T) {
 	}
 }
 
+// A peer counts as established from when packets have gone both ways, though nobody needs its room.
+func TestCounts(t *testing.T) {
+	r, cfg := newRig(t)
+	c := peer.NewClient(r.now, cfg)
+	c.SetAddress(own)
+	r.m = c
+	r.send(data(own, client(1), 1))
+	if got, want := c.Counts(), (peer.Counts{Sought: 1}); got != want {
+		t.Errorf("while it is looked for: %+v", got)
+	}
+	r.m.Establish(client(1), teredo.Mapped(client(1)), r.m.Table().Stamp(r.now))
+	r.send(data(own, client(1), 1))
+	for range 2 {
+		r.receive(teredo.Mapped(client(1)), data(client(1), own, 1))
+	}
+	if got, want := c.Counts(), (peer.Counts{Established: 1}); got != want {
+		t.Errorf("after packets both ways: %+v", got)
+	}
+}
+
 // When every peer that an eviction looks at was used, the one that was used longest ago goes.
 func TestEvictionAmongUsed(t *testing.T) {
 	r, cfg := newRig(t)

@@ -153,7 +153,7 @@ func TestHabitsAtClient(t *testing.T) {
 			c.SetNAT(peer.NAT{Local: netip.MustParseAddrPort("10.0.0.1:40000")})
 			v.play(t, func(now time.Time, from netip.AddrPort, p *teredo.Packet, out *peer.Output) {
 				c.InboundVia(now, from, 0, p, out)
-			}, c.Peers)
+			}, c.Peer)
 		})
 	}
 }
@@ -171,13 +171,13 @@ func TestHabitsAtRelay(t *testing.T) {
 			r := peer.NewRelay(epoch, native, peer.Config{Capacity: 8, Filter: permitted, Drops: new(drop.Counters)})
 			var out peer.Output
 			r.Outbound(epoch, unhex(t, "60000000 0000 1140"+nativeHex+clientHex), &out) // has a bubble sent
-			v.play(t, r.Inbound, r.Peers)
+			v.play(t, r.Inbound, r.Peer)
 		})
 	}
 }
 
 // play gives the payload to a machine, and compares what comes out, and the path to the peer if there is one then.
-func (v vector) play(t *testing.T, inbound func(time.Time, netip.AddrPort, *teredo.Packet, *peer.Output), peers func(time.Time, int) []peer.Info) {
+func (v vector) play(t *testing.T, inbound func(time.Time, netip.AddrPort, *teredo.Packet, *peer.Output), find func(time.Time, netip.Addr) (peer.Info, bool)) {
 	t.Helper()
 	var p teredo.Packet
 	if err := p.Parse(unhex(t, v.payload)); err != nil {
@@ -200,10 +200,8 @@ func (v vector) play(t *testing.T, inbound func(time.Time, netip.AddrPort, *tere
 	for _, d := range out.TUN.Datagrams() {
 		got = append(got, fmt.Sprintf("deliver %x", d.Payload[teredo.HeaderLen:]))
 	}
-	for _, i := range peers(epoch, 8) {
-		if i.State == "trusted" {
-			got = append(got, fmt.Sprintf("path to %v", i.Endpoint))
-		}
+	if i, _ := find(epoch, teredo.Source(p.IPv6)); i.State == "trusted" {
+		got = append(got, fmt.Sprintf("path to %v", i.Endpoint))
 	}
 	if diff := cmp.Diff(v.want, got); diff != "" {
 		t.Error(diff)
