@@ -94,7 +94,7 @@ type Proxy struct {
 	users      atomic.Pointer[map[string]user]
 	guesses    *budget.Keyed
 	crew       *crew
-	dismiss    func()         // the crew, once
+	dismiss    func()         // ends the crew, once
 	tasks      sync.WaitGroup // of connections
 }
 
