@@ -100,9 +100,16 @@ func TestProxyForwards(t *testing.T) {
 	if _, err := w.Host("native").Run(startTimeout, "ip", "address", "add", "2001:db8:6::2/64", "dev", "uplink"); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := w.Host("native").Run(startTimeout, "curl", "-sS", "--interface", "2001:db8:6::2", "http://["+p.addr.String()+"]:22/"); err == nil {
-		t.Errorf("a source that is not in the list gets %q", out)
-	}
+	// What is lost on the way is no refusal: the proxy must have counted one.
+	w.until(p.Process, startTimeout, "a source that is not in the list to be refused", func() error {
+		out, err := w.Host("native").Run(startTimeout, "curl", "-sS", "--max-time", "10", "--interface", "2001:db8:6::2", "http://["+p.addr.String()+"]:22/")
+		if err == nil {
+			t.Errorf("a source that is not in the list gets %q", out)
+		} else if p.status().Proxy.Refused["source"] == 0 {
+			return err
+		}
+		return nil
+	})
 
 	control, at, err := p.socks(statute.CommandAssociate, netip.AddrPortFrom(netip.IPv6Unspecified(), 0))
 	if err != nil {
@@ -201,7 +208,7 @@ func TestProxyManyConnections(t *testing.T) {
 	}
 	each := (memoryOf(t, p.Pid()) - idle) / many
 	t.Logf("%d KiB idle, and %d bytes for each of %d connections", idle>>10, each, many)
-	if idle > 48<<20 || each > 48<<10 { // the benchmark has the goals, which are lower
+	if idle > 40<<20 || each > 32<<10 {
 		t.Error("that is too much")
 	}
 	for _, c := range conns {
