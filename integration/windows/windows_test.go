@@ -147,6 +147,15 @@ func (w world) want(host string, code int, text, program string, args ...string)
 	return out
 }
 
+// start starts a program for Windows. Another command has made the home of Wine before: two at once that make it fail.
+func (w world) start(host, program string, args ...string) {
+	w.t.Helper()
+	w.want(host, 0, "windows/amd64", program, "version")
+	if _, err := w.Host(host).Start(w.argv(host, program, args...)...); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // The tests of what is different on Windows pass there.
 func TestUnits(t *testing.T) {
 	w := newWorld(t, lab.PortRestricted)
@@ -209,10 +218,7 @@ func (w world) startServer() {
 func TestServer(t *testing.T) {
 	w := newWorld(t, lab.PortRestricted)
 	const server = "teredo-server.exe"
-	if _, err := w.Host("server").Start(w.argv("server", server, "run", "--bind", lab.ServerAddr,
-		"--permit-ipv4", lab.PublicRanges)...); err != nil {
-		t.Fatal(err)
-	}
+	w.start("server", server, "run", "--bind", lab.ServerAddr, "--permit-ipv4", lab.PublicRanges)
 	w.want("server", 0, `"running"`, server, "status", "--json", "--wait=1m")
 	w.want("server", 1, "already running", server, "run", "--bind", lab.ServerAddr, "--permit-ipv4", lab.PublicRanges)
 	out, err := w.Host("client1").Run(timeout, filepath.Join(os.Getenv(binFolder), "teredo-client"), "probe",
@@ -239,10 +245,8 @@ func TestProxy(t *testing.T) {
 	go page.Serve(l)
 	defer page.Close()
 	const client = "teredo-client.exe"
-	if _, err := w.Host("client1").Start(w.argv("client1", client, "proxy", "--server", lab.ServerAddr, "--socks", "127.0.0.1:1080",
-		"--http", "127.0.0.1:8080", "--permit-ipv4", lab.PublicRanges, "--permit-ipv6", "2001:db8::/32")...); err != nil {
-		t.Fatal(err)
-	}
+	w.start("client1", client, "proxy", "--server", lab.ServerAddr, "--socks", "127.0.0.1:1080", "--http", "127.0.0.1:8080",
+		"--permit-ipv4", lab.PublicRanges, "--permit-ipv6", "2001:db8::/32")
 	w.want("client1", 0, `"qualified"`, client, "status", "--json", "--wait=2m")
 	for _, proxy := range []string{"socks5h://127.0.0.1:1080", "http://127.0.0.1:8080"} {
 		out, err := w.Host("client1").Run(timeout, "curl", "--silent", "--show-error", "--globoff", "--max-time", "60",
