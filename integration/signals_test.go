@@ -187,7 +187,7 @@ func TestForwardingAfterKill(t *testing.T) {
 func TestStatusDuringSetUp(t *testing.T) {
 	for _, tt := range []struct{ host, file, waitsFor, then string }{
 		{"relay", "relay.forwarding", "the forwarding of IPv6", "running"},
-		{"client1", "client1.portmap", "the list of port mappings that an earlier run has left", "qualified"},
+		{"client1", "client1.portmap", "the addresses of this host, and the list of port mappings that an earlier run has left", "qualified"},
 	} {
 		t.Run(tt.host, func(t *testing.T) {
 			t.Parallel()
