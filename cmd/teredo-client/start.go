@@ -127,16 +127,15 @@ func newState() *cli.State[status] {
 
 // serve sets the client up and runs it.
 func (c *program) serve(ctx context.Context) error {
-	var err error
-	if c.announce, err = c.run.newAnnouncer(c.key, c.log, c.run.TUN); err != nil {
-		return err
-	}
 	c.state.WaitsFor("the interface " + c.run.TUN)
 	device, err := c.run.openDevice(c.log)
 	if err != nil {
 		return err
 	}
 	defer device.Close()
+	if c.announce, err = c.run.newAnnouncer(c.key, c.log, c.run.TUN); err != nil {
+		return err
+	}
 	workers, ctx := worker.NewGroup(ctx)
 	changes, err := netcfg.Watch(ctx, c.run.TUN) // ends with any of the workers
 	if err != nil {
@@ -165,12 +164,13 @@ func (c *program) serve(ctx context.Context) error {
 	return workers.Wait()
 }
 
-// openDevice makes the interface.
+// openDevice makes the interface, and notes the name that it has.
 func (r *run) openDevice(log *slog.Logger) (tun.Device, error) {
-	device, err := r.OpenDevice(r.TUN)
+	device, name, err := r.OpenDevice(r.TUN)
 	if err != nil {
 		return nil, err
 	}
+	r.TUN = name
 	if err := netcfg.ClientUp(r.TUN, teredo.MTU); err != nil {
 		device.Close()
 		return nil, err

@@ -28,13 +28,19 @@ func CheckName(name string) error {
 	return nil
 }
 
-// OpenDevice creates the TUN interface. It is gone when the device is closed, or its process dies.
-func (f *DeviceFlags) OpenDevice(name string) (tun.Device, error) {
-	dev, err := tun.Open(name, f.TUNOffload)
+// OpenDevice creates the TUN interface, and returns the name that it has: some systems give it one of their own. The interface is
+// gone when the device is closed, or its process dies.
+func (f *DeviceFlags) OpenDevice(name string) (dev tun.Device, actual string, err error) {
+	dev, err = tun.Open(name, f.TUNOffload)
 	if err != nil {
-		return nil, explainDevice(name, err)
+		return nil, "", explainDevice(name, err)
 	}
-	return dev, nil
+	if named, ok := dev.(interface{ Name() (string, error) }); ok {
+		if name, err = named.Name(); err != nil {
+			return nil, "", errors.Join(err, dev.Close())
+		}
+	}
+	return dev, name, nil
 }
 
 // explainDevice says why an interface cannot be created, and what to do.

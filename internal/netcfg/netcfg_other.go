@@ -14,33 +14,13 @@ func unsupported() error {
 	return fmt.Errorf("configure the network on %s: %w: relays run on Linux only", runtime.GOOS, errors.ErrUnsupported)
 }
 
-// ClientUp is not supported on this system.
-func ClientUp(ifname string, mtu int) error { return unsupported() }
-
 // RelayUp is not supported on this system.
 func RelayUp(ifname string, mtu int, linkLocal netip.Addr, natives ...netip.Prefix) error {
 	return unsupported()
 }
 
-// TryClient is not supported on this system.
-func TryClient(ifname string) error { return unsupported() }
-
 // TryRelay is not supported on this system.
 func TryRelay(ifname string) error { return unsupported() }
-
-// LimitSegments is not supported on this system.
-func LimitSegments(ifname string, most int) error { return unsupported() }
-
-// SetAddress is not supported on this system.
-func SetAddress(ifname string, addr netip.Addr) error { return unsupported() }
-
-// ClearAddress is not supported on this system.
-func ClearAddress(ifname string, addr netip.Addr) error { return unsupported() }
-
-// RestoreClient is not supported on this system.
-func RestoreClient(ifname string, addr netip.Addr) (lost []string, err error) {
-	return nil, unsupported()
-}
 
 // RestoreRelay is not supported on this system.
 func RestoreRelay(ifname string, linkLocal netip.Addr, natives ...netip.Prefix) (lost []string, err error) {

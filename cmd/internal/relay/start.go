@@ -86,7 +86,7 @@ func (r *Relay) open(linkLocal netip.Addr) (tunnel.RelayConfig, error) {
 		return tunnel.RelayConfig{}, err
 	}
 	r.WaitsFor("the interface " + r.TUN)
-	device, err := r.OpenDevice(r.TUN)
+	device, _, err := r.OpenDevice(r.TUN)
 	if err != nil {
 		conn.Close()
 		return tunnel.RelayConfig{}, err
