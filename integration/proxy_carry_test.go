@@ -100,9 +100,16 @@ func TestProxyForwards(t *testing.T) {
 	if _, err := w.Host("native").Run(startTimeout, "ip", "address", "add", "2001:db8:6::2/64", "dev", "uplink"); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := w.Host("native").Run(startTimeout, "curl", "-sS", "--interface", "2001:db8:6::2", "http://["+p.addr.String()+"]:22/"); err == nil {
-		t.Errorf("a source that is not in the list gets %q", out)
-	}
+	// What is lost on the way is no refusal: the proxy must have counted one.
+	w.until(p.Process, startTimeout, "a source that is not in the list to be refused", func() error {
+		out, err := w.Host("native").Run(startTimeout, "curl", "-sS", "--max-time", "10", "--interface", "2001:db8:6::2", "http://["+p.addr.String()+"]:22/")
+		if err == nil {
+			t.Errorf("a source that is not in the list gets %q", out)
+		} else if p.status().Proxy.Refused["source"] == 0 {
+			return err
+		}
+		return nil
+	})
 
 	control, at, err := p.socks(statute.CommandAssociate, netip.AddrPortFrom(netip.IPv6Unspecified(), 0))
 	if err != nil {
@@ -201,7 +208,7 @@ func TestProxyManyConnections(t *testing.T) {
 	}
 	each := (memoryOf(t, p.Pid()) - idle) / many
 	t.Logf("%d KiB idle, and %d bytes for each of %d connections", idle>>10, each, many)
-	if idle > 48<<20 || each > 48<<10 { // the benchmark has the goals, which are lower
+	if idle > 40<<20 || each > 32<<10 {
 		t.Error("that is too much")
 	}
 	for _, c := range conns {
@@ -368,6 +375,7 @@ func TestProxyUsage(t *testing.T) {
 		{"--forward 192.168.1.2:80=[2001:db8::1]:80", "--allow-remote-clients"},
 		{"--forward 80=[fd00::1]:80", "--permit-ipv6"}, {"--forward 80=192.0.2.1:80", "IPv6"}, {"--forward 80", "FROM=TO"},
 		{"--publish 127.0.0.1:80=127.0.0.1:80", "is not a port"}, {"--publish 80=8080", "127.0.0.1:8080"},
+		{"--publish 22=host:22 --publish udp:22=host:22 --publish 22=host:23", "--publish 22=host:23: port 22 has a service already"},
 		{"--socks 1080 --proxy-password-file /nonexistent", "no such file"}, {"--socks 1080 --resolver 192.0.2.1", "IPv6"},
 		{"--socks 192.0.2.99:1080 --allow-remote-clients", "no interface of this host has this address"},
 	} {
@@ -381,6 +389,9 @@ func TestProxyUsage(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := w.startProxy("client1", "--socks", "192.168.1.2:1080", "--http", "192.168.1.2:8080", "--proxy-password-file", passwords)
+	if log := p.Tail(20); !strings.Contains(log, "msg=serving what=\"[SOCKS at 192.168.1.2:1080 HTTP at 192.168.1.2:8080]\"") {
+		t.Errorf("the log does not tell what is served:\n%s", log)
+	}
 	for _, scheme := range []string{"socks5h://%s192.168.1.2:1080", "http://%s192.168.1.2:8080"} {
 		for user, works := range map[string]bool{"ann:right@": true, "ann:wrong@": false, "": false} {
 			out, err := p.curl("-f", "--proxy", fmt.Sprintf(scheme, user), "http://"+native(80)+"/")

@@ -96,7 +96,7 @@ func (c *explainCommand) faults(a teredo.Address) []string {
 	return faults
 }
 
-// useOf says what an IPv4 address is for that is no global unicast address.
+// useOf says what an IPv4 address is for that is not a global unicast address.
 func useOf(a netip.Addr) string {
 	switch {
 	case a.IsPrivate():

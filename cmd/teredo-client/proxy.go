@@ -103,6 +103,7 @@ func (m *proxyProgram) serve(ctx context.Context) (err error) {
 	close(m.started)
 	m.state.Runs(m.status)
 	close(serving)
+	m.log.Info("serving", "what", m.proxy.Listeners())
 	workers.Go("proxy", m.proxy.Run)
 	workers.Go("announcements", m.announce.run)
 	workers.Go("traffic", func(ctx context.Context) error { return m.traffic.keep(ctx, func() {}) })

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -56,6 +57,11 @@ func (c *proxyCommand) Check() error {
 	}
 	if len(c.PublishFrom) > 0 && len(c.Publish) == 0 {
 		return errors.New("--publish-from is of no use without --publish")
+	}
+	for n, f := range c.Publish {
+		if slices.ContainsFunc(c.Publish[:n], func(o publishFlag) bool { return o.UDP == f.UDP && o.Port == f.Port }) {
+			return fmt.Errorf("--publish %v: port %d has a service already: choose another port", f, f.Port)
+		}
 	}
 	if c.ProxyPasswordFile != "" && len(c.SOCKS)+len(c.HTTP) == 0 {
 		return errors.New("--proxy-password-file is for --socks and --http, and none is given")

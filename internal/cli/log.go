@@ -1,12 +1,16 @@
 package cli
 
 import (
+	"encoding"
+	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/journal"
 	"github.com/lmittmann/tint"
@@ -28,7 +32,7 @@ func (p *Process) Logger(flags *RunFlags) *slog.Logger {
 	_, terminal := terminalRows(to)
 	shown := logHandler(to, &p.level, terminal, err == nil && toJournal)
 	if flags.LogFormat == "json" {
-		shown = slog.NewJSONHandler(to, &slog.HandlerOptions{Level: &p.level})
+		shown = slog.NewJSONHandler(to, &slog.HandlerOptions{Level: &p.level, ReplaceAttr: asText})
 	}
 	kept := slog.NewTextHandler(&p.latest, &slog.HandlerOptions{Level: &p.level})
 	return slog.New(slog.NewMultiHandler(shown, kept))
@@ -48,6 +52,16 @@ func logHandler(w io.Writer, level slog.Leveler, terminal, toJournal bool) slog.
 func withoutTime(groups []string, a slog.Attr) slog.Attr {
 	if len(groups) == 0 && a.Key == slog.TimeKey {
 		return slog.Attr{}
+	}
+	return a
+}
+
+// asText has a JSON log show what a text log does: the text of a value that has one, instead of its number or fields.
+func asText(_ []string, a slog.Attr) slog.Attr {
+	switch v := a.Value.Any().(type) {
+	case json.Marshaler, encoding.TextMarshaler, error, time.Duration:
+	case fmt.Stringer:
+		a.Value = slog.StringValue(fmt.Sprint(v))
 	}
 	return a
 }

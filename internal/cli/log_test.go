@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
 	"testing"
@@ -73,7 +74,7 @@ func TestLatestLines(t *testing.T) {
 
 // What is logged goes to standard error in the form that --log-format names, and is kept for bug reports as text.
 func TestLogFormat(t *testing.T) {
-	for format, want := range map[LogFormat]string{"text": `level=WARN msg="no answer"`, "json": `"level":"WARN","msg":"no answer"`} {
+	for format, want := range map[LogFormat]string{"text": `level=WARN msg="no answer" from=192.0.2.1:53`, "json": `"level":"WARN","msg":"no answer","from":"192.0.2.1:53"}`} {
 		t.Run(string(format), func(t *testing.T) {
 			file, err := os.CreateTemp(t.TempDir(), "")
 			if err != nil {
@@ -86,7 +87,7 @@ func TestLogFormat(t *testing.T) {
 			var p Process
 			log := p.Logger(&RunFlags{LogLevel: LogLevel(slog.LevelWarn), LogFormat: format})
 			log.Info("hidden")
-			log.Warn("no answer")
+			log.Warn("no answer", "from", &net.UDPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 53})
 			shown, err := os.ReadFile(file.Name())
 			if err != nil || !strings.Contains(string(shown), want) || strings.Contains(string(shown), "hidden") {
 				t.Errorf("%s, %v; want %s in it", shown, err, want)

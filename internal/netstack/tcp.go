@@ -83,13 +83,21 @@ func connected(ep tcpip.Endpoint) tcpip.Error {
 	return nil
 }
 
+// fault describes an operation that has failed, if it has.
+func (c *TCPConn) fault(op string, err error) error {
+	if err == nil || err == io.EOF {
+		return err
+	}
+	return c.failed(op, c.RemoteAddr(), err)
+}
+
 // Read implements net.Conn.
 func (c *TCPConn) Read(b []byte) (n int, err error) {
 	if len(b) == 0 {
 		return 0, nil
 	}
 	n, err = c.read(b)
-	return n, c.failed("read", c.RemoteAddr(), err)
+	return n, c.fault("read", err)
 }
 
 func (c *TCPConn) read(b []byte) (n int, err error) {
@@ -120,7 +128,7 @@ func (c *TCPConn) Write(b []byte) (n int, err error) {
 		}
 		return nil
 	})
-	return n, c.failed("write", c.RemoteAddr(), err)
+	return n, c.fault("write", err)
 }
 
 // buffers are for copying. A connection has one only while data flow.
@@ -129,18 +137,26 @@ var buffers = sync.Pool{New: func() any { return new([copySize]byte) }}
 // WriteTo implements io.WriterTo. It holds no buffer while the connection is idle.
 func (c *TCPConn) WriteTo(w io.Writer) (n int64, err error) {
 	for {
-		if err := c.try(&c.reading, c.readable); err != nil {
-			return n, c.failed("read", c.RemoteAddr(), err)
+		if err := c.Await(); err != nil {
+			return n, err
 		}
-		m, end, err := c.pass(w)
+		m, err := c.Pass(w)
 		n += m
-		if end || err != nil {
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
 			return n, err
 		}
 	}
 }
 
-// readable is nil when there is something to read: data, their end or an error.
+// Await waits until there is something to read: data, their end or an error. It needs little stack.
+func (c *TCPConn) Await() error {
+	return c.fault("read", c.try(&c.reading, c.readable))
+}
+
+// readable is nil when there is something to read.
 func (c *TCPConn) readable() tcpip.Error {
 	if c.Readiness(waiter.ReadableEvents) == 0 {
 		return &tcpip.ErrWouldBlock{}
@@ -148,22 +164,25 @@ func (c *TCPConn) readable() tcpip.Error {
 	return nil
 }
 
-// pass writes what there is to read.
-func (c *TCPConn) pass(w io.Writer) (n int64, end bool, err error) {
+// Pass writes what there is to read, until Await would wait. At the end of the data the error is io.EOF.
+func (c *TCPConn) Pass(w io.Writer) (n int64, err error) {
 	buffer := buffers.Get().(*[copySize]byte)
 	defer buffers.Put(buffer)
-	m, err := c.read(buffer[:])
-	switch {
-	case err == io.EOF:
-		return 0, true, nil
-	case err != nil:
-		return 0, true, c.failed("read", c.RemoteAddr(), err)
+	for c.readable() == nil {
+		m, err := c.read(buffer[:])
+		if err != nil {
+			return n, c.fault("read", err)
+		}
+		written, err := w.Write(buffer[:m])
+		n += int64(written)
+		if err == nil && written < m {
+			err = io.ErrShortWrite
+		}
+		if err != nil {
+			return n, err
+		}
 	}
-	written, err := w.Write(buffer[:m])
-	if err == nil && written < m {
-		err = io.ErrShortWrite
-	}
-	return int64(written), false, err
+	return n, nil
 }
 
 // CloseRead has Read return io.EOF. What the peer sends from now on is dropped.
@@ -177,7 +196,7 @@ func (c *TCPConn) shutdown(how tcpip.ShutdownFlags) error {
 	if err == nil {
 		err = c.translate(c.Shutdown(how))
 	}
-	return c.failed("close", c.RemoteAddr(), err)
+	return c.fault("close", err)
 }
 
 // SetKeepAlive turns probes of an idle connection on or off. They are on until then, as in package net.

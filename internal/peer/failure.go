@@ -139,13 +139,13 @@ func (l *list) explainPolicy(k key) string {
 	m, server := k.mapped(), k.server().addr()
 	switch {
 	case !k.isTeredo():
-		return fmt.Sprintf("Nothing is sent to %v: it is no global unicast IPv6 address.", k.addr())
+		return fmt.Sprintf("Nothing is sent to %v: it is not a global unicast IPv6 address.", k.addr())
 	case m.port() == 0:
 		return fmt.Sprintf("Nothing is sent to %v: the mapped port in it is 0.", k.addr())
 	case !l.filter.Global(m.addr()):
-		return fmt.Sprintf("Nothing is sent to %v: the mapped address in it, %v, is no public IPv4 address.", k.addr(), m.addr())
+		return fmt.Sprintf("Nothing is sent to %v: the mapped address in it, %v, is not a public IPv4 address.", k.addr(), m.addr())
 	case !l.filter.Global(server):
-		return fmt.Sprintf("Nothing is sent to %v: the server's address in it, %v, is no public IPv4 address.", k.addr(), server)
+		return fmt.Sprintf("Nothing is sent to %v: the server's address in it, %v, is not a public IPv4 address.", k.addr(), server)
 	}
 	return fmt.Sprintf("Nothing is sent to %v: the mapped address and port in it, %v, are those of this client itself.", k.addr(), m.addrPort())
 }

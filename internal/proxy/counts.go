@@ -137,7 +137,7 @@ func (p *Proxy) Status() Status {
 	return s
 }
 
-// carried counts the bytes of a datagram that came from the IPv6 Internet, or went there.
+// carried counts bytes that came from the IPv6 Internet, or went there.
 func (c *counts) carried(inward bool, bytes int) {
 	if inward {
 		c.received.Add(uint64(bytes))

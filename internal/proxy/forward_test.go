@@ -234,11 +234,11 @@ func TestBuffers(t *testing.T) {
 	defer inside.Close()
 	var got bytes.Buffer
 	done := make(chan error)
-	go func() { done <- b.read(outside, func(p []byte) error { got.Write(p); return nil }) }()
+	go func() { done <- b.source(outside).pass(func(p []byte) error { got.Write(p); return nil }) }()
 	want := bytes.Repeat([]byte("0123456789"), 100_000)
 	inside.Write(want)
 	inside.Close()
-	if err := <-done; err != nil || !bytes.Equal(got.Bytes(), want) {
+	if err := <-done; err != io.EOF || !bytes.Equal(got.Bytes(), want) {
 		t.Errorf("%d bytes, %v", got.Len(), err)
 	}
 }

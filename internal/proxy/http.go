@@ -41,7 +41,11 @@ func (p *Proxy) serveHTTP(l net.Listener) error {
 			if err != nil {
 				return nil, err
 			}
-			return p.dial(ctx, host, port)
+			conn, err := p.dial(ctx, host, port)
+			if err != nil {
+				return nil, err
+			}
+			return &countedConn{conn, &p.counts}, nil
 		},
 		DisableCompression: true, MaxIdleConns: 64, IdleConnTimeout: keptConnection,
 		ResponseHeaderTimeout: answerTimeout, MaxResponseHeaderBytes: mostReply,
@@ -74,6 +78,32 @@ func (p *Proxy) serveHTTP(l net.Listener) error {
 	}
 	defer server.Close()
 	return server.Serve(l)
+}
+
+// countedConn counts the bytes of a connection to a target.
+type countedConn struct {
+	net.Conn
+	counts *counts
+}
+
+func (c *countedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.counts.carried(true, n)
+	return n, err
+}
+
+func (c *countedConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.counts.carried(false, n)
+	return n, err
+}
+
+// CloseWrite passes on the end of one direction of an upgraded connection.
+func (c *countedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }
 
 // httpBuffers has the buffers for what httputil wants.
@@ -115,7 +145,7 @@ func checkRequest(r *http.Request) error {
 	switch {
 	case r.Method == http.MethodConnect:
 		if _, _, err := splitHostPort(r.Host); err != nil {
-			return refuse(ReasonProtocol, fmt.Sprintf("CONNECT takes a host and a port, such as ipv6.example.net:443: %q is none", r.Host))
+			return refuse(ReasonProtocol, fmt.Sprintf("CONNECT takes a host and a port, such as ipv6.example.net:443, and %q is not that", r.Host))
 		}
 	case r.URL.Scheme == "https":
 		return refuse(ReasonProtocol, "for https the client must use CONNECT")

@@ -76,6 +76,9 @@ func TestHTTP(t *testing.T) {
 	if r.Header.Get("X-Hop") != "" || r.Header.Get("Proxy-Authenticate") != "" || r.Header.Get("Via") == "" {
 		t.Errorf("answer's header %v", r.Header)
 	}
+	if s := p.Status(); s.SentBytes == 0 || s.ReceivedBytes < uint64(len(body)) {
+		t.Errorf("counted %d bytes sent and %d received", s.SentBytes, s.ReceivedBytes)
+	}
 }
 
 // Each refusal has its status, and a body that says why.

@@ -93,6 +93,8 @@ type Proxy struct {
 	buffers    buffers
 	users      atomic.Pointer[map[string]user]
 	guesses    *budget.Keyed
+	crew       *crew
+	dismiss    func()         // ends the crew, once
 	tasks      sync.WaitGroup // of connections
 }
 
@@ -110,6 +112,8 @@ func New(cfg Config) (*Proxy, error) {
 	}
 	cfg.Idle = cmp.Or(cfg.Idle, DefaultIdle)
 	p := &Proxy{cfg: cfg, began: time.Now(), guesses: budget.NewKeyed(1024, guessing())}
+	p.crew = newCrew()
+	p.dismiss = sync.OnceFunc(p.crew.dismiss)
 	p.ctx, p.end = context.WithCancel(context.Background())
 	p.admission = admission{most: cfg.Limits, sources: make(map[netip.Addr]int)}
 	p.handshakes = handshakes{most: cfg.Limits.Handshakes, counts: &p.counts, places: make(map[net.Conn]*list.Element)}
@@ -148,6 +152,7 @@ func (p *Proxy) Close() error {
 		s.Close() // an error tells that it is closed already
 	}
 	p.tasks.Wait()
+	p.dismiss()
 	return nil
 }
 
@@ -212,7 +217,11 @@ func (p *Proxy) accept(l net.Listener, serve func(net.Conn)) error {
 		c, err := l.Accept()
 		switch {
 		case err == nil:
-			p.tasks.Go(func() { serve(c) })
+			p.tasks.Add(1)
+			p.crew.do(func() {
+				defer p.tasks.Done()
+				serve(c)
+			})
 		case errors.Is(err, net.ErrClosed), !isTemporary(err):
 			return err
 		default: // the process has as many descriptors as it may, say

@@ -3,50 +3,74 @@
 package proxy
 
 import (
+	"io"
 	"net"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// readReady reads from a kernel socket, and holds a buffer only while there is something in it. The first result is false for
-// connections of another kind.
-func (b *buffers) readReady(from net.Conn, write func([]byte) error) (kernel bool, err error) {
+// newKernelSource makes a source of a kernel socket. It is nil for connections of another kind.
+func newKernelSource(from net.Conn, b *buffers) source {
 	socket, ok := from.(*net.TCPConn)
 	if !ok {
-		return false, nil
+		return nil
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {
-		return true, err
+		return nil
 	}
+	return &kernelSource{raw: raw, buffers: b}
+}
+
+// kernelSource reads from a kernel socket, and holds a buffer only while there is something in it.
+type kernelSource struct {
+	raw     syscall.RawConn
+	buffers *buffers
+	buffer  *[large]byte // what wait has read
+	n       int
+	failed  error // of reading
+}
+
+func (s *kernelSource) wait() error { return s.raw.Read(s.read) }
+
+// read reads into a buffer, and reports whether there was something to read.
+func (s *kernelSource) read(fd uintptr) bool {
+	s.buffer = s.buffers.take()
+	s.n, s.failed = unix.Read(int(fd), s.buffer[:])
+	for s.failed == syscall.EINTR {
+		s.n, s.failed = unix.Read(int(fd), s.buffer[:])
+	}
+	if s.failed == syscall.EAGAIN {
+		s.drop()
+		return false
+	}
+	return true
+}
+
+func (s *kernelSource) drop() {
+	s.buffers.give(s.buffer)
+	s.buffer = nil
+}
+
+func (s *kernelSource) pass(write func([]byte) error) error {
+	more := false
+	attempt := func(fd uintptr) bool { more = s.read(fd); return true }
 	for {
-		var buffer *[large]byte
-		var n int
-		var failed error
-		err := raw.Read(func(fd uintptr) bool {
-			buffer = b.take()
-			n, failed = unix.Read(int(fd), buffer[:])
-			for failed == syscall.EINTR {
-				n, failed = unix.Read(int(fd), buffer[:])
-			}
-			if failed == syscall.EAGAIN {
-				b.give(buffer)
-				return false
-			}
-			return true
-		})
+		err := s.failed
 		switch {
-		case err != nil: // nothing was read, and there is no buffer
-			return true, err
-		case failed != nil:
-			err = failed
-		case n > 0:
-			err = write(buffer[:n])
+		case err != nil:
+		case s.n <= 0:
+			err = io.EOF
+		default:
+			err = write(s.buffer[:s.n])
 		}
-		b.give(buffer)
-		if err != nil || n <= 0 {
-			return true, err
+		s.drop()
+		if err != nil {
+			return err
+		}
+		if err := s.raw.Read(attempt); err != nil || !more {
+			return err
 		}
 	}
 }

@@ -22,19 +22,25 @@ type relay struct {
 	moved atomic.Int64 // when the last byte did, in nanoseconds since began
 	half  atomic.Bool  // one direction has ended without an error
 	ended atomic.Int32 // directions
-
-	buffers *buffers
 }
 
 // relay starts to carry bytes between two connections, and calls end when it has closed both. inside is the side of the local client or
-// service. The goroutines are new ones: the stack of one that has connected to a target is larger than an idle connection needs.
+// service.
 func (p *Proxy) relay(inside, outside net.Conn, end func()) {
-	r := &relay{ends: [2]net.Conn{inside, outside}, limit: p.cfg.Idle, began: time.Now(), buffers: &p.buffers}
+	r := &relay{ends: [2]net.Conn{inside, outside}, limit: p.cfg.Idle, began: time.Now()}
 	stop := context.AfterFunc(p.ctx, r.abort)
 	unwatch := r.watch(func() { p.counts.refuse(ReasonIdle) })
-	direction := func(to, from net.Conn, bytes *atomic.Uint64) func() {
-		return func() {
-			r.carry(to, from, bytes)
+	for _, d := range []*direction{
+		{relay: r, to: inside, from: p.buffers.source(outside), bytes: &p.counts.received},
+		{relay: r, to: outside, from: p.buffers.source(inside), bytes: &p.counts.sent},
+	} {
+		p.tasks.Add(1)
+		d.carry = func() {
+			if d.pass() {
+				go d.wait(p.crew)
+				return
+			}
+			defer p.tasks.Done()
 			if r.ended.Add(1) < 2 {
 				return
 			}
@@ -44,9 +50,8 @@ func (p *Proxy) relay(inside, outside net.Conn, end func()) {
 			outside.Close()
 			end()
 		}
+		go d.wait(p.crew)
 	}
-	p.tasks.Go(direction(inside, outside, &p.counts.received))
-	p.tasks.Go(direction(outside, inside, &p.counts.sent))
 }
 
 // watch ends the relay when nothing moves for too long.
@@ -78,22 +83,47 @@ func (r *relay) left() time.Duration {
 	return min(left, halfOpenLimit)
 }
 
-// carry carries one direction.
-func (r *relay) carry(to, from net.Conn, bytes *atomic.Uint64) {
-	write := func(b []byte) error {
-		n, err := to.Write(b)
-		bytes.Add(uint64(n))
-		r.moved.Store(int64(time.Since(r.began)))
-		return err
+// direction is one direction of a relay.
+type direction struct {
+	*relay
+	to    net.Conn
+	from  source
+	bytes *atomic.Uint64
+	carry func() // carries what there is, and then waits again
+	err   error  // of waiting
+}
+
+// wait waits for something to carry. This goroutine is all that an idle direction has: it does nothing that needs more stack.
+func (d *direction) wait(c *crew) {
+	d.err = d.from.wait()
+	c.do(d.carry)
+}
+
+// pass passes on what there is, and reports whether more may come.
+func (d *direction) pass() bool {
+	err := d.err
+	if err == nil {
+		err = d.from.pass(d.write)
 	}
-	if err := r.buffers.read(from, write); err != nil {
-		r.abort()
-		return
+	switch {
+	case err == nil:
+		return true
+	case !errors.Is(err, io.EOF):
+		d.abort()
+		return false
 	}
-	r.half.Store(true)
-	if c, ok := to.(interface{ CloseWrite() error }); !ok || c.CloseWrite() != nil {
-		r.abort()
+	d.half.Store(true)
+	if c, ok := d.to.(interface{ CloseWrite() error }); !ok || c.CloseWrite() != nil {
+		d.abort()
 	}
+	return false
+}
+
+func (d *direction) write(b []byte) error {
+	n, err := d.to.Write(b)
+	d.bytes.Add(uint64(n))
+	d.moved.Store(int64(time.Since(d.began)))
+	return err
 }
 
 // abort resets both connections, where they can be.
@@ -127,16 +157,35 @@ func (b *buffers) take() *[large]byte {
 
 func (b *buffers) give(buffer *[large]byte) { b.pool.Put(buffer) }
 
-// read hands what comes from a connection to write, until its end.
-func (b *buffers) read(from net.Conn, write func([]byte) error) error {
-	if kernel, err := b.readReady(from, write); kernel {
-		return err
+// source is a connection to read from.
+type source interface {
+	wait() error                         // waits until there is something to read: data, their end or an error
+	pass(write func([]byte) error) error // hands over what there is; nil: wait must follow; io.EOF: that was all
+}
+
+func (b *buffers) source(from net.Conn) source {
+	if s := newKernelSource(from, b); s != nil {
+		return s
 	}
-	if w, ok := from.(io.WriterTo); ok {
-		_, err := w.WriteTo(writer(write))
-		return err
+	if s, ok := from.(passer); ok {
+		return passing{s}
 	}
-	return b.readInto(from, write)
+	return &plainSource{from, b}
+}
+
+// passer is a connection that can tell when there is something to read.
+type passer interface {
+	Await() error
+	Pass(io.Writer) (int64, error)
+}
+
+type passing struct{ passer }
+
+func (p passing) wait() error { return p.Await() }
+
+func (p passing) pass(write func([]byte) error) error {
+	_, err := p.Pass(writer(write))
+	return err
 }
 
 // writer is a function as an io.Writer.
@@ -149,14 +198,21 @@ func (w writer) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// readInto reads from a connection that cannot tell when there is something to read. It holds a small buffer while it waits, and
-// a large one while data comes faster than it is read.
-func (b *buffers) readInto(from io.Reader, write func([]byte) error) error {
+// plainSource is a connection that cannot tell when there is something to read.
+type plainSource struct {
+	from    io.Reader
+	buffers *buffers
+}
+
+func (s *plainSource) wait() error { return nil }
+
+// pass reads until the end. It holds a small buffer while it waits, and a large one while data comes faster than it is read.
+func (s *plainSource) pass(write func([]byte) error) error {
 	waiting := make([]byte, small)
 	var buffer *[large]byte
 	defer func() {
 		if buffer != nil {
-			b.give(buffer)
+			s.buffers.give(buffer)
 		}
 	}()
 	for {
@@ -164,21 +220,19 @@ func (b *buffers) readInto(from io.Reader, write func([]byte) error) error {
 		if buffer != nil {
 			into = buffer[:]
 		}
-		n, err := from.Read(into)
+		n, err := s.from.Read(into)
 		if n > 0 {
 			if err := write(into[:n]); err != nil {
 				return err
 			}
 		}
 		switch {
-		case errors.Is(err, io.EOF):
-			return nil
 		case err != nil:
 			return err
 		case buffer == nil && n == len(into):
-			buffer = b.take()
+			buffer = s.buffers.take()
 		case buffer != nil && n < small:
-			b.give(buffer)
+			s.buffers.give(buffer)
 			buffer = nil
 		}
 	}

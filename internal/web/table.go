@@ -33,7 +33,7 @@ type table struct {
 
 // decoded is what a Teredo address says of its client.
 type decoded struct {
-	Mapped *netip.AddrPort `json:"mapped,omitempty"` // nil: it is no Teredo address
+	Mapped *netip.AddrPort `json:"mapped,omitempty"` // nil: it is not a Teredo address
 	Server *netip.Addr     `json:"server,omitempty"`
 	Cone   bool            `json:"cone,omitempty"`
 }
