@@ -34,7 +34,7 @@ TOOLS := ip:iproute2 nft:nftables miredo:miredo miredo-server:miredo-server tsha
 	chromium:chromium nsenter:util-linux socat:socat setpriv:util-linux
 
 .DEFAULT_GOAL := build
-.PHONY: build test test-windows cross generate deps demo bench bench-quick screenshots lint fuzz install package image test-package release clean help check-go
+.PHONY: build test test-windows test-vm cross generate deps demo bench bench-quick screenshots lint fuzz install package image test-package release clean help check-go
 
 build: check-go ## build the programs into bin/
 	@echo "building bin/"
@@ -45,7 +45,7 @@ test: deps build lint ## run every check and test; as root, install the tools th
 	@go test -count=1 -timeout 10m $$(go list ./... | grep -v -e '/integration$$' -e '/integration/windows$$')
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=10000x
 	@echo "testing with the real kernel and Miredo (takes a few minutes)"
-	@go test -count=1 -timeout 20m ./integration
+	@go test -count=1 -timeout 20m -skip '^TestMachine' ./integration
 
 # What make cross checks. Programs and libraries are compiled and vetted for the systems of VETTED, and their types are checked for
 # all SYSTEMS, from the sources, which takes a tenth of the time. On an idle machine that is about five minutes the first time.
@@ -63,6 +63,19 @@ test-windows: TOOLS := ip:iproute2 nft:nftables sysctl:procps curl:curl mmdebstr
 test-windows: deps check-go ## run the programs for Windows in Wine, as root; the first time makes a folder with Wine (1 GB)
 	@echo "testing the programs for Windows"
 	@TEREDO_TEST_WINDOWS=1 go test -count=1 -timeout 40m ./integration/windows
+
+MACHINES := trixie bookworm
+test-vm: TOOLS += mmdebstrap:mmdebstrap qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils mke2fs:e2fsprogs
+test-vm: deps check-go ## test the packages in virtual machines with Debian, as root; the first time makes their disks (2 GB)
+	@for suite in $(MACHINES); do sh integration/machine/image.sh $$suite >/dev/null || exit 1; done
+	@packages=$$(mktemp -d); trap 'rm -rf "$$packages"' EXIT; trap 'exit 1' HUP INT TERM; \
+	echo "making packages of two versions"; \
+	for version in old:v0.0.0-0 new:v0.0.0-1; do (cd contrib/package && VERSION=$${version#*:} \
+		go run . -platforms linux/amd64 -formats deb -out "$$packages/$${version%:*}") || exit 1; done; \
+	echo "testing in virtual machines (takes ten minutes)"; \
+	TEREDO_TEST_PACKAGES="$$packages" TEREDO_TEST_IMAGE_trixie="$$(sh integration/machine/image.sh trixie)" \
+	TEREDO_TEST_IMAGE_bookworm="$$(sh integration/machine/image.sh bookworm)" \
+	go test -count=1 -v -timeout 120m -run '^TestMachine' ./integration
 
 generate: ## compile the eBPF programs (internal/kernelpath); as root on Debian, install clang first
 	@{ command -v clang-16 && command -v llvm-strip-16; } >/dev/null || apt-get install -q -y --no-install-recommends clang-16 llvm-16 libbpf-dev linux-libc-dev

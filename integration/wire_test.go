@@ -86,7 +86,8 @@ func (w *world) session() (ports []string) {
 
 // packetFields are the tshark fields that the tests judge. An absent one is "".
 var packetFields = []string{"frame.number", "frame.protocols", "_ws.malformed", "ip.dsfield.ecn", "ip.flags.df",
-	"ipv6.tclass.ecn", "icmpv6.type", "icmpv6.checksum.status"}
+	"ipv6.tclass.ecn", "icmpv6.type", "icmpv6.checksum.status", "ip.len", "ip.src", "ip.dst", "ip.id",
+	"ip.checksum.status", "udp.checksum.status", "tcp.checksum.status"}
 
 // packet maps packetFields to what tshark read in a packet.
 type packet map[string]string
@@ -110,8 +111,8 @@ func (p packet) check() error {
 }
 
 // readPackets reads a capture. Packets of Teredo's ports and of the given ones are read as Teredo.
-func readPackets(file string, ports []string) ([]packet, error) {
-	args := append(teredoPorts(ports), "-r", file, "-T", "fields")
+func readPackets(file string, ports []string, options ...string) ([]packet, error) {
+	args := slices.Concat(teredoPorts(ports), options, []string{"-r", file, "-T", "fields"})
 	for _, field := range packetFields {
 		args = append(args, "-e", field)
 	}
