@@ -189,7 +189,7 @@ func TestPingReasons(t *testing.T) {
 			wantReason(t, ping(t, c, address("10.0.0.1", "198.18.77.7:4000")), peer.Policy, "the server's address in it, 10.0.0.1,")
 			wantReason(t, ping(t, c, address(w.server.Primary.String(), "198.18.77.7:0")), peer.Policy, "the mapped port in it is 0")
 			r := ping(t, c, netip.MustParseAddr("ff02::1"))
-			wantReason(t, r, peer.Policy, "no global unicast IPv6 address")
+			wantReason(t, r, peer.Policy, "not a global unicast IPv6 address")
 			if r.Sent {
 				t.Error("it says that it was sent")
 			}
