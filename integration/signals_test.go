@@ -205,7 +205,9 @@ func TestStatusDuringSetUp(t *testing.T) {
 				}
 				return err
 			})
-			w.hangups(p, "nothing to read again")
+			if err := p.Signal(unix.SIGHUP); err != nil { // heeded once the program is set up
+				t.Fatal(err)
+			}
 			if got := w.query(tt.host, strings.TrimSuffix(tt.host, "1"), "peers"); strings.TrimSpace(got) != "[]" {
 				t.Errorf("peers: %s", got)
 			}
@@ -213,6 +215,7 @@ func TestStatusDuringSetUp(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.untilState(tt.host, tt.then)
+			w.hangups(p, "nothing to read again")
 		})
 	}
 }
