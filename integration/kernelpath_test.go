@@ -52,9 +52,9 @@ func (w *world) startCarriers(flags ...string) (netip.Addr, programs) {
 	return addr, programs{"client1": client, "relay": relay}
 }
 
-// TestKernelPath stops the programs once a flow is confirmed: whatever arrives then, the kernel has carried.
+// TestKernelPath stops the programs once a flow is confirmed: whatever arrives then, the kernel has carried. It runs before those that
+// run at once.
 func TestKernelPath(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t, lab.PortRestricted)
 	w.record()
 	addr1, ends := w.startCarriers()
@@ -67,11 +67,11 @@ func TestKernelPath(t *testing.T) {
 		{"native", netip.MustParseAddr(lab.NativeAddr), ends},
 		{"client2", addr2, programs{"client1": ends["client1"], "client2": client2}},
 	} {
-		w.untilCarried("client1", tt.addr, tt.ends)
 		before := make(map[string]kernelStatus)
 		for host := range tt.ends {
 			before[host] = w.kernelStatus(host)
 		}
+		w.untilCarried("client1", tt.addr, tt.ends)
 		w.stopped(tt.ends, func() {
 			w.transfer("client1", tt.to, tt.addr, kernelTransfer)
 			w.transfer(tt.to, "client1", addr1, kernelTransfer)

@@ -100,7 +100,6 @@ func TestNativePrefix(t *testing.T) {
 
 // TestNativePrefixKernelPath stops the programs once a flow is confirmed: what arrives then has been translated by the kernel.
 func TestNativePrefixKernelPath(t *testing.T) {
-	t.Parallel()
 	w := newNativeWorld(t, lab.PortRestricted, lab.PortRestricted)
 	relay := w.startNative()
 	client, addr := w.startClient("client1", ours)
