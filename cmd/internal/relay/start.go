@@ -42,7 +42,12 @@ func (r *Relay) Run(ctx context.Context) error {
 		return err
 	}
 	defer restore()
-	cfg.Ready = func() { r.Ready(local) }
+	cfg.Ready = func() {
+		if err := netcfg.AnnounceRelay(r.TUN, r.Natives.Prefixes()...); err != nil {
+			r.Log.Error("cannot announce the relay", "error", err)
+		}
+		r.Ready(local)
+	}
 	t := tunnel.NewRelay(cfg)
 	if err := neighbors.start(t); err != nil {
 		return err
