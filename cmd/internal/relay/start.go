@@ -43,9 +43,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	}
 	defer restore()
 	cfg.Ready = func() {
-		if err := netcfg.AnnounceRelay(r.TUN, r.Natives.Prefixes()...); err != nil {
-			r.Log.Error("cannot announce the relay", "error", err)
-		}
+		r.announcer.Ready()
 		r.Ready(local)
 	}
 	t := tunnel.NewRelay(cfg)
@@ -76,7 +74,7 @@ func (r *Relay) openKernel(local netip.AddrPort) (tunnel.Kernel, error) {
 	return path, nil
 }
 
-// open makes the UDP socket, the interface with its link-local address, and the route.
+// open makes the UDP socket, the interface with its link-local address, and the routes for packets that come to this host.
 func (r *Relay) open(linkLocal netip.Addr) (tunnel.RelayConfig, error) {
 	if err := r.checkLinks(); err != nil {
 		return tunnel.RelayConfig{}, err
