@@ -84,7 +84,7 @@ func TestDrained(t *testing.T) {
 	s.pass(1, serves)
 	s.pass(29, nil)
 	s.Drain(s.now) // again, which changes nothing
-	if got := s.Status(s.now); s.Drained(s.now) || got.DrainIdleSeconds != 29 || got.DrainSecondsLeft != 241 {
+	if got := s.Status(s.now); s.Drained(s.now) || got.DrainIdleSeconds != 29 || got.DrainLeftSeconds != 241 {
 		t.Errorf("status %+v", got)
 	}
 	s.pass(1, nil)

@@ -142,7 +142,7 @@ func awaitDrained(ctx context.Context, ask asking, tell func(what string)) error
 	for {
 		var now struct {
 			State string  `json:"state"`
-			Left  float64 `json:"drain_seconds_left"`
+			Left  float64 `json:"drain_left_seconds"`
 			Idle  float64 `json:"drain_idle_seconds"`
 		}
 		answer, err := ask(ctx)
