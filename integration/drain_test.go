@@ -83,11 +83,11 @@ func TestRelayDrains(t *testing.T) {
 	w.startServer(ours)
 	learnt := w.bird("relay", "protocol kernel { learn; ipv6 { import where krt_source = 44; export all; }; }\n")
 	w.untilLearnt(learnt)
-	const prefix = "2001:db8:c::/64"
-	relay := w.startRelay(ours, "--drain-idle=20s", "--drain-time=1h", "--native-prefix", lab.ServerAddr+"="+prefix, "--web=127.0.0.1:9544")
+	const prefix = "2001:db8:c::/64" // of a server without clients
+	relay := w.startRelay(ours, "--drain-idle=20s", "--drain-time=1h", "--native-prefix", "192.0.2.77="+prefix, "--web=127.0.0.1:9544")
 	w.untilAnnouncement(relay, "relay", "the relay to be announced", func(a announcement) bool { return a.State == "running" && a.Announced && a.Reason == "" })
 	w.untilLearnt(learnt, "2001::/32", prefix)
-	w.run("relay", "curl", "-sf", "http://127.0.0.1:9544/readyz")
+	w.untilReadiness("200")
 
 	_, addr := w.startClient("client1", ours)
 	native := netip.MustParseAddr(lab.NativeAddr)
@@ -116,9 +116,7 @@ func TestRelayDrains(t *testing.T) {
 	drain := w.start("relay", program("relay"), "drain", "--control", w.control("relay"))
 	w.untilAnnouncement(relay, "relay", "the relay to drain", func(a announcement) bool { return a.State == "draining" && !a.Announced && a.Reason == "draining" })
 	w.untilLearnt(learnt)
-	if out, err := w.Host("relay").Run(startTimeout, "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "http://127.0.0.1:9544/readyz"); err != nil || out != "503" {
-		t.Errorf("readiness %q, %v", out, err)
-	}
+	w.untilReadiness("503")
 	untilPings(50)
 	w.exchange(conn, "during the drain")
 	_, fresh := w.startClient("client2", ours) // also those are served who come only now
@@ -138,6 +136,20 @@ func TestRelayDrains(t *testing.T) {
 	w.wantExit(relay, 0, `msg=draining asked_by="the command drain"`, "reason=drained")
 	w.wantExit(drain, 0, "Waiting for clients to leave", "teredo-relay has drained and stopped.")
 	w.wantNoInterface("relay", tun)
+}
+
+// untilReadiness waits until the relay's web address answers so. An answer is given to all who ask within a second.
+func (w *world) untilReadiness(want string) {
+	w.t.Helper()
+	if err := lab.Until(startTimeout, "the readiness", func() error {
+		out, err := w.Host("relay").Run(startTimeout, "curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "http://127.0.0.1:9544/readyz")
+		if err == nil && out != want {
+			err = fmt.Errorf("it is %q, want %q", out, want)
+		}
+		return err
+	}); err != nil {
+		w.t.Error(err)
+	}
 }
 
 // A relay whose time is over stops while it serves, and SIGUSR1 does what the command does. The command says that nothing runs when

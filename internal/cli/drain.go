@@ -38,11 +38,10 @@ type drains struct {
 	leave      context.CancelCauseFunc // ends the program
 }
 
-// newDrains heeds the signal from now on. It returns the context of a program that ends when all has drained.
+// newDrains returns the context of a program that ends when all has drained, too.
 func newDrains(ctx context.Context, log *slog.Logger, announcers []*Announcer) (*drains, context.Context) {
 	d := &drains{announcers: announcers, log: log, asked: make(chan os.Signal, 1)}
 	ctx, d.leave = context.WithCancelCause(ctx)
-	heedDrainSignal(d.asked)
 	return d, ctx
 }
 
