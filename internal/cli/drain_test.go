@@ -55,6 +55,14 @@ func TestDrains(t *testing.T) {
 				t.Errorf("status %+v, changes %v; want %+v, %v", got, s.changes, status, changes)
 			}
 		}
+		pass := func(seconds int, add func()) {
+			for range seconds {
+				add()
+				time.Sleep(lookEvery)
+				synctest.Wait()
+			}
+		}
+		nothing := func() {}
 		want(server, announce.Unannounced())
 
 		relay.fails = errors.New("no permission")
@@ -63,33 +71,24 @@ func TestDrains(t *testing.T) {
 		want(server, announce.Status{Announced: true}, true)
 		want(relay, announce.Status{})
 		relay.fails = nil
-		time.Sleep(lookEvery)
+		pass(1, nothing)
 		want(relay, announce.Status{Announced: true}, true)
 
-		for range 10 {
-			time.Sleep(lookEvery)
-			relay.load.Budgets += 1000
-		}
-		time.Sleep(lookEvery)
+		pass(10, func() { relay.load.Budgets += 1000 })
 		want(server, announce.Status{Announced: true}, true)
 		want(relay, announce.Status{WithdrawnReason: announce.Budgets}, true, false)
-		time.Sleep(time.Minute)
+		pass(60, nothing)
 		want(relay, announce.Status{Announced: true}, true, false, true)
 
 		d.asked <- syscall.SIGTERM // as SIGUSR1, which Windows has not
 		want(server, announce.Status{WithdrawnReason: announce.Draining, DrainLeftSeconds: 300}, true, false)
 		want(relay, announce.Status{WithdrawnReason: announce.Draining, DrainLeftSeconds: 300}, true, false, true, false)
-		for range 100 { // the server is idle, and the relay serves
-			time.Sleep(lookEvery)
-			relay.load.Served++
-		}
-		synctest.Wait()
+		pass(100, func() { relay.load.Served++ }) // the server is idle
 		if ctx.Err() != nil {
 			t.Error("the program leaves while its relay serves")
 		}
 		relay.unknown = errors.New("busy")
-		time.Sleep(100 * time.Second)
-		synctest.Wait()
+		pass(100, nothing)
 		if ctx.Err() != nil {
 			t.Error("the program leaves though nobody knows whether its relay serves")
 		}
@@ -98,7 +97,7 @@ func TestDrains(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
-		if took := time.Since(begun); took > 30*time.Second || context.Cause(ctx).Error() != "drained" {
+		if took := time.Since(begun); took > lookEvery || context.Cause(ctx).Error() != "drained" {
 			t.Errorf("it leaves %v after it was known to be idle: %v", took, context.Cause(ctx))
 		}
 		for _, line := range []string{
