@@ -133,7 +133,9 @@ func TestPage(t *testing.T) {
 // checkKeyboard goes through the page with the tab key, in the order of the page, and sorts the table of peers.
 func (b *browser) checkKeyboard() {
 	b.w.t.Helper()
+	eval[bool](b, "window.before = true")
 	b.do("begin at the top", chromedp.Reload())
+	b.until("the new page", "!window.before")
 	b.until("the page", "document.querySelectorAll('#peers tbody tr').length > 0 || scrollTo(0, document.body.scrollHeight)")
 	eval[bool](b, "(document.activeElement.blur(), scrollTo(0, 0), true)")
 	seen := []string{}
