@@ -76,7 +76,7 @@ func (w *world) untilLearnt(learnt func() []string, want ...string) {
 
 // TestRelayDrains drains a relay under pings from either side and a TCP connection, while the Internet's route still leads to it.
 // BIRD learns from the kernel what the relay announces: nothing but its whole prefixes, and nothing when it drains. Nobody notices the
-// drain. The relay stops when nobody comes any more.
+// drain. The relay stops when nobody comes any more (R-RT-01).
 func TestRelayDrains(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, lab.PortRestricted)

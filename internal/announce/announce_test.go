@@ -121,7 +121,7 @@ func TestDrainsUnobserved(t *testing.T) {
 	}
 }
 
-// Each kind of overload withdraws the service after ten seconds, and not before; it comes back after a minute of calm, and the next
+// R-DOS-01: each kind of overload withdraws the service after ten seconds, and not before; it comes back after a minute of calm, and the next
 // time after two.
 func TestOverload(t *testing.T) {
 	for why, flood := range map[Reason]func(*Load){
