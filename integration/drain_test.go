@@ -172,6 +172,9 @@ func TestDrainEnds(t *testing.T) {
 	}
 	w.wantExit(relay, 0, "msg=draining asked_by=SIGUSR1", "reason=drained")
 	w.wantExit(w.start("relay", program("relay"), "drain", "--control", w.control("relay")), 0, "teredo-relay was not running.")
+
+	w.startRelay(ours).Kill()
+	w.wantNoInterface("relay", tun)
 }
 
 // wantNoInterface checks that a host has no such interface.
@@ -195,12 +198,14 @@ func TestServerAnnounces(t *testing.T) {
 	learnt := w.bird("server", `protocol direct { ipv4; interface "teredo-anycast"; }`+"\n")
 	command := w.serverCommand("--announce", "--drain-idle=20s")
 	w.wantExit(w.start("server", command...), 64, "uplink has this address already")
+	w.wantExit(w.start("server", checkCommand(command)...), 1, "uplink has this address already")
 	for _, args := range [][]string{
 		{"addr", "flush", "dev", "uplink"}, {"addr", "add", "192.0.2.9/24", "dev", "uplink"}, {"route", "add", "default", "via", "192.0.2.254"},
 	} {
 		w.run("server", append([]string{"ip", "-4"}, args...)...)
 	}
 	addresses := []string{lab.ServerAddr + "/32", lab.ServerAddr2 + "/32"}
+	w.wantExit(w.start("server", checkCommand(command)...), 0, "The server puts [192.0.2.1 192.0.2.2] on an interface of its own", "The interface teredo-anycast can be made")
 
 	for range 2 { // the second finds nothing of the first
 		p := w.start("server", command...)
