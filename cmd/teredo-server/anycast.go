@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"syscall"
 
 	"github.com/teredo-suite/teredo/internal/announce"
@@ -23,19 +24,23 @@ const (
 
 // anycast has the addresses of the server on interfaces of its own.
 type anycast struct {
-	addrs           []netip.Addr
+	addrs []netip.Addr
+
+	mu              sync.Mutex // a program that stops may begin to drain meanwhile
 	announced, kept tun.Device // nil: it is not there yet, or not any more
 }
 
 // keep has this host accept packets for the addresses. It makes both interfaces, because a confined program cannot.
 func (a *anycast) keep() (err error) {
-	if err := a.check(); err != nil {
-		return err
-	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.announced, err = openAnycast(anycastInterface); err != nil {
 		return err
 	}
 	if a.kept, err = openAnycast(keptInterface); err != nil {
+		return err
+	}
+	if err := a.check(); err != nil {
 		return err
 	}
 	return netcfg.KeepAddresses(keptInterface, a.addrs...)
@@ -59,17 +64,23 @@ func (a *anycast) check() error {
 // announce gives the addresses to the one interface, or removes it. Once it is gone it does not come back: only a server that drains is
 // withdrawn. An anycast that is nil does nothing, because its addresses are announced in another way, or not at all.
 func (a *anycast) announce(on bool) error {
-	switch {
-	case a == nil:
+	if a == nil {
 		return nil
-	case on:
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if on {
 		return netcfg.AnnounceAddresses(anycastInterface, a.addrs...)
 	}
 	return closeDevice(&a.announced)
 }
 
 // close removes both interfaces.
-func (a *anycast) close() error { return errors.Join(closeDevice(&a.announced), closeDevice(&a.kept)) }
+func (a *anycast) close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return errors.Join(closeDevice(&a.announced), closeDevice(&a.kept))
+}
 
 // openAnycast makes an interface.
 func openAnycast(name string) (tun.Device, error) {
