@@ -54,7 +54,12 @@ func AddHost(l *lab.Lab) (*lab.Host, error) {
 	if _, err := l.Host("inet").Run(patience, "ip", "route", "add", Range, "via", self); err != nil {
 		return nil, err
 	}
-	_, err = h.Run(patience, "ip", "route", "add", "local", Range, "dev", "lo")
+	if _, err := h.Run(patience, "ip", "route", "add", "local", Range, "dev", "lo"); err != nil {
+		return nil, err
+	}
+	// The kernel has no UDP socket for most of what comes. It must not tell the senders.
+	_, err = h.Run(patience, "nft", "table ip population { chain output { "+
+		"type filter hook output priority filter; icmp type destination-unreachable drop; }; }")
 	return h, err
 }
 
@@ -88,11 +93,6 @@ type Population struct {
 
 // Start has the clients answer on a host that AddHost has made.
 func Start(h *lab.Host) (*Population, error) {
-	// The kernel finds no UDP socket for any of the packets. It must not tell the senders.
-	if _, err := h.Run(patience, "nft", "table ip population { chain output { "+
-		"type filter hook output priority filter; icmp type destination-unreachable drop; }; }"); err != nil {
-		return nil, err
-	}
 	var conn net.PacketConn
 	if err := h.Do(func() (err error) {
 		conn, err = net.ListenPacket("ip4:udp", "0.0.0.0")
@@ -125,7 +125,7 @@ func prepare(conn *net.IPConn) error {
 	return errors.Join(err, failed)
 }
 
-// Close ends the clients.
+// Close silences the clients until the next Start.
 func (p *Population) Close() error {
 	err := p.conn.Close()
 	if failed := <-p.ended; !errors.Is(failed, net.ErrClosed) {
