@@ -33,7 +33,9 @@ func (c *crowd) welcome() error {
 	if _, _, err := c.startClient("client2"); err != nil {
 		return err
 	}
-	if err := c.reach("client2", c.native); err != nil {
+	if err := lab.Until(patience, "the new client to reach the native host", func() error {
+		return c.Host("client2").Ping(c.native, 200*time.Millisecond)
+	}); err != nil {
 		return err
 	}
 	c.add("crowd start", ours, time.Since(start).Seconds())
