@@ -93,8 +93,8 @@ var quantities = []quantity{
 	{"crowd bubbles", "bubbles that a server passes on, per second of its processor time", "", none, 0},
 	{"crowd start", "first ping of a client that starts while the relay has CROWD peers", "s", value, 1},
 	{"newcomers first", "share of new clients that answer a first packet while the relay has CROWD peers", "", share, 0.99},
-	{"newcomers scanned first", "the same, while one host sends to 10,000 absent clients of their server a second", "", none, 0},
-	{"newcomers scanned", "share of them that answer one of four packets, sent at the times of TCP's SYN", "", share, 0.99},
+	{"newcomers scanned first", "share of new clients that answer a first packet, while one host sends 10,000 packets a second to absent clients of their server", "", none, 0},
+	{"newcomers scanned", "share of new clients that answer one of four packets, sent at the times of TCP's SYN, while one host sends as many to absent clients", "", share, 0.99},
 	{"crowd memory", "memory of a relay for each of CROWD peers", "bytes", value, 400},
 }
 

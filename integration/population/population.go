@@ -88,7 +88,8 @@ type Counts struct {
 type Population struct {
 	conn                               *ipv4.PacketConn
 	bubbles, echoes, discarded, others atomic.Uint64
-	ended                              chan error
+	failed                             error         // why it has ended
+	ended                              chan struct{} // closed then
 }
 
 // Start has the clients answer on a host that AddHost has made.
@@ -103,8 +104,11 @@ func Start(h *lab.Host) (*Population, error) {
 	if err := prepare(conn.(*net.IPConn)); err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare the raw socket on %s: %w", h.Name, err), conn.Close())
 	}
-	p := &Population{conn: ipv4.NewPacketConn(conn), ended: make(chan error, 1)}
-	go func() { p.ended <- p.answer() }()
+	p := &Population{conn: ipv4.NewPacketConn(conn), ended: make(chan struct{})}
+	go func() {
+		defer close(p.ended)
+		p.failed = p.answer()
+	}()
 	return p, nil
 }
 
@@ -128,8 +132,9 @@ func prepare(conn *net.IPConn) error {
 // Close silences the clients until the next Start.
 func (p *Population) Close() error {
 	err := p.conn.Close()
-	if failed := <-p.ended; !errors.Is(failed, net.ErrClosed) {
-		err = errors.Join(err, failed)
+	<-p.ended
+	if !errors.Is(p.failed, net.ErrClosed) {
+		err = errors.Join(err, p.failed)
 	}
 	return err
 }
