@@ -3,6 +3,8 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"io"
 	"os"
@@ -107,6 +109,24 @@ func TestImage(t *testing.T) {
 		}
 	}
 	t.Logf("%s", out)
+}
+
+// Programs of other layers find root certificates where they look for them.
+func TestCertificates(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(unpacked(t, made(t)), "etc/ssl/certs/ca-certificates.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if c, err := x509.ParseCertificate(block.Bytes); err != nil || !c.IsCA {
+			t.Errorf("certificate %d: %v", count, err)
+		}
+		count++
+	}
+	if count < 50 {
+		t.Errorf("%d certificates", count)
+	}
 }
 
 // The same sources give the same bits.
