@@ -104,9 +104,10 @@ demo: deps build ## show a client behind a NAT that gets IPv6, in network namesp
 	@$(GOBUILD) -o bin/teredo-demo ./integration/demo
 	@bin/teredo-demo
 
-bench: deps build ## compare with Miredo, as root (about 65 minutes); writes docs/bench/
+bench: deps build ## compare with Miredo, as root (about 65 minutes); writes docs/bench/ and the tables of docs/scale.md
 	@$(GOBUILD) -o bin/teredo-bench ./integration/bench
 	@bin/teredo-bench $(BENCHFLAGS)
+	@go test -count=1 -run '^TestScale$$' ./tunnel -update
 
 bench-quick: BENCHFLAGS := -quick -out docs/bench/quick
 bench-quick: bench ## the same, less precise, in under four minutes
