@@ -164,10 +164,15 @@ func (m *machine) untilStatus(what string, want func(machineStatus) bool) (s mac
 	return s
 }
 
-// untilQualified waits until the client has its address, and returns it.
+// untilQualified waits until the client has its address, and returns it. The command waits, as starting it again and again would take
+// a second of the machine's processor each time.
 func (m *machine) untilQualified() netip.Addr {
 	m.w.t.Helper()
-	s := m.untilStatus("the client to be qualified", func(s machineStatus) bool { return s.State == "qualified" })
+	var s machineStatus
+	out := m.sh("teredo-client status --wait=9m --json 2>/dev/null")
+	if err := json.Unmarshal([]byte(out), &s); err != nil {
+		m.w.t.Fatalf("%v: %s", err, out)
+	}
 	addr, err := netip.ParseAddr(s.Address)
 	if err != nil {
 		m.w.t.Fatal(err)
@@ -296,8 +301,8 @@ func (m *machine) judge(capture *lab.Capture) {
 		m.w.t.Fatal(err)
 	}
 	faults := make(map[string]int)
-	last := make(map[string]string) // identification by sender and receiver
-	tcp := 0
+	last := make(map[string]string) // identification by receiver
+	tcp, repeated := 0, 0
 	for _, p := range packets {
 		if err := p.check(); err != nil {
 			faults[err.Error()]++
@@ -311,9 +316,9 @@ func (m *machine) judge(capture *lab.Capture) {
 				faults["wrong "+sum]++
 			}
 		}
-		if p["ip.src"] == machineAddress && s.Offloads.KernelPath { // UDP_SEGMENT of the program repeats some: docs/performance.md
+		if p["ip.src"] == machineAddress && s.Offloads.KernelPath {
 			if p["ip.id"] == last[p["ip.dst"]] {
-				faults["two datagrams in a row with one identification"]++
+				repeated++
 			}
 			last[p["ip.dst"]] = p["ip.id"]
 		}
@@ -321,8 +326,12 @@ func (m *machine) judge(capture *lab.Capture) {
 			tcp++
 		}
 	}
+	// The first datagrams of a flow leave by UDP_SEGMENT, which repeats some identifications: docs/performance.md.
+	if repeated > len(packets)/100 {
+		faults["two datagrams in a row with one identification"] = repeated
+	}
 	if len(faults) > 0 || tcp < 2*transferBytes/teredo.MTU {
 		m.w.t.Errorf("%d datagrams, %d of TCP; faults: %v", len(packets), tcp, faults)
 	}
-	m.w.t.Logf("%d datagrams at the card, %d of TCP", len(packets), tcp)
+	m.w.t.Logf("%d datagrams at the card, %d of TCP; identification repeated %d times", len(packets), tcp, repeated)
 }
