@@ -121,7 +121,7 @@ func layerOf(program []byte, at time.Time) (v1.Layer, error) {
 		add("etc/", 0o755, 0, nil),
 		add("etc/passwd", 0o644, 0, []byte(fmt.Sprintf("nobody:x:%d:%[1]d:nobody:/:/nonexistent\n", nobody))),
 		add("run/", 0o755, 0, nil),
-		add("run/teredo-client/", 0o755, nobody, nil),
+		add("run/teredo-client/", 0o1777, 0, nil), // for nobody, and for a root that has no CAP_DAC_OVERRIDE
 		add("tmp/", 0o1777, 0, nil),
 		add("usr/", 0o755, 0, nil),
 		add("usr/bin/", 0o755, 0, nil),
