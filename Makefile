@@ -75,7 +75,7 @@ test-vm: deps check-go ## test the packages in virtual machines with Debian, as 
 	echo "testing in virtual machines (takes ten minutes on two idle processors)"; \
 	TEREDO_TEST_PACKAGES="$$packages" TEREDO_TEST_IMAGE_trixie="$$(sh integration/machine/image.sh trixie)" \
 	TEREDO_TEST_IMAGE_bookworm="$$(sh integration/machine/image.sh bookworm)" \
-	go test -count=1 -v -timeout 120m -run '^TestMachine' ./integration
+	CI=true go test -count=1 -v -timeout 120m -run '^TestMachine' ./integration
 
 generate: ## compile the eBPF programs (internal/kernelpath); as root on Debian, install clang first
 	@{ command -v clang-16 && command -v llvm-strip-16; } >/dev/null || apt-get install -q -y --no-install-recommends clang-16 llvm-16 libbpf-dev linux-libc-dev
