@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -24,6 +25,7 @@ type program struct {
 	confined cli.Confinement
 	relay    *relay.Relay // nil: there is none
 	running  *server.Server
+	kernel   bool          // it answers beside the program
 	started  chan struct{} // closed when all is set up
 }
 
@@ -68,6 +70,7 @@ func (s *program) newRelay() (*relay.Relay, error) {
 
 // confine has the program give up what server and relay do not need, the relay what it needs.
 func (s *program) confine(needs confine.Policy) {
+	needs.BPF = needs.BPF || s.kernel
 	if s.run.SecretFile != "" {
 		needs.Read = append(needs.Read, s.run.SecretFile)
 	}
@@ -86,6 +89,9 @@ func (s *program) serve(ctx context.Context) (err error) {
 	s.state.WaitsFor("its UDP ports")
 	if s.running, err = server.New(s.cfg, s.log); err != nil {
 		return err
+	}
+	if err := s.openKernel(); err != nil {
+		return errors.Join(err, s.running.Close())
 	}
 	now := s.running.Status()
 	s.log.Info("serving", slog.Any("bind", now.Bind), slog.Any("public", now.Public), slog.Any("prefix", now.Prefix))

@@ -15,7 +15,8 @@ import (
 // hook is an interface at which the kernel answers.
 type hook struct {
 	link.Link
-	Hook
+	name  string // of the interface
+	place string // see Server.Interfaces
 }
 
 // Refresh has the kernel answer at the interfaces that the server's addresses have now, and send as the routes of this host say. The
@@ -23,6 +24,9 @@ type hook struct {
 func (s *Server) Refresh() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.stale != nil {
+		return s.stale
+	}
 	routes, defaults, err := listRoutes()
 	if err != nil {
 		return errors.Join(err, replace(s.maps.Routes, s.routes, nil))
@@ -143,7 +147,7 @@ func (s *Server) attach(defaults []int) error {
 			continue
 		}
 		s.hooks[index] = h
-		s.log.Info("the kernel answers", "interface", h.Interface, "hook", h.Kind)
+		s.log.Info("the kernel answers", "interface", h.name, "place", h.place)
 	}
 	if len(wanted) == 0 && len(errs) == 0 {
 		errs = append(errs, errors.New("no Ethernet interface leads to the server's addresses"))
@@ -163,7 +167,7 @@ func (s *Server) hook(device netlink.Link) (*hook, error) {
 	if device.Type() != "veth" {
 		h, err := link.AttachXDP(link.XDPOptions{Program: s.xdp, Interface: a.Index, Flags: link.XDPDriverMode})
 		if err == nil {
-			return &hook{h, Hook{a.Name, "xdp"}}, nil
+			return &hook{h, a.Name, "xdp"}, nil
 		}
 		s.log.Debug("no XDP in the driver", "interface", a.Name, "error", err)
 	}
@@ -174,7 +178,7 @@ func (s *Server) hook(device netlink.Link) (*hook, error) {
 	if err != nil {
 		return nil, fmt.Errorf("attach to %s: %w", a.Name, err)
 	}
-	return &hook{h, Hook{a.Name, "tcx"}}, nil
+	return &hook{h, a.Name, "tcx"}, nil
 }
 
 // refreshNeighbors tells XDP the Ethernet addresses of neighbors.
@@ -188,7 +192,7 @@ func (s *Server) listNeighbors() error {
 	const unknown = netlink.NUD_INCOMPLETE | netlink.NUD_FAILED | netlink.NUD_NONE | netlink.NUD_NOARP
 	wanted := make(map[serverNeighbor]serverStation)
 	for index, h := range s.hooks {
-		if h.Kind != "xdp" {
+		if h.place != "xdp" {
 			continue
 		}
 		device, err := netlink.LinkByIndex(index)

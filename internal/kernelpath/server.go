@@ -34,9 +34,3 @@ type ServerCounts struct {
 type ServerDrops struct {
 	Solicitation, Destination, NotGlobal, NoSecondAddress, Loop, Budget uint64
 }
-
-// Hook is a place in the kernel where datagrams are answered.
-type Hook struct {
-	Interface string `json:"interface"`
-	Kind      string `json:"kind"` // xdp: in the network driver; tcx: behind it
-}

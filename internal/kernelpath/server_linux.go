@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
@@ -46,6 +44,7 @@ type Server struct {
 	neighbors  map[serverNeighbor]serverStation
 	exceptions map[serverPrefix]uint32
 	told       string // the last trouble that was logged
+	stale      error  // why the rules in the kernel are no longer those of the program: they must not be used
 }
 
 // OpenServer loads the rules into the kernel. They answer from the first Refresh on. The error says what is missing when the
@@ -159,15 +158,34 @@ func (s *Server) openSources() (err error) {
 // and end with Close.
 func (s *Server) Sources() *budget.Keyed { return s.sources }
 
-// SetSecrets says whether solicitations must be authentic from now on.
+// SetSecrets says whether solicitations must be authentic from now on. When it fails, the program answers everything.
 func (s *Server) SetSecrets(required bool) error {
-	if err := s.state.Answers.Set(!required); err != nil {
-		return fmt.Errorf("tell the kernel about secrets: %w", err)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.changed("secrets", s.state.Answers.Set(!required))
+}
+
+// changed detaches the rules when they could not be told of a change.
+func (s *Server) changed(what string, err error) error {
+	if err != nil {
+		s.stale = fmt.Errorf("tell the kernel about %s: %w", what, err)
+		s.detach()
+		return s.stale
 	}
 	return nil
 }
 
-// SetFilter replaces the filter.
+// detach has the program answer everything.
+func (s *Server) detach() error {
+	var errs []error
+	for _, h := range s.hooks {
+		errs = append(errs, h.Close())
+	}
+	clear(s.hooks)
+	return errors.Join(errs...)
+}
+
+// SetFilter replaces the filter. When it fails, the program answers everything.
 func (s *Server) SetFilter(f teredo.Filter) error {
 	const permitted, broadcast = 1, 2
 	wanted := make(map[serverPrefix]uint32)
@@ -181,10 +199,7 @@ func (s *Server) SetFilter(f teredo.Filter) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := replace(s.maps.Exceptions, s.exceptions, wanted); err != nil {
-		return fmt.Errorf("tell the kernel which special-use addresses are permitted: %w", err)
-	}
-	return nil
+	return s.changed("permitted addresses", replace(s.maps.Exceptions, s.exceptions, wanted))
 }
 
 func prefixKey(p netip.Prefix) serverPrefix {
@@ -234,15 +249,15 @@ func (s *Server) Counts() (c ServerCounts, err error) {
 	return c, nil
 }
 
-// Hooks are the places where the kernel answers now.
-func (s *Server) Hooks() []Hook {
+// Interfaces are those at which the kernel answers now, each with the place: "xdp" in the driver, or "tcx" behind it.
+func (s *Server) Interfaces() map[string]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	hooks := make([]Hook, 0, len(s.hooks))
-	for _, index := range slices.Sorted(maps.Keys(s.hooks)) {
-		hooks = append(hooks, s.hooks[index].Hook)
+	places := make(map[string]string, len(s.hooks))
+	for _, h := range s.hooks {
+		places[h.name] = h.place
 	}
-	return hooks
+	return places
 }
 
 // Run follows the addresses, routes and neighbors of this host until ctx ends.
@@ -284,11 +299,7 @@ func (s *Server) tell(err error) {
 func (s *Server) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var errs []error
-	for _, h := range s.hooks {
-		errs = append(errs, h.Close())
-	}
-	clear(s.hooks)
+	errs := []error{s.detach()}
 	if s.memory != nil {
 		errs = append(errs, unix.Munmap(s.memory))
 	}

@@ -23,7 +23,7 @@ func (*Server) Sources() *budget.Keyed        { return nil }
 func (*Server) SetSecrets(bool) error         { return nil }
 func (*Server) SetFilter(teredo.Filter) error { return nil }
 func (*Server) Counts() (ServerCounts, error) { return ServerCounts{}, nil }
-func (*Server) Hooks() []Hook                 { return nil }
+func (*Server) Interfaces() map[string]string { return nil }
 func (*Server) Refresh() error                { return nil }
 func (*Server) Run(context.Context) error     { return nil }
 func (*Server) Close() error                  { return nil }
