@@ -62,7 +62,7 @@ func (s *program) newRelay() (*relay.Relay, error) {
 	r := s.run
 	natives, err := r.natives()
 	return &relay.Relay{
-		Flags: r.Flags, Bind: r.Bind.Addr, Port: r.RelayPort, Natives: natives, PermitIPv4: r.PermitIPv4,
+		Flags: r.Flags, KernelFlags: r.KernelFlags, Bind: r.Bind.Addr, Port: r.RelayPort, Natives: natives, PermitIPv4: r.PermitIPv4,
 		Mark: r.StateFile("forwarding"), Log: s.log,
 		WaitsFor: s.state.WaitsFor, Confine: s.confine, Runs: s.runs, Ready: func(netip.AddrPort) { s.ready("Serving and relaying") },
 	}, err

@@ -529,11 +529,17 @@ static __always_inline int judge(void *context, bool xdp, __u32 length, struct d
 	return verdict == SEND && !is_allowed(source) ? drop(counts, BUDGET) : verdict;
 }
 
-// finish fills in lengths and checksums of a datagram that leaves, and returns the size of its frame.
-static __always_inline __u32 finish(struct datagram *d, struct counts *counts)
+// payload_size is that of a datagram that leaves.
+static __always_inline __u32 payload_size(const struct datagram *d)
+{
+	return d->front + (d->advertises ? ADVERTISEMENT : d->size);
+}
+
+// finish fills in lengths and checksums of a datagram that leaves.
+static __always_inline void finish(struct datagram *d, struct counts *counts)
 {
 	struct frame *frame = &d->frame;
-	__u32 length = sizeof(struct udphdr) + d->front + (d->advertises ? ADVERTISEMENT : d->size), all;
+	__u32 length = sizeof(struct udphdr) + payload_size(d), all;
 
 	counts->advertisements += d->advertises;
 	counts->cone += d->cone;
@@ -552,7 +558,6 @@ static __always_inline __u32 finish(struct datagram *d, struct counts *counts)
 		frame->udp.check = all;
 	else
 		frame->udp.check = (__u16)~fold((__u64)sum(&frame->udp, SUMMED, all) + d->sum) ?: 0xffff;
-	return sizeof(struct ethhdr) + sizeof(struct iphdr) + length;
 }
 
 // bounded is a number that the verifier does not know the bounds of.
@@ -585,7 +590,7 @@ static __always_inline int write(void *context, bool xdp, const struct datagram 
 SEC("xdp")
 int answer_in_driver(struct xdp_md *context)
 {
-	__u32 zero = 0, length = bpf_xdp_get_buff_len(context), after;
+	__u32 zero = 0, length = bpf_xdp_get_buff_len(context);
 	struct counts *counts = bpf_map_lookup_elem(&counters, &zero);
 	struct datagram d = {.interface = context->ingress_ifindex};
 	struct neighbor key = {d.interface, 0};
@@ -600,10 +605,10 @@ int answer_in_driver(struct xdp_md *context)
 	case DROP:
 		return XDP_DROP;
 	}
-	after = finish(&d, counts);
-	if (bpf_xdp_adjust_tail(context, after - length) || write(context, true, &d))
-		return XDP_DROP;
-	return XDP_TX;
+	if (bpf_xdp_adjust_tail(context, HEADERS + payload_size(&d) - length))
+		return XDP_PASS; // there is no room
+	finish(&d, counts);
+	return write(context, true, &d) ? XDP_DROP : XDP_TX;
 }
 
 // At the ingress of an Ethernet interface.
@@ -611,7 +616,7 @@ SEC("tcx/ingress")
 int answer(struct __sk_buff *skb)
 {
 	struct sk_buff *kernel = bpf_cast_to_kern_ctx(skb);
-	__u32 zero = 0, length = skb->len, after;
+	__u32 zero = 0, length = skb->len;
 	struct counts *counts = bpf_map_lookup_elem(&counters, &zero);
 	struct datagram d = {
 		.interface = skb->ifindex,
@@ -629,8 +634,10 @@ int answer(struct __sk_buff *skb)
 	case DROP:
 		return TCX_DROP;
 	}
-	after = finish(&d, counts);
-	if (bpf_skb_change_tail(skb, after, 0) || write(skb, false, &d))
+	if (bpf_skb_change_tail(skb, HEADERS + payload_size(&d), 0))
+		return NEXT; // there is no memory
+	finish(&d, counts);
+	if (write(skb, false, &d))
 		return TCX_DROP;
 	hop.ipv4_nh = d.gateway;
 	return bpf_redirect_neigh(d.interface, &hop, sizeof(hop), 0);
