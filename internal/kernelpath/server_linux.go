@@ -37,6 +37,8 @@ type Server struct {
 	memory  []byte      // of the budgets
 	sources *budget.Keyed
 	log     *slog.Logger
+	changes <-chan netcfg.Change // of this host's network
+	stop    func()               // ends changes
 
 	mu         sync.Mutex // of what follows
 	hooks      map[int]*hook
@@ -47,14 +49,18 @@ type Server struct {
 	stale      error  // why the rules in the kernel are no longer those of the program: they must not be used
 }
 
-// OpenServer loads the rules into the kernel. They answer from the first Refresh on. The error says what is missing when the
-// kernel cannot do it, or may not.
+// OpenServer loads the rules into the kernel. They answer from the first Refresh on. Until Close, Run can follow the changes of this
+// host's network without a privilege. The error says what is missing when the kernel cannot do it, or may not.
 func OpenServer(cfg ServerConfig, log *slog.Logger) (*Server, error) {
+	ctx, stop := context.WithCancel(context.Background())
 	s := &Server{
-		cfg: cfg, log: log, hooks: make(map[int]*hook), routes: make(map[serverPrefix]serverRoute),
+		cfg: cfg, log: log, stop: stop, hooks: make(map[int]*hook), routes: make(map[serverPrefix]serverRoute),
 		neighbors: make(map[serverNeighbor]serverStation), exceptions: make(map[serverPrefix]uint32),
 	}
 	err := s.load()
+	if err == nil {
+		s.changes, err = netcfg.Watch(ctx, "")
+	}
 	if err == nil {
 		err = errors.Join(s.SetFilter(cfg.Filter), s.SetSecrets(cfg.Secrets))
 	}
@@ -261,11 +267,7 @@ func (s *Server) Interfaces() map[string]string {
 }
 
 // Run follows the addresses, routes and neighbors of this host until ctx ends.
-func (s *Server) Run(ctx context.Context) error {
-	changes, err := netcfg.Watch(ctx, "")
-	if err != nil {
-		return err
-	}
+func (s *Server) Run(ctx context.Context) {
 	neighbors := time.NewTicker(neighborRound)
 	defer neighbors.Stop()
 	for {
@@ -274,10 +276,12 @@ func (s *Server) Run(ctx context.Context) error {
 			select {
 			case <-neighbors.C:
 				s.tell(s.refreshNeighbors())
-			case _, changed = <-changes:
+			case _, changed = <-s.changes:
 				if !changed {
-					return nil
+					return
 				}
+			case <-ctx.Done():
+				return
 			}
 		}
 	}
@@ -297,6 +301,7 @@ func (s *Server) tell(err error) {
 
 // Close has the program answer everything.
 func (s *Server) Close() error {
+	s.stop()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	errs := []error{s.detach()}

@@ -17,7 +17,7 @@ type Kernel interface {
 	SetFilter(f teredo.Filter) error
 	Counters() (Counters, error)
 	Interfaces() map[string]string // at which it answers, with the place: xdp or tcx
-	Run(ctx context.Context) error // follows the changes of this host
+	Run(ctx context.Context)       // follows the changes of this host
 	Close() error
 }
 

@@ -115,11 +115,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	}
 	if s.kernel != nil {
-		workers.Go(func() {
-			if err := s.kernel.Run(ctx); err != nil {
-				s.log.Error("the kernel path does not follow the changes of this host's network", "error", err)
-			}
-		})
+		workers.Go(func() { s.kernel.Run(ctx) })
 	}
 	workers.Wait()
 	err := errors.Join(s.Close(), closeAll(s.natives))
