@@ -31,7 +31,7 @@ endif
 TOOLS := ip:iproute2 nft:nftables miredo:miredo miredo-server:miredo-server tshark:tshark tcpdump:tcpdump \
 	iperf3:iperf3 curl:curl ping:iputils-ping sysctl:procps setcap:libcap2-bin miniupnpd:miniupnpd-nftables ethtool:ethtool \
 	named:bind9 dig:bind9-dnsutils radvd:radvd dnsmasq:dnsmasq-base prometheus:prometheus shellcheck:shellcheck \
-	chromium:chromium nsenter:util-linux socat:socat setpriv:util-linux
+	chromium:chromium nsenter:util-linux socat:socat setpriv:util-linux bird:bird2
 
 .DEFAULT_GOAL := build
 .PHONY: build test test-windows test-vm cross generate deps demo bench bench-quick screenshots lint fuzz install package image test-package release clean help check-go
@@ -104,9 +104,10 @@ demo: deps build ## show a client behind a NAT that gets IPv6, in network namesp
 	@$(GOBUILD) -o bin/teredo-demo ./integration/demo
 	@bin/teredo-demo
 
-bench: deps build ## compare with Miredo, as root (about 65 minutes); writes docs/bench/
+bench: deps build ## compare with Miredo, as root (about 65 minutes); writes docs/bench/ and the tables of docs/scale.md
 	@$(GOBUILD) -o bin/teredo-bench ./integration/bench
 	@bin/teredo-bench $(BENCHFLAGS)
+	@go test -count=1 -run '^TestScale$$' ./tunnel -update
 
 bench-quick: BENCHFLAGS := -quick -out docs/bench/quick
 bench-quick: bench ## the same, less precise, in under four minutes

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/teredo-suite/teredo/integration/lab"
+	"github.com/teredo-suite/teredo/integration/population"
 	"github.com/teredo-suite/teredo/teredo"
 )
 
@@ -48,14 +49,14 @@ func (b *bench) server(who implementation) (err error) {
 	if err != nil {
 		return err
 	}
-	crowd, err := s.addCrowd()
+	crowd, err := population.AddHost(s.Lab)
 	if err != nil {
 		return err
 	}
 	nonce := teredo.Auth{Nonce: [8]byte{1, 2, 3, 4, 5, 6, 7, 8}}
 	one := flood{host: s.Host("client1"), sources: 1, write: solicitation(nonce), check: isAdvertisement}
-	many := flood{host: crowd.Host, sources: onePort, write: solicitation(nonce), check: isAdvertisement}
-	bubbles := flood{host: crowd.Host, sources: onePort, port: firstPort, write: bubble, check: isBubble}
+	many := flood{host: crowd, sources: population.PerPort, write: solicitation(nonce), check: isAdvertisement}
+	bubbles := flood{host: crowd, sources: population.PerPort, port: population.Mapped(0).Port(), write: bubble, check: isBubble}
 	if err := errors.Join(b.flooded("one", who, one), b.flooded("many", who, many), b.flooded("bubbles", who, bubbles)); err != nil {
 		return err
 	}
@@ -173,7 +174,7 @@ func (f flood) send(duration time.Duration) (answers int, err error) {
 				var from [4]byte // the host's own
 				if f.sources > 1 {
 					source = (source + 1) % f.sources
-					from = crowdAddr(source)
+					from = population.Mapped(source).Addr().As4()
 				}
 				payloads[i] = f.write(payloads[i][:0], source)
 				out.putFrom(i, from, server, payloads[i])
@@ -211,16 +212,11 @@ func solicitation(auth teredo.Auth) func([]byte, int) []byte {
 	return func(b []byte, _ int) []byte { return append(b, payload...) }
 }
 
-// bubble is one to the client that is half of the crowd away.
+// bubble is one to the client that is half of the population away.
 func bubble(b []byte, source int) []byte {
-	return teredo.AppendBubble(b, crowdClient(source), crowdClient(source+onePort/2), teredo.DefaultHopLimit)
-}
-
-// crowdClient is the Teredo address of a client in the crowd.
-func crowdClient(n int) netip.Addr {
-	return teredo.Address{
-		Server: netip.MustParseAddr(lab.ServerAddr), Mapped: netip.AddrPortFrom(netip.AddrFrom4(crowdAddr(n)), firstPort),
-	}.Addr()
+	server := netip.MustParseAddr(lab.ServerAddr)
+	to := population.Client(server, (source+population.PerPort/2)%population.PerPort)
+	return teredo.AppendBubble(b, population.Client(server, source), to, teredo.DefaultHopLimit)
 }
 
 func isAdvertisement(p *teredo.Packet) error {

@@ -253,7 +253,7 @@ func (c *Checkup) Interface(f *DeviceFlags, kernel KernelFlags, name string) {
 	}
 	device, err := tun.Open(attempt, f.TUNOffload)
 	if err != nil {
-		c.Fail(subject, explainDevice(name, err))
+		c.Fail(subject, ExplainDevice(name, err))
 		return
 	}
 	defer device.Close()

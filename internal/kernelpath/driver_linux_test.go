@@ -132,6 +132,7 @@ func TestServerPlaces(t *testing.T) {
 	must(t, netlink.AddrDel(near, &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(primary, 24))}))
 	addAddress(t, near, "192.0.2.9/24")
 	must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: near.Attrs().Index, Gw: gateway.AsSlice()}))
+	want("the address is missing", nil)
 	addAddress(t, linkOf(t, "lo"), "192.0.2.1/32")
 	want("an anycast address", nil, "near")
 	addAddress(t, other, "192.0.2.1/32")

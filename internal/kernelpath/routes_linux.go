@@ -101,23 +101,28 @@ func usable(r netlink.Route) serverRoute {
 }
 
 // attach has the kernel answer at the interfaces of the server's addresses, and nowhere else. An address that is on no link, such as an
-// anycast address at the loopback interface, is reached by the interfaces of the default routes.
+// anycast address at the loopback interface, is reached by the interfaces of the default routes. While the host lacks one of the addresses,
+// the kernel answers nowhere.
 func (s *Server) attach(defaults []int) error {
+	addresses, err := netlink.AddrList(nil, netlink.FAMILY_V4)
+	if err != nil {
+		return fmt.Errorf("list addresses: %w", err)
+	}
 	wanted := make(map[int]netlink.Link)
 	var errs []error
 	for _, bind := range s.cfg.Bind {
-		indexes := defaults
-		addresses, err := netlink.AddrList(nil, netlink.FAMILY_V4)
-		if err != nil {
-			return fmt.Errorf("list addresses: %w", err)
-		}
+		found, indexes := false, defaults
 		for _, a := range addresses {
 			if !a.IP.Equal(bind.AsSlice()) {
 				continue
 			}
+			found = true
 			if device, err := netlink.LinkByIndex(a.LinkIndex); err == nil && isLink(device) {
 				indexes = []int{a.LinkIndex}
 			}
+		}
+		if !found {
+			return errors.Join(fmt.Errorf("this host has no address %v", bind), s.detach())
 		}
 		for _, index := range indexes {
 			device, err := netlink.LinkByIndex(index)
