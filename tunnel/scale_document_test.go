@@ -40,9 +40,10 @@ const (
 type costs struct {
 	Machine, Kernel string
 
-	advertisements, bubbles float64 // of a server
-	packets, found          float64 // of a relay: packets carried, and new clients found
-	memory                  float64 // bytes of a relay for each client
+	answers float64 // of a server
+	packets float64 // that a relay carries
+	found   float64 // new clients that a relay finds
+	memory  float64 // bytes of a relay for each client
 }
 
 // measuredCosts reads the results of `make bench`.
@@ -69,8 +70,7 @@ func measuredCosts(t *testing.T) (c costs) {
 		measured[row.What] = row.Ours.Median
 	}
 	for what, to := range map[string]*float64{
-		"router advertisements to many clients, per processor second":                                                            &c.advertisements,
-		"bubbles that a server passes on, per second of its processor time":                                                      &c.bubbles,
+		"router advertisements to many clients, per processor second":                                                            &c.answers,
 		"packets that a relay forwards, one to each of its 1,000,000 peers in turn, per second of its processor time":            &c.packets,
 		"new clients that a relay with up to 1,000,000 peers finds, with two packets each way, per second of its processor time": &c.found,
 		"memory of a relay for each of 1,000,000 peers":                                                                          &c.memory,
@@ -156,7 +156,7 @@ func size(clients float64, c costs, l load) site {
 	s := site{clients: clients, solicitations: clients * l.solicitations, keepAlive: clients * l.keepAlive}
 	contacts := active / contactEvery
 	s.passed, s.found = contacts*float64(l.contact), contacts*float64(l.bubbles)
-	s.serverCores = s.solicitations/c.advertisements + s.passed/c.bubbles
+	s.serverCores = (s.solicitations + s.passed) / c.answers
 	s.servers = max(2, math.Ceil(s.serverCores/serverCores))
 
 	s.packets = active * activeRate / 8 / packetSize
@@ -172,17 +172,17 @@ func size(clients float64, c costs, l load) site {
 
 // The arithmetic, by hand: a tenth of a million clients is active, and each of these moves 125 packets a second.
 func TestSize(t *testing.T) {
-	got := size(1e6, costs{advertisements: 100_000, bubbles: 50_000, packets: 250_000, found: 10_000, memory: 256},
+	got := size(1e6, costs{answers: 90_000, packets: 250_000, found: 10_000, memory: 256},
 		load{solicitations: 0.04, keepAlive: 80, contact: 3, bubbles: 1})
 	want := site{
-		clients: 1e6, solicitations: 40_000, passed: 5000, keepAlive: 80e6, serverCores: 0.4 + 0.1, servers: 2,
+		clients: 1e6, solicitations: 40_000, passed: 5000, keepAlive: 80e6, serverCores: 0.5, servers: 2,
 		packets: 12.5e6, traffic: 102.8e9, found: 1666.67, relayCores: 50.1667, memory: 256e6, relays: 26, sessions: 28, sites: 2,
 	}
 	near := cmp.Comparer(func(a, b float64) bool { return math.Abs(a-b) <= 1e-5*math.Abs(b) })
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(site{}), near); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if got := size(1e8, costs{advertisements: 1e9, bubbles: 1e9, packets: 1e12, found: 1e12, memory: 1}, load{}); got.relays != 96 || got.sites != 2 {
+	if got := size(1e8, costs{answers: 1e9, packets: 1e12, found: 1e12, memory: 1}, load{}); got.relays != 96 || got.sites != 2 {
 		t.Errorf("10^8 clients have %v relays at %v sites, want 96, each with 2^20 clients at most, at 2", got.relays, got.sites)
 	}
 }
@@ -223,8 +223,7 @@ func scaleTables(c costs, l load) string {
 		unit   string
 		from   string
 	}{
-		{"router advertisements", c.advertisements, "per core and second", "measured, to many clients in turn"},
-		{"datagrams that a server passes on", c.bubbles, "per core and second", "measured, bubbles"},
+		{"datagrams that a server sends", c.answers, "per core and second", "measured, router advertisements to many clients in turn"},
 		{"packets that a relay carries", c.packets, "per core and second", "measured, to 1,000,000 clients in turn"},
 		{"new clients that a relay finds", c.found, "per core and second", "measured, with two packets each way"},
 		{"memory of a relay", c.memory, "bytes per client", "measured, with 1,000,000 clients"},

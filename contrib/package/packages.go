@@ -107,7 +107,7 @@ func (r *release) folders(contents files.Contents) (all files.Contents) {
 	var seen []string
 	for _, c := range contents {
 		for folder := path.Dir(c.Destination); folder != "/"; folder = path.Dir(folder) {
-			own := regexp.MustCompile(`/(teredo|NetworkManager|rt_protos|licenses|site-functions|vendor_completions)`).MatchString(folder)
+			own := regexp.MustCompile(`/(teredo|NetworkManager|iproute2|licenses|site-functions|vendor_completions)`).MatchString(folder)
 			if own && !slices.Contains(seen, folder) {
 				seen = append(seen, folder)
 				entry := r.content("", folder, 0o755)

@@ -51,7 +51,7 @@ func (b *bench) million() (err error) {
 
 // compare introduces the clients of both labs, and measures them in turns.
 func (b *bench) compare(few, many *crowd) error {
-	if _, _, err := few.introduce(0, fewPeers); err != nil {
+	if _, err := few.introduce(0, fewPeers); err != nil {
 		return err
 	}
 	if err := many.fill(); err != nil {
@@ -75,14 +75,14 @@ func (b *bench) compare(few, many *crowd) error {
 
 // fill introduces all clients, and finds out what each of them takes.
 func (c *crowd) fill() error {
-	if _, _, err := c.introduce(0, fewPeers); err != nil {
+	if _, err := c.introduce(0, fewPeers); err != nil {
 		return err
 	}
 	before, err := resident(c.relay)
 	if err != nil {
 		return err
 	}
-	relay, server, err := c.introduce(fewPeers, c.clients)
+	used, err := c.introduce(fewPeers, c.clients)
 	if err := errors.Join(err, c.known()); err != nil {
 		return err
 	}
@@ -91,8 +91,7 @@ func (c *crowd) fill() error {
 		return err
 	}
 	newClients := float64(c.clients - fewPeers)
-	c.add("crowd found", ours, newClients/relay.Seconds())
-	c.add("crowd bubbles", ours, newClients/server.Seconds())
+	c.add("crowd found", ours, newClients/used.Seconds())
 	if !c.quick { // the table has the same size for fewer peers, whose shares would be too large
 		c.add("crowd memory", ours, float64(after-before)/newClients)
 	}
@@ -154,39 +153,29 @@ func (c *crowd) close() {
 func client(n int) netip.Addr { return population.Client(netip.MustParseAddr(lab.ServerAddr), n) }
 
 // introduce makes the relay know the clients from first to end. Those it knows already send now and then meanwhile, so
-// that their paths stay valid. It returns the processor time that relay and server have used for the new ones.
-func (c *crowd) introduce(first, end int) (relay, server time.Duration, err error) {
+// that their paths stay valid. It returns the processor time that the relay has used for the new ones.
+func (c *crowd) introduce(first, end int) (used time.Duration, err error) {
 	const chunk = 100_000
 	for ; first < end; first += chunk {
 		if err := c.sweep(first); err != nil {
-			return 0, 0, err
+			return 0, err
 		}
-		before, err := c.used()
+		before, err := processorTime(c.relay)
 		if err != nil {
-			return 0, 0, err
+			return 0, err
 		}
 		for n := first; n < min(first+chunk, end); n += burstMost {
 			count := min(burstMost, min(first+chunk, end)-n)
 			// A relay takes a client for an established one when two packets have come from it.
 			if err := errors.Join(c.exchange(n, count), c.exchange(n, count)); err != nil {
-				return 0, 0, fmt.Errorf("introduce client %d: %w", n, err)
+				return 0, fmt.Errorf("introduce client %d: %w", n, err)
 			}
 		}
-		after, err := c.used()
+		after, err := processorTime(c.relay)
 		if err != nil {
-			return 0, 0, err
+			return 0, err
 		}
-		relay, server = relay+after[0]-before[0], server+after[1]-before[1]
-	}
-	return relay, server, nil
-}
-
-// used is the processor time that relay and server have used so far.
-func (c *crowd) used() (used [2]time.Duration, err error) {
-	for i, p := range []*lab.Process{c.relay, c.server} {
-		if used[i], err = processorTime(p); err != nil {
-			return used, err
-		}
+		used += after - before
 	}
 	return used, nil
 }

@@ -94,7 +94,6 @@ var quantities = []quantity{
 	{"crowd tcp few", "TCP, native host to one client, while the relay has 10 more live peers (heard of within 20 s)", "Gbit/s", none, 0},
 	{"crowd tcp many", "TCP, native host to one client, while the relay has CROWD more live peers (heard of within 20 s)", "Gbit/s", overFew, 0.9},
 	{"crowd found", "new clients that a relay with up to CROWD peers finds, with two packets each way, per second of its processor time", "", none, 0},
-	{"crowd bubbles", "bubbles that a server passes on, per second of its processor time", "", none, 0},
 	{"crowd start", "first ping of a client that starts while the relay has CROWD peers", "s", value, 1},
 	{"newcomers first", "share of new clients that answer a first packet while the relay has CROWD peers", "", share, 0.99},
 	{"newcomers scanned first", "share of new clients that answer a first packet, while one host sends 10,000 packets a second to absent clients of their server", "", none, 0},

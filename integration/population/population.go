@@ -197,6 +197,7 @@ func (p *Population) packet(from, mapped netip.AddrPort, pkt *teredo.Packet, out
 		out.add(mapped, pkt.Origin, func(b []byte) []byte {
 			return teredo.AppendBubble(b, client, teredo.Source(pkt.IPv6), 255)
 		})
+	case teredo.IsBubble(pkt.IPv6): // a direct one, as from a relay that hands a flow over to its kernel; it wants no answer
 	case teredo.IsICMPv6Type(pkt.IPv6, teredo.ICMPv6EchoRequest):
 		p.echoes.Add(1)
 		out.add(mapped, from, func(b []byte) []byte { return teredo.AppendEchoReply(b, client, pkt.IPv6) })

@@ -126,7 +126,7 @@ func layerOf(program []byte, at time.Time) (v1.Layer, error) {
 		add("etc/ssl/certs/", 0o755, 0, nil),
 		add("etc/ssl/certs/ca-certificates.crt", 0o644, 0, certificates()),
 		add("run/", 0o755, 0, nil),
-		add("run/teredo-client/", 0o755, nobody, nil),
+		add("run/teredo-client/", 0o1777, 0, nil), // for nobody, and for a root that has no CAP_DAC_OVERRIDE
 		add("tmp/", 0o1777, 0, nil),
 		add("usr/", 0o755, 0, nil),
 		add("usr/bin/", 0o755, 0, nil),
