@@ -15,24 +15,37 @@ const (
 	startRate = 40_000.0
 )
 
-// packetRates finds the loss-free packet rate in each direction, for datagrams that leave one by one.
+// packetRates finds the loss-free packet rate in each direction, for datagrams that leave one by one: through the tunnel, and
+// then over plain IPv4.
 func (t *trip) packetRates() error {
-	near, far, err := t.sockets()
+	near, far, err := t.sockets(t.address, t.native)
 	if err != nil {
 		return err
 	}
 	defer near.close()
 	defer far.close()
+	plainNear, plainFar, err := t.sockets(t.plain())
+	if err != nil {
+		return err
+	}
+	defer plainNear.close()
+	defer plainFar.close()
 	for _, size := range t.sizes {
 		for _, d := range []struct {
-			name     string
-			from, to *socket
-		}{{"up", near, far}, {"down", far, near}} {
+			name                         string
+			from, to, plainFrom, plainTo *socket
+		}{{"up", near, far, plainNear, plainFar}, {"down", far, near, plainFar, plainNear}} {
 			rate, err := t.lossFree(d.from, d.to, size)
 			if err != nil {
 				return err
 			}
-			t.add(fmt.Sprintf("udp %s %d", d.name, size), t.who, rate)
+			plain, err := t.lossFree(d.plainFrom, d.plainTo, size)
+			if err != nil {
+				return err
+			}
+			key := fmt.Sprintf("udp %s %d", d.name, size)
+			t.add(key, t.who, rate)
+			t.ofPlain(key, rate, plain)
 		}
 	}
 	return nil
