@@ -52,9 +52,9 @@ func (w *world) startCarriers(flags ...string) (netip.Addr, programs) {
 	return addr, programs{"client1": client, "relay": relay}
 }
 
-// TestKernelPath stops the programs once a flow is confirmed: whatever arrives then, the kernel has carried. It runs before those that
-// run at once.
+// TestKernelPath stops the programs once a flow is confirmed: whatever arrives then, the kernel has carried.
 func TestKernelPath(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, lab.PortRestricted)
 	w.record()
 	addr1, ends := w.startCarriers()
@@ -71,10 +71,9 @@ func TestKernelPath(t *testing.T) {
 		for host := range tt.ends {
 			before[host] = w.kernelStatus(host)
 		}
-		w.untilCarried("client1", tt.addr, tt.ends)
-		w.stopped(tt.ends, func() {
-			w.transfer("client1", tt.to, tt.addr, kernelTransfer)
-			w.transfer(tt.to, "client1", addr1, kernelTransfer)
+		w.carried("client1", tt.addr, tt.ends, func() error {
+			return errors.Join(w.tryTransfer("client1", tt.to, tt.addr, tt.addr, kernelTransfer),
+				w.tryTransfer(tt.to, "client1", addr1, addr1, kernelTransfer))
 		})
 		for host, p := range tt.ends {
 			w.until(p, startTimeout, "the status of "+host+" to count what the kernel has carried", func() error {
@@ -212,17 +211,11 @@ func TestKernelPathHeaders(t *testing.T) {
 	const trafficClass, pings = 0xbb, 5
 	captures := map[string]*lab.Capture{"client1": w.captureUplink("client1", "src"), "relay": w.captureUplink("relay", "src")}
 	for from, to := range map[string]netip.Addr{"client1": native, "native": addr} {
-		// A flow may go back to a program at any time, and comes again when that runs.
-		if err := lab.Until(openTimeout, "the kernel to carry from "+from, func() (err error) {
-			w.untilCarried("client1", native, ends)
-			w.stopped(ends, func() {
-				_, err = w.Host(from).Run(pingTimeout+stoppedTimeout, "ping", "-6", "-n", "-i", "0.01", "-c", fmt.Sprint(pings),
-					"-W", "1", "-Q", fmt.Sprint(trafficClass), to.String())
-			})
+		w.carried("client1", native, ends, func() error {
+			_, err := w.Host(from).Run(pingTimeout+stoppedTimeout, "ping", "-6", "-n", "-i", "0.01", "-c", fmt.Sprint(pings),
+				"-W", "1", "-Q", fmt.Sprint(trafficClass), to.String())
 			return err
-		}); err != nil {
-			t.Fatal(err)
-		}
+		})
 	}
 	for host, capture := range captures {
 		marked := 0
@@ -330,9 +323,21 @@ func (w *world) wantNoKernelPath(host string) {
 // untilCarried waits until the kernel carries a flow both ways: echo requests are answered while the programs are stopped.
 func (w *world) untilCarried(from string, to netip.Addr, ends programs) {
 	w.t.Helper()
+	w.carried(from, to, ends, func() error { return nil })
+}
+
+// carried calls f while the kernel carries a flow both ways and the programs are stopped. While they run, the flow may go back to them
+// at any time. Over a virtual link the kernel sends nothing more after two seconds of silence, until it has heard the other
+// end. So f is called in the same stop in which an echo request was answered, and must not be silent either.
+func (w *world) carried(from string, to netip.Addr, ends programs, f func() error) {
+	w.t.Helper()
 	w.ping(from, to)
 	if err := lab.Until(openTimeout, fmt.Sprintf("the kernel to carry %s -> %v", from, to), func() (err error) {
-		w.stopped(ends, func() { err = w.Host(from).Ping(to, stoppedTimeout) })
+		w.stopped(ends, func() {
+			if err = w.Host(from).Ping(to, stoppedTimeout); err == nil {
+				err = f()
+			}
+		})
 		// A program that goes on carries what waits for it, and offers the flow.
 		return errors.Join(err, w.Host(from).Ping(to, pingTimeout))
 	}); err != nil {

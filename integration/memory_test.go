@@ -24,6 +24,7 @@ const smallHost = 64 << 20
 // TestRelayMemory has a relay with 64 MiB get 300,000 packets from the native side, each to another made-up client (SEC-DOS-01, ST-C-06). It
 // lives, and goes on to carry the packets of honest clients.
 func TestRelayMemory(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, lab.PortRestricted)
 	w.startServer(ours)
 	relay := w.startSmallRelay()
