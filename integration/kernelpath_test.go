@@ -34,9 +34,9 @@ const (
 	kernelTransfer = 4 << 20                      // bytes of one direction
 	kernelPackets  = kernelTransfer / (1280 - 60) // that it takes at least
 
-	stoppedTimeout = time.Second     // for a ping that only the kernel can carry
+	stoppedTimeout = 2 * time.Second // for a ping that only the kernel can carry
 	filterTimeout  = 2 * time.Second // for pings that a packet filter swallows
-	openTimeout    = 2 * time.Minute // for a flow to open at both ends
+	openTimeout    = 5 * time.Minute // for a flow to open at both ends, and for what it carries then
 )
 
 // programs are those that carry a flow, by host.
@@ -254,7 +254,7 @@ func TestKernelPathFilter(t *testing.T) {
 				w.ping("client1", native)
 			}
 			pings := w.start("client1", "ping", "-6", "-n", "-i", "0.1", native.String()) // so that the flow is never silent
-			answers := func() int { return len(numbers(pings, `bytes from .* icmp_seq=(\d+)`)) }
+			answers := func() int { return len(numbers(pings, echoReplies)) }
 			more := func(timeout time.Duration) error {
 				before := answers()
 				return pings.Until(timeout, "pings to be answered", func() error {
@@ -326,15 +326,22 @@ func (w *world) untilCarried(from string, to netip.Addr, ends programs) {
 	w.carried(from, to, ends, func() error { return nil })
 }
 
-// carried calls f while the kernel carries a flow both ways and the programs are stopped. While they run, the flow may go back to them
-// at any time. Over a virtual link the kernel sends nothing more after two seconds of silence, until it has heard the other
-// end. So f is called in the same stop in which an echo request was answered, and must not be silent either.
+// carried calls f while the kernel carries a flow both ways and the programs are stopped. Over a virtual link the kernel sends
+// nothing more once it has not heard the other end for two seconds, until a program opens the flow anew. On a busy machine a
+// sender may be late by as much. So echo requests go on meanwhile, and f is called in the stop in which one was answered.
 func (w *world) carried(from string, to netip.Addr, ends programs, f func() error) {
 	w.t.Helper()
 	w.ping(from, to)
 	if err := lab.Until(openTimeout, fmt.Sprintf("the kernel to carry %s -> %v", from, to), func() (err error) {
 		w.stopped(ends, func() {
-			if err = w.Host(from).Ping(to, stoppedTimeout); err == nil {
+			pings := w.start(from, "ping", "-6", "-n", "-i", "0.2", to.String())
+			defer pings.Kill()
+			if err = pings.Until(stoppedTimeout, "an echo reply", func() error {
+				if len(numbers(pings, echoReplies)) == 0 {
+					return errors.New("there is none")
+				}
+				return nil
+			}); err == nil {
 				err = f()
 			}
 		})
@@ -344,6 +351,9 @@ func (w *world) carried(from string, to netip.Addr, ends programs, f func() erro
 		w.t.Fatal(err)
 	}
 }
+
+// echoReplies are those that ping prints, each with its number.
+const echoReplies = `bytes from .* icmp_seq=(\d+)`
 
 // stopped calls f while programs are stopped.
 func (w *world) stopped(ends programs, f func()) {

@@ -29,7 +29,8 @@ func TestRelayMemory(t *testing.T) {
 	w.startServer(ours)
 	relay := w.startSmallRelay()
 	_, addr := w.startClient("client1", ours)
-	w.ping("native", addr)
+	carries := func() error { return w.Host("native").Ping(addr, stoppedTimeout) }
+	w.until(relay, startTimeout, "the relay to carry a ping", carries)
 
 	const packets = 300_000
 	native := w.socket("native", netip.AddrPortFrom(netip.MustParseAddr(lab.NativeAddr), 0).String()).(*net.UDPConn)
@@ -41,7 +42,8 @@ func TestRelayMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w.ping("native", addr)
+	// What is still waiting at the relay's interface has to pass first, or to be lost.
+	w.until(relay, startTimeout, "the relay to carry a ping", carries)
 	w.checkMemory(relay, smallHost)
 }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/teredo-suite/teredo/integration/lab"
 )
 
@@ -48,6 +50,13 @@ func processorTime(p *lab.Process) (time.Duration, error) {
 		total += used
 	}
 	return total, nil
+}
+
+// threadTime is the processor time that this thread has used so far.
+func threadTime() (time.Duration, error) {
+	var t unix.Timespec
+	err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t)
+	return time.Duration(t.Nano()), err
 }
 
 // machineTime is the time that the processors have been busy so far, with whatever it was. What the kernel does with packets

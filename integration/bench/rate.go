@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"runtime"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -46,9 +47,53 @@ func (t *trip) packetRates() error {
 			key := fmt.Sprintf("udp %s %d", d.name, size)
 			t.add(key, t.who, rate)
 			t.ofPlain(key, rate, plain)
+			cost, err := t.cost(d.from, d.to, size, clockOf(t.client), clockOf(t.relay))
+			if err != nil {
+				return err
+			}
+			plainCost, err := t.cost(d.plainFrom, d.plainTo, size)
+			if err != nil {
+				return err
+			}
+			t.add("cost "+key, t.who, cost)
+			t.add("plain cost "+key, t.who, plainCost)
 		}
 	}
 	return nil
+}
+
+// cost is the processor time of each datagram, in microseconds, at a rate that everybody manages: that of the sender, which pays for
+// all that the kernel does while it sends, and what the clocks tell. Unlike the rates it hardly depends on what else the
+// machine does.
+func (t *trip) cost(from, to *socket, size int, clocks ...clock) (float64, error) {
+	before, err := readAll(clocks)
+	if err != nil {
+		return 0, err
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	start, err := threadTime()
+	if err != nil {
+		return 0, err
+	}
+	sent, _, err := from.blast(size, startRate/2, t.plan.transfer)
+	if err != nil {
+		return 0, err
+	}
+	end, err := threadTime()
+	if err != nil {
+		return 0, err
+	}
+	after, err := readAll(clocks)
+	if err != nil {
+		return 0, err
+	}
+	total := end - start
+	for i := range after {
+		total += after[i] - before[i]
+	}
+	to.drain()
+	return total.Seconds() * 1e6 / float64(sent), nil
 }
 
 // lossFree is the throughput of RFC 2544 §26.1, which RFC 8219 §7.1 takes over: the highest rate at which no more than the
