@@ -450,22 +450,6 @@ func (w *world) wantFinished(capture *lab.Capture) {
 	}
 }
 
-// checksumFits checks the TCP checksum of an IPv6 packet without extension headers (RFC 8200 §8.1).
-func checksumFits(packet []byte) bool {
-	sum := uint32(len(packet)-teredo.HeaderLen) + unix.IPPROTO_TCP
-	b := packet[8:] // addresses, and the rest
-	for ; len(b) > 1; b = b[2:] {
-		sum += uint32(binary.BigEndian.Uint16(b))
-	}
-	if len(b) == 1 {
-		sum += uint32(b[0]) << 8
-	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	return sum == 0xffff
-}
-
 // datagram is one of a capture.
 type datagram struct {
 	ip  *layers.IPv4
