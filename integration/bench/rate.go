@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -63,9 +64,13 @@ func (t *trip) packetRates() error {
 }
 
 // cost is the processor time of each datagram, in microseconds, at a rate that everybody manages: that of the sender, which pays for
-// all that the kernel does while it sends, and what the clocks tell. Unlike the rates it hardly depends on what else the
+// all that the kernel does while it sends, and what the clocks tell. Unlike the rates it depends little on what else the
 // machine does.
 func (t *trip) cost(from, to *socket, size int, clocks ...clock) (float64, error) {
+	to.drain()
+	if err := to.answer(); err != nil {
+		return 0, err
+	}
 	before, err := readAll(clocks)
 	if err != nil {
 		return 0, err
@@ -76,7 +81,7 @@ func (t *trip) cost(from, to *socket, size int, clocks ...clock) (float64, error
 	if err != nil {
 		return 0, err
 	}
-	sent, _, err := from.blast(size, startRate/2, t.plan.transfer)
+	sent, _, err := from.blast(size, startRate/2, time.Second)
 	if err != nil {
 		return 0, err
 	}
@@ -92,7 +97,6 @@ func (t *trip) cost(from, to *socket, size int, clocks ...clock) (float64, error
 	for i := range after {
 		total += after[i] - before[i]
 	}
-	to.drain()
 	return total.Seconds() * 1e6 / float64(sent), nil
 }
 
@@ -108,9 +112,8 @@ func (t *trip) lossFree(from, to *socket, size int) (float64, error) {
 
 // try sends at a rate and returns the share that was lost.
 func (t *trip) try(from, to *socket, size int, rate float64) (loss, managed float64, err error) {
-	// A packet the other way keeps the path valid.
-	if _, err := unix.Write(to.fd, []byte{0}); err != nil {
-		return 0, 0, fmt.Errorf("send from %v: %w", to.local, err)
+	if err := to.answer(); err != nil {
+		return 0, 0, err
 	}
 	var stop atomic.Bool
 	received := make(chan int)
@@ -118,4 +121,13 @@ func (t *trip) try(from, to *socket, size int, rate float64) (loss, managed floa
 	sent, managed, err := from.blast(size, rate, t.trial)
 	stop.Store(true)
 	return 1 - float64(<-received)/float64(max(sent, 1)), managed, err
+}
+
+// answer sends a packet the other way, which keeps the path valid. Over a virtual link the kernel carries nothing more once it
+// has heard nothing for two seconds.
+func (s *socket) answer() error {
+	if _, err := unix.Write(s.fd, []byte{0}); err != nil {
+		return fmt.Errorf("send from %v: %w", s.local, err)
+	}
+	return nil
 }
