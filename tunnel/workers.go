@@ -54,7 +54,7 @@ func (t *tunnel) uplink(ctx context.Context) error {
 			case peer.Refresh:
 				t.tell(refresh, alike[0].Head)
 			case peer.Carry:
-				t.offer(&offers, offerOutbound, alike[0].Head, now)
+				t.offer(&offers, offerOutbound, alike[0].Head, teredo.DestinationBytes(alike[0].Head), now)
 			}
 			for _, packet := range alike {
 				if verdict == peer.Ask || !isWhole(packet) {
@@ -134,7 +134,7 @@ func (t *tunnel) receive(conn Conn, via uint8, size int) error {
 				}
 			}
 			if !ask {
-				t.offer(&offers, offerInbound, m.Buf[:m.N], now)
+				t.offer(&offers, offerInbound, m.Buf[:m.N], teredo.SourceBytes(m.Buf), now)
 			}
 		}
 		t.deliver(packets, &back)

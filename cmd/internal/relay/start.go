@@ -64,7 +64,7 @@ func (r *Relay) Run(ctx context.Context) error {
 // openKernel opens the kernel's path, for which the relay needs more than for anything that comes after it. So then it confines
 // itself. Its interface may have to be restored, and forwarding turned off again.
 func (r *Relay) openKernel(local netip.AddrPort) (tunnel.Kernel, error) {
-	path, err := r.OpenKernel(r.TUN, local, r.Natives, tunnel.MostKernelFlows, r.Log)
+	path, err := r.OpenKernel(r.TUN, local, r.Natives, r.Log)
 	if err == nil {
 		r.Confine(confine.Policy{NetAdmin: true, BPF: path != nil, Settings: []string{netcfg.Settings}})
 	}
