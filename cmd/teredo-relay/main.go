@@ -25,6 +25,7 @@ func main() {
 		Run       run                  `cmd:"" help:"Relay until stopped."`
 		Status    cli.Status[status]   `cmd:"" help:"Show what the running relay is doing."`
 		Peers     cli.Peers[peer.Info] `cmd:"" help:"Show the clients that the running relay knows."`
+		Upgrade   cli.Upgrade          `cmd:"" help:"Replace the running relay by this program, without a gap."`
 		Bugreport cli.PeersBugreport   `cmd:"" help:"Write an archive that tells others what is wrong, without secrets."`
 		Import    importCommand        `cmd:"" help:"Write a configuration file from one of Miredo."`
 		Check     check                `cmd:"" help:"Find out whether a start would succeed, without starting."`
@@ -87,7 +88,7 @@ func (r *run) Run(ctx context.Context, p *cli.Process) error {
 	var confined cli.Confinement
 	a := &relay.Relay{
 		Flags: r.Flags, Bind: r.Bind.Addr, Port: r.Port, HostOnly: r.HostOnly, Natives: natives, PermitIPv4: r.PermitIPv4,
-		Mark: r.StateFile("forwarding"), Log: log,
+		Mark: r.StateFile("forwarding"), Log: log, Inherited: p.Inherited(),
 		WaitsFor: state.WaitsFor, Confine: func(needs confine.Policy) { confined.To(needs, &r.RunFlags, log) },
 	}
 	started := make(chan struct{})
@@ -98,12 +99,12 @@ func (r *run) Run(ctx context.Context, p *cli.Process) error {
 			return status{Status: s, Sunset: r.Sunset, Confined: confined.String()}, err
 		})
 	}
-	a.Ready = func(local netip.AddrPort) { cli.Ready(fmt.Sprintf("Relaying at %v", local)) }
+	a.Ready = func(local netip.AddrPort) { p.Ready(fmt.Sprintf("Relaying at %v", local)) }
 	questions, err := r.Peers(a.Peers)
 	if err != nil {
 		return err
 	}
-	return cli.Serve(ctx, p, cli.Service[status]{Flags: &r.RunFlags, Log: log, State: state, Run: a.Run, Questions: questions, Reload: cli.Reload{
+	return cli.Serve(ctx, p, cli.Service[status]{Flags: &r.RunFlags, Log: log, State: state, Run: a.Run, Questions: questions, HandOver: a.HandOver, Reload: cli.Reload{
 		Flags: []string{"permit-ipv4"},
 		Take: func(ctx context.Context) (files bool) {
 			select {

@@ -3,12 +3,15 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"strings"
 
 	"github.com/teredo-suite/teredo/internal/control"
+	"github.com/teredo-suite/teredo/internal/handover"
 	"github.com/teredo-suite/teredo/internal/worker"
 )
 
@@ -21,6 +24,9 @@ type Service[T any] struct {
 	// Questions are what else can be asked for on the control socket.
 	Questions map[string]control.Question
 	Reload    Reload
+	// HandOver gives what the program has to a new process that replaces it, while the program goes on. Once the new process does the
+	// work, leave is called: it ends what the program has begun to do, and nothing else, as the process ends then. HandOver may be nil.
+	HandOver func(*handover.Giver) (leave func() error, err error)
 	// Run sets the program up, and works until ctx ends.
 	Run func(ctx context.Context) error
 }
@@ -37,16 +43,19 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 		return err
 	}
 	questions["report"] = report
-	socket, err := control.Listen(s.Flags.Control)
+	socket, err := p.Inherited().Listener(controlSocket + s.Flags.Control)
+	if socket == nil && err == nil {
+		socket, err = control.Listen(s.Flags.Control)
+	}
 	if err != nil {
 		return err
 	}
-	profiles, err := s.Flags.listenProfiles()
+	profiles, err := s.Flags.listenProfiles(p.Inherited())
 	if err != nil {
 		socket.Close()
 		return err
 	}
-	site, err := s.Flags.listenWeb(s.Log)
+	site, err := s.Flags.listenWeb(p.Inherited(), s.Log)
 	if err != nil {
 		socket.Close()
 		if profiles != nil {
@@ -54,21 +63,47 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 		}
 		return err
 	}
+	if s.HandOver != nil {
+		if questions[upgrades], err = p.upgrade(s.Log, func(g *handover.Giver) (func() error, error) {
+			giveListener(g, controlSocket+s.Flags.Control, socket)
+			s.Flags.giveProfiles(g, profiles)
+			s.Flags.giveWeb(g, site)
+			return s.HandOver(g)
+		}); err != nil {
+			return err
+		}
+	}
 	answering, quiet := context.WithCancel(context.WithoutCancel(ctx))
 	defer quiet()
 	told := ctx
 	all, ctx := worker.NewGroup(ctx)
 	defer context.AfterFunc(ctx, s.State.stops)()
-	all.Go("control socket", func(context.Context) error { return control.Serve(answering, socket, questions) })
+	all.Go("control socket", func(ctx context.Context) error {
+		if err := p.succeeded(ctx); err != nil {
+			return errors.Join(err, socket.Close())
+		}
+		if s, ok := socket.(*net.UnixListener); ok {
+			s.SetUnlinkOnClose(true) // an inherited one does not by itself
+		}
+		return control.Serve(answering, socket, questions)
+	})
 	all.Go("service", func(ctx context.Context) error {
 		defer quiet()
 		workers, _ := worker.NewGroup(ctx)
 		workers.Go("service", s.Run)
 		if profiles != nil {
-			workers.Go("profiles", func(ctx context.Context) error { return serveProfiles(ctx, profiles) })
+			workers.Go("profiles", func(ctx context.Context) error {
+				if err := p.succeeded(ctx); err != nil {
+					return errors.Join(err, profiles.Close())
+				}
+				return serveProfiles(ctx, profiles)
+			})
 		}
 		if site != nil {
 			workers.Go("web", func(ctx context.Context) error {
+				if err := p.succeeded(ctx); err != nil {
+					return errors.Join(err, site.Close())
+				}
 				return serveWeb(ctx, site, cmp.Or(s.Role, strings.TrimPrefix(p.name(), "teredo-")), s.State, questions, p.latest.since)
 			})
 		}

@@ -10,8 +10,11 @@ import (
 
 	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/internal/confine"
+	"github.com/teredo-suite/teredo/internal/handover"
 	"github.com/teredo-suite/teredo/internal/neighbor"
 	"github.com/teredo-suite/teredo/internal/peer"
+	"github.com/teredo-suite/teredo/internal/tun"
+	"github.com/teredo-suite/teredo/internal/udp"
 	"github.com/teredo-suite/teredo/teredo"
 	"github.com/teredo-suite/teredo/tunnel"
 )
@@ -56,6 +59,7 @@ type Relay struct {
 	PermitIPv4 []netip.Prefix
 	Mark       string // file that tells the next run that forwarding was turned on
 	Log        *slog.Logger
+	Inherited  *handover.Inheritance // from the process that this one replaces; nil: it replaces none
 
 	WaitsFor func(what string)          // told while the relay is set up
 	Runs     func()                     // called when Status has something to tell
@@ -68,6 +72,9 @@ type Relay struct {
 type running struct {
 	*tunnel.Relay
 	neighbors *neighbors
+	device    tun.Device
+	conn      *udp.Conn
+	linkLocal netip.Addr // of the interface
 }
 
 // SetPermit changes PermitIPv4 of a relay that Runs was called for.
