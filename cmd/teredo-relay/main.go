@@ -8,6 +8,7 @@ import (
 	"net/netip"
 
 	"github.com/teredo-suite/teredo/cmd/internal/relay"
+	"github.com/teredo-suite/teredo/internal/announce"
 	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/internal/confine"
 	"github.com/teredo-suite/teredo/internal/peer"
@@ -25,6 +26,7 @@ func main() {
 		Run       run                  `cmd:"" help:"Relay until stopped."`
 		Status    cli.Status[status]   `cmd:"" help:"Show what the running relay is doing."`
 		Peers     cli.Peers[peer.Info] `cmd:"" help:"Show the clients that the running relay knows."`
+		Drain     cli.Drain            `cmd:"" help:"Take the running relay out of service without a gap, and wait until it has stopped."`
 		Upgrade   cli.Upgrade          `cmd:"" help:"Replace the running relay by this program, without a gap."`
 		Bugreport cli.PeersBugreport   `cmd:"" help:"Write an archive that tells others what is wrong, without secrets."`
 		Import    importCommand        `cmd:"" help:"Write a configuration file from one of Miredo."`
@@ -39,6 +41,7 @@ type run struct {
 	HostOnly     bool               `help:"Serve only this host, at all of its IPv6 addresses. Without this flag, packets of clients are delivered to this host only if --serve covers its address."`
 	NativePrefix cli.NativePrefixes `placeholder:"[SERVER=]PREFIX,…" help:"Give the clients of a server native addresses in this /64, one prefix for each server. SERVER is the server's public IPv4 address; the default is --bind. Give the server the same --native-prefix."`
 	relay.Flags
+	cli.DrainFlags
 	cli.SunsetFlags
 	cli.RunFlags
 }
@@ -82,15 +85,16 @@ func (r *run) Run(ctx context.Context, p *cli.Process) error {
 		return cli.Usage(err)
 	}
 	state := cli.NewState(
-		status{Status: relay.Status{RelayStatus: tunnel.RelayStatus{State: "initial"}}, Sunset: r.Sunset},
+		status{Status: relay.Status{RelayStatus: tunnel.RelayStatus{State: "initial"}, Status: announce.Unannounced()}, Sunset: r.Sunset},
 		func(s *status) (state, waitingFor *string) { return &s.State, &s.WaitingFor },
 	)
 	var confined cli.Confinement
 	a := &relay.Relay{
 		Flags: r.Flags, Bind: r.Bind.Addr, Port: r.Port, HostOnly: r.HostOnly, Natives: natives, PermitIPv4: r.PermitIPv4,
-		Mark: r.StateFile("forwarding"), Log: log, Inherited: p.Inherited(),
+		Mark: r.StateFile("forwarding"), Log: log, Inherited: p.Inherited(), TakeOver: p.TakeOver,
 		WaitsFor: state.WaitsFor, Confine: func(needs confine.Policy) { confined.To(needs, &r.RunFlags, log) },
 	}
+	announcers := []*cli.Announcer{a.Announcer(r.DrainFlags)}
 	started := make(chan struct{})
 	a.Runs = func() {
 		close(started)
@@ -99,12 +103,12 @@ func (r *run) Run(ctx context.Context, p *cli.Process) error {
 			return status{Status: s, Sunset: r.Sunset, Confined: confined.String()}, err
 		})
 	}
-	a.Ready = func(local netip.AddrPort) { p.Ready(fmt.Sprintf("Relaying at %v", local)) }
+	a.Ready = func(local netip.AddrPort) { cli.Ready(fmt.Sprintf("Relaying at %v", local)) }
 	questions, err := r.Peers(a.Peers)
 	if err != nil {
 		return err
 	}
-	return cli.Serve(ctx, p, cli.Service[status]{Flags: &r.RunFlags, Log: log, State: state, Run: a.Run, Questions: questions, HandOver: a.HandOver, Reload: cli.Reload{
+	return cli.Serve(ctx, p, cli.Service[status]{Flags: &r.RunFlags, Log: log, State: state, Run: a.Run, Questions: questions, Announcers: announcers, HandOver: a.HandOver, Reload: cli.Reload{
 		Flags: []string{"permit-ipv4"},
 		Take: func(ctx context.Context) (files bool) {
 			select {
@@ -130,6 +134,9 @@ func (r *run) Check() error {
 		return errors.New("--host-only serves only this host, and native addresses are for other hosts: leave --native-prefix out")
 	}
 	if _, err := r.natives(); err != nil {
+		return err
+	}
+	if err := r.DrainFlags.Check(); err != nil {
 		return err
 	}
 	return r.Flags.Check(r.NativePrefix != nil)

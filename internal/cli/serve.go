@@ -27,6 +27,8 @@ type Service[T any] struct {
 	// HandOver gives what the program has to a new process that replaces it, while the program goes on. Once the new process does the
 	// work, leave is called: it ends what the program has begun to do, and nothing else, as the process ends then. HandOver may be nil.
 	HandOver func(*handover.Giver) (leave func() error, err error)
+	// Announcers announce what the program serves, and withdraw it before the program ends by a drain. Without any it cannot drain.
+	Announcers []*Announcer
 	// Run sets the program up, and works until ctx ends.
 	Run func(ctx context.Context) error
 }
@@ -43,6 +45,14 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 		return err
 	}
 	questions["report"] = report
+	var drains *drains
+	if len(s.Announcers) > 0 {
+		drains, ctx = newDrains(ctx, s.Log, s.Announcers)
+		defer drains.leave(nil)
+		if questions["drain"], err = drains.question(); err != nil {
+			return err
+		}
+	}
 	socket, err := p.Inherited().Listener(controlSocket + s.Flags.Control)
 	if socket == nil && err == nil {
 		socket, err = control.Listen(s.Flags.Control)
@@ -91,6 +101,9 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 		defer quiet()
 		workers, _ := worker.NewGroup(ctx)
 		workers.Go("service", s.Run)
+		if drains != nil {
+			workers.Go("announcements", drains.run)
+		}
 		if profiles != nil {
 			workers.Go("profiles", func(ctx context.Context) error {
 				if err := p.succeeded(ctx); err != nil {

@@ -216,16 +216,14 @@ func (p *Process) Inherited() *handover.Inheritance {
 	return p.succession.Inheritance
 }
 
-// Ready has the process that this one replaces leave, if there is one, and tells systemd that the program serves from now on, with one
-// line for "systemctl status".
-func (p *Process) Ready(status string) {
-	if s := p.succession; s != nil {
-		s.once.Do(s.over)
-		if s.err != nil {
-			return
-		}
+// TakeOver has the process that this one replaces leave, if there is one. Call it when this process does all that the other one did, and
+// before anything that is wrong while both work. If it fails this process ends, and the other one goes on.
+func (p *Process) TakeOver() bool {
+	if p.succession == nil {
+		return true
 	}
-	Ready(status)
+	p.succession.once.Do(p.succession.over)
+	return p.succession.err == nil
 }
 
 // succeeded waits until this process has replaced the other one, if it is to replace one.

@@ -47,7 +47,12 @@ func (r *Relay) Run(ctx context.Context) error {
 			restore()
 		}
 	}()
-	cfg.Ready = func() { r.Ready(local) }
+	cfg.Ready = func() {
+		if r.TakeOver() {
+			r.announcer.Ready()
+			r.Ready(local)
+		}
+	}
 	t := tunnel.NewRelay(cfg)
 	if err := neighbors.start(t); err != nil {
 		return err
@@ -79,7 +84,7 @@ func (r *Relay) openKernel(local netip.AddrPort) (tunnel.Kernel, error) {
 	return path, nil
 }
 
-// open makes the UDP socket, the interface with its link-local address, and the route.
+// open makes the UDP socket, the interface with its link-local address, and the routes for packets that come to this host.
 func (r *Relay) open(linkLocal netip.Addr) (cfg tunnel.RelayConfig, conn *udp.Conn, err error) {
 	if err := r.checkLinks(); err != nil {
 		return cfg, nil, err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 
+	"github.com/teredo-suite/teredo/internal/announce"
 	"github.com/teredo-suite/teredo/internal/handover"
 	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/internal/tun"
@@ -26,6 +27,9 @@ func (r *Relay) HandOver(g *handover.Giver) (leave func() error, err error) {
 	t := r.running.Load()
 	if t == nil {
 		return nil, errors.New("the relay is not set up yet: try again when 'status' says that it runs")
+	}
+	if r.announcer.Status().WithdrawnReason == announce.Draining {
+		return nil, errors.New("the relay drains: start the new one when it has stopped")
 	}
 	g.UDP(t.conn)
 	g.TUN(r.TUN, t.device)
