@@ -3,14 +3,13 @@
 package integration
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -20,11 +19,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/teredo-suite/teredo/integration/lab"
+	"github.com/teredo-suite/teredo/teredo"
 )
 
 const (
 	mostStall    = 200 * time.Millisecond // of a TCP connection during an upgrade
-	mostUpgrades = 6                      // until one is that quick on a busy machine
+	mostUpgrades = 20                     // until one is that quick on a busy machine
 	upgradeBytes = 64 << 20               // that a connection carries before an upgrade, and after it
 )
 
@@ -156,7 +156,13 @@ func (s *stream) stall() time.Duration {
 // upgrade upgrades a program on a host, and returns the process that runs then.
 func (w *world) upgrade(host, role string) (pid int) {
 	w.t.Helper()
-	text, err := w.Host(host).Run(startTimeout, program(role), "upgrade", "--control", w.control(host))
+	return w.upgradeAt(host, role, w.control(host))
+}
+
+// upgradeAt is upgrade of the program at a control socket, by a command that another one runs.
+func (w *world) upgradeAt(host, role, socket string, as ...string) (pid int) {
+	w.t.Helper()
+	text, err := w.Host(host).Run(startTimeout, append(as[:len(as):len(as)], program(role), "upgrade", "--control", socket)...)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -210,4 +216,171 @@ func (w *world) relayPeer(client netip.Addr) (p struct {
 	return p
 }
 
-var _, _, _ = context.Background, io.EOF, os.Args
+// TestUpgradeConfined upgrades a relay that an ordinary user runs with the capabilities that it needs, and that has confined itself. What
+// takes its place is confined in the same way, and upgraded in turn.
+func TestUpgradeConfined(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, lab.PortRestricted)
+	w.record()
+	folder := filepath.Join(w.Folder(), "relay")
+	if err := errors.Join(os.Mkdir(folder, 0o755), os.Chown(folder, unprivileged, unprivileged), os.Chmod(w.Folder(), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	const capabilities = "+net_admin,+net_raw,+bpf,+perfmon"
+	as := []string{"setpriv", "--reuid", fmt.Sprint(unprivileged), "--regid", fmt.Sprint(unprivileged), "--clear-groups", "--no-new-privs",
+		"--inh-caps", capabilities, "--ambient-caps", capabilities, "--"}
+	socket := filepath.Join(folder, "relay.sock")
+	w.startServer(ours)
+	relay := w.start("relay", append(as, w.relayCommand("--control", socket)...)...)
+	w.untilRelays(relay)
+	_, addr := w.startClient("client1", ours)
+	native := netip.MustParseAddr(lab.NativeAddr)
+	w.ping("client1", native)
+	stream := w.stream("client1", "native", native)
+	for range 2 {
+		stream.awaits(kernelTransfer)
+		pid := w.upgradeAt("relay", "relay", socket, as...)
+		stream.awaits(kernelTransfer)
+		text, err := w.Host("relay").Run(startTimeout, program("relay"), "status", "--json", "--control", socket)
+		if want := `"confined": "capabilities, no_new_privs, landlock, seccomp"`; err != nil || !strings.Contains(text, want) {
+			t.Errorf("%v, and the status has no %s: %s", err, want, text)
+		}
+		for _, thread := range threads(t, pid) {
+			if thread["Uid"] != fmt.Sprintf("%d\t%[1]d\t%[1]d\t%[1]d", unprivileged) || thread["Seccomp"] != "2" {
+				t.Errorf("a thread of the new relay is %v", thread)
+			}
+		}
+	}
+	w.ping("native", addr)
+	if code, err := relay.Wait(startTimeout); code != 0 || err != nil {
+		t.Errorf("the first relay has ended with %d, %v", code, err)
+	}
+	// Root is not the user of the program, and the new one would have other rights.
+	if out, err := w.Host("relay").Run(startTimeout, program("relay"), "upgrade", "--control", socket); err == nil || !strings.Contains(err.Error(), "as that user") {
+		t.Errorf("root upgrades the program of another user: %q, %v", out, err)
+	}
+}
+
+// unprivileged is a user and a group without any rights.
+const unprivileged = 65534
+
+// TestUpgradeFails has upgrades fail, before the new relay asks for anything and after it has got everything. The running relay goes on,
+// and both say why. Afterwards an upgrade succeeds, and takes the new configuration.
+func TestUpgradeFails(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, lab.PortRestricted)
+	w.record()
+	config := filepath.Join(w.Folder(), "relay.toml")
+	configure := func(lines ...string) {
+		if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	configure("forwarding = true")
+	w.startServer(ours)
+	w.run("relay", "sysctl", "-w", "net.ipv6.conf.all.forwarding=0")
+	forwarding := func(want string) {
+		t.Helper()
+		if got, err := w.Host("relay").Run(startTimeout, "sysctl", "-n", "net.ipv6.conf.all.forwarding"); err != nil || strings.TrimSpace(got) != want {
+			t.Errorf("IPv6 forwarding is %q, %v, want %s", got, err, want)
+		}
+	}
+	relay := w.startRelay(ours, "--config", config)
+	_, addr := w.startClient("client1", ours)
+	native := netip.MustParseAddr(lab.NativeAddr)
+	stream := w.stream("client1", "native", native)
+	for _, test := range []struct{ config, command, log string }{
+		{"capacity = 1", "a capacity of 1 clients is not possible", "no new process has come up"},
+		{"kernel-path = \"on\"\nudp-gso = \"maybe\"", "udp-gso", "no new process has come up"},
+		{"neighbor-proxy = \"missing0\"\nnative-prefix = \"192.0.2.1=2001:db8:c::/64\"", "this host has no interface missing0", "the new process has not taken over"},
+	} {
+		configure("forwarding = true", test.config)
+		out, err := w.Host("relay").Run(startTimeout, program("relay"), "upgrade", "--control", w.control("relay"))
+		if err == nil || !strings.Contains(err.Error(), test.command) || !strings.Contains(err.Error(), "the running program goes on") {
+			t.Errorf("upgrade with %s says %q, %v, want %q", test.config, out, err, test.command)
+		}
+		w.until(relay, startTimeout, "the log of the running relay", func() error {
+			if !strings.Contains(relay.Log(), test.log) {
+				return fmt.Errorf("no %q", test.log)
+			}
+			return nil
+		})
+		forwarding("1")
+		stream.awaits(kernelTransfer)
+		w.ping("native", addr)
+	}
+	configure("forwarding = true", "log-level = \"debug\"")
+	pid := w.upgrade("relay", "relay")
+	stream.awaits(kernelTransfer)
+	forwarding("1")
+	if code, err := relay.Wait(startTimeout); code != 0 || err != nil {
+		t.Errorf("the old relay has ended with %d, %v", code, err)
+	}
+	if err := unix.Kill(pid, unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := lab.Until(startTimeout, "the new relay to stop", func() error {
+		// Nobody waits for it, as the command that started it has ended. So it may stay as a zombie.
+		if status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)); err == nil && !strings.Contains(string(status), "State:\tZ") {
+			return fmt.Errorf("process %d is there: %s", pid, status)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	// It has undone what the first relay has done.
+	forwarding("0")
+	if addrs, _ := w.Host("relay").Addrs(tun); len(addrs) > 0 {
+		t.Errorf("the interface is there still: %v", addrs)
+	}
+	if _, err := os.Stat(w.control("relay")); !os.IsNotExist(err) {
+		t.Errorf("the control socket is there still: %v", err)
+	}
+}
+
+// TestUpgradeServer upgrades a server and the relay in it while a client asks it all the time. Each solicitation is answered. The
+// addresses that the server announces, and the relay's route, are there all the time.
+func TestUpgradeServer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, lab.PortRestricted)
+	w.record()
+	flags := []string{"--relay", "--native-prefix", "2001:db8:c::/64"}
+	server := w.start("server", w.serverCommand(flags...)...)
+	w.until(server, startTimeout, "the server to run", func() error { return w.listens("server", teredo.Port) })
+	w.untilState("server", "running")
+	monitor := w.start("server", "ip", "monitor", "link", "address", "route")
+	asks := w.socket("relay", lab.RelayAddr+":0")
+	to := net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(lab.ServerAddr), teredo.Port))
+	ask := func() error {
+		request := teredo.AppendRouterSolicitation(nil, teredo.ClientLinkLocal(false, netip.AddrPort{}))
+		_, err := asks.WriteTo(request, to)
+		err = errors.Join(err, asks.SetReadDeadline(time.Now().Add(startTimeout)))
+		if err == nil {
+			_, _, err = asks.ReadFrom(make([]byte, 1500))
+		}
+		return err
+	}
+	var upgraded atomic.Bool
+	answered, ended := 0, make(chan error)
+	go func() {
+		for last := false; ; answered++ {
+			if err := ask(); err != nil || last {
+				ended <- err
+				return
+			}
+			last = upgraded.Load()
+		}
+	}()
+	w.upgrade("server", "server")
+	upgraded.Store(true)
+	if err := <-ended; err != nil {
+		t.Errorf("solicitation %d is not answered: %v", answered+1, err)
+	}
+	if code, err := server.Wait(startTimeout); code != 0 || err != nil {
+		t.Errorf("the old server has ended with %d, %v", code, err)
+	}
+	if log := monitor.Log(); strings.Contains(log, "Deleted") {
+		t.Errorf("something has gone away: %s", log)
+	}
+	t.Logf("%d solicitations are answered", answered)
+}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/teredo-suite/teredo/internal/announce"
 	"github.com/teredo-suite/teredo/internal/cli"
+	"github.com/teredo-suite/teredo/internal/handover"
 	"github.com/teredo-suite/teredo/internal/netcfg"
 	"github.com/teredo-suite/teredo/internal/offload"
 	"github.com/teredo-suite/teredo/internal/tun"
@@ -23,6 +24,7 @@ const (
 
 // anycast has the addresses of the server on interfaces of its own.
 type anycast struct {
+	inherited       *handover.Inheritance // from the process that this one replaces
 	addrs           []netip.Addr
 	announced, kept tun.Device // nil: it is not there yet, or not any more
 }
@@ -34,15 +36,15 @@ func (a *anycast) keep() (err error) {
 		if err != nil {
 			return err
 		}
-		if ifname != "" {
+		if ifname != "" && ifname != anycastInterface { // else the next step fails, unless it is inherited
 			return cli.Usage(fmt.Errorf("--announce puts %v on the interface %s, and %s has this address already: remove it there, or leave --announce out",
 				addr, anycastInterface, ifname))
 		}
 	}
-	if a.announced, err = openAnycast(anycastInterface); err != nil {
+	if a.announced, err = a.open(anycastInterface); err != nil {
 		return err
 	}
-	if a.kept, err = openAnycast(keptInterface); err != nil {
+	if a.kept, err = a.open(keptInterface); err != nil {
 		return err
 	}
 	return netcfg.KeepAddresses(keptInterface, a.addrs...)
@@ -63,9 +65,12 @@ func (a *anycast) announce(on bool) error {
 // close removes both interfaces.
 func (a *anycast) close() error { return errors.Join(closeDevice(&a.announced), closeDevice(&a.kept)) }
 
-// openAnycast makes an interface.
-func openAnycast(name string) (tun.Device, error) {
-	device, err := tun.Open(name, offload.Off)
+// open makes an interface, or takes over that of the server before.
+func (a *anycast) open(name string) (tun.Device, error) {
+	device, err := a.inherited.TUN(name, offload.Off)
+	if device == nil && err == nil {
+		device, err = tun.Open(name, offload.Off)
+	}
 	switch {
 	case errors.Is(err, syscall.EBUSY):
 		return nil, fmt.Errorf("the interface %s is in use: stop the other server with --announce on this host: %w", name, err)
@@ -86,7 +91,7 @@ func closeDevice(d *tun.Device) (err error) {
 // announcers are those of the server and of its relay.
 func (s *program) announcers() []*cli.Announcer {
 	if s.run.Announce {
-		s.anycast = &anycast{addrs: s.addresses()}
+		s.anycast = &anycast{inherited: s.process.Inherited(), addrs: s.addresses()}
 	}
 	s.announcer = cli.NewAnnouncer(s.log, "server", s.run.DrainFlags, s.anycast.announce, s.load)
 	all := []*cli.Announcer{s.announcer}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -11,6 +12,7 @@ import (
 	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/internal/confine"
 	"github.com/teredo-suite/teredo/internal/control"
+	"github.com/teredo-suite/teredo/internal/handover"
 	"github.com/teredo-suite/teredo/internal/netcfg"
 	"github.com/teredo-suite/teredo/internal/server"
 	"github.com/teredo-suite/teredo/internal/worker"
@@ -19,6 +21,7 @@ import (
 // program is the server with what it is told to do, and what the control socket tells of it.
 type program struct {
 	run      *run
+	process  *cli.Process
 	log      *slog.Logger
 	cfg      server.Config
 	state    *cli.State[status]
@@ -32,7 +35,8 @@ type program struct {
 }
 
 func start(ctx context.Context, p *cli.Process, r *run) error {
-	s := &program{run: r, log: p.Logger(&r.RunFlags), cfg: r.config(), started: make(chan struct{})}
+	s := &program{run: r, process: p, log: p.Logger(&r.RunFlags), cfg: r.config(), started: make(chan struct{})}
+	s.cfg.Sockets = p.Inherited().UDP
 	var err error
 	if s.cfg.Secrets, err = r.loadSecrets(s.log); err != nil {
 		return cli.Usage(err)
@@ -54,7 +58,7 @@ func start(ctx context.Context, p *cli.Process, r *run) error {
 		}
 	}
 	return cli.Serve(ctx, p, cli.Service[status]{
-		Flags: &r.RunFlags, Log: s.log, State: s.state, Run: s.serve, Questions: questions, Announcers: s.announcers(),
+		Flags: &r.RunFlags, Log: s.log, State: s.state, Run: s.serve, Questions: questions, Announcers: s.announcers(), HandOver: s.handOver,
 		Reload: cli.Reload{Flags: []string{"secret-file", "permit-ipv4"}, Take: s.reload},
 	})
 }
@@ -65,7 +69,7 @@ func (s *program) newRelay() (*relay.Relay, error) {
 	natives, err := r.natives()
 	return &relay.Relay{
 		Flags: r.Flags, Bind: r.Bind.Addr, Port: r.RelayPort, Natives: natives, PermitIPv4: r.PermitIPv4,
-		Mark: r.StateFile("forwarding"), Log: s.log,
+		Mark: r.StateFile("forwarding"), Log: s.log, Inherited: s.process.Inherited(), TakeOver: s.process.TakeOver,
 		WaitsFor: s.state.WaitsFor, Confine: s.confine, Runs: s.runs, Ready: func(netip.AddrPort) {
 			s.announcer.Ready()
 			s.ready("Serving and relaying")
@@ -110,7 +114,7 @@ func (s *program) serve(ctx context.Context) (err error) {
 	workers.Go("server", s.running.Run)
 	if s.relay != nil {
 		workers.Go("relay", s.relay.Run)
-	} else {
+	} else if s.process.TakeOver() {
 		s.announcer.Ready() // before it cannot change addresses any more
 		s.confine(confine.Policy{})
 		s.runs()
@@ -138,4 +142,26 @@ func (s *program) status(ctx context.Context) (now status, err error) {
 		now.State = string(announce.Draining)
 	}
 	return now, err
+}
+
+// handOver gives a new process what it needs to go on where server and relay are, see cli.Service. The server itself knows nothing of
+// its clients.
+func (s *program) handOver(g *handover.Giver) (leave func() error, err error) {
+	select {
+	case <-s.started:
+	default:
+		return nil, errors.New("the server is not set up yet: try again when 'status' says that it runs")
+	}
+	if s.announcer.Status().WithdrawnReason == announce.Draining {
+		return nil, errors.New("the server drains: start the new one when it has stopped")
+	}
+	s.running.ShareSockets(g.UDP)
+	if s.anycast != nil {
+		g.TUN(anycastInterface, s.anycast.announced)
+		g.TUN(keptInterface, s.anycast.kept)
+	}
+	if s.relay != nil {
+		return s.relay.HandOver(g)
+	}
+	return func() error { return nil }, nil
 }

@@ -61,14 +61,13 @@ func (p Program) Main(commands any) {
 		end(errors.New(signalName(s)))
 	}()
 	var err error
-	p.succession, err = succeed()
+	if p.succession, err = succeed(); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: find the program to replace: %v\n", p.Name, err)
+		os.Exit(exitFailure)
+	}
 	stderr := io.Writer(os.Stderr)
 	if p.succession != nil {
 		stderr = p.succession
-	}
-	if err != nil {
-		fmt.Fprintf(stderr, "%s: %v\n", p.Name, err)
-		os.Exit(exitFailure)
 	}
 	os.Exit(p.run(ctx, hangups, commands, os.Args[1:], os.Stdout, stderr))
 }

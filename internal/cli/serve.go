@@ -38,6 +38,9 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 	if p.logFault != nil {
 		return Usage(fmt.Errorf("write the log: %w; choose another file with --log-file", p.logFault))
 	}
+	if p.Inherited(); p.succession != nil && p.succession.fault != nil {
+		return p.succession.fault
+	}
 	questions := map[string]control.Question{"status": {Answer: s.State.answer}}
 	maps.Copy(questions, s.Questions)
 	report, err := p.report(questions["peers"])

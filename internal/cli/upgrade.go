@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -155,65 +156,69 @@ const tookOver = "\x00"
 
 // succession is what a process knows that replaces another one. Nil stands for one that replaces none.
 type succession struct {
-	*handover.Inheritance
-	words *os.File // to the person who upgrades
-	once  sync.Once
-	done  chan struct{} // closed when TakeOver has ended
-	err   error         // of that
+	words *os.File      // to the person who upgrades
+	conn  *net.UnixConn // to the other process
+
+	ask       sync.Once
+	inherited *handover.Inheritance // nil: it has not been asked for, or that has failed
+	fault     error                 // why
+
+	over sync.Once
+	done chan struct{} // closed when it is known whether this process has taken over
+	err  error         // why it has not
 }
 
-// Write says something to the person who upgrades, or on standard error when that is over.
-func (s *succession) Write(text []byte) (int, error) {
-	if s.Owns() {
-		return os.Stderr.Write(text)
-	}
-	return s.words.Write(text)
-}
-
-// over has the process that this one replaces leave.
-func (s *succession) over() {
-	if s.err = s.TakeOver(); s.err == nil {
-		_, _ = io.WriteString(s.words, tookOver) // the command may have been interrupted
-		s.words.Close()
-	}
-	close(s.done)
-}
-
-// succeed asks the process for everything that the upgrade command has this one replace. It is nil if there is none.
+// succeed finds the process that the upgrade command has this one replace. It is nil if there is none.
 func succeed() (*succession, error) {
 	if os.Getenv(upgradeMark) == "" {
 		return nil, nil
 	}
 	os.Unsetenv(upgradeMark)
 	if os.Getenv("SYSTEMD_EXEC_PID") != "" {
-		os.Setenv("SYSTEMD_EXEC_PID", fmt.Sprint(os.Getpid())) // see ownUnit
+		os.Setenv("SYSTEMD_EXEC_PID", strconv.Itoa(os.Getpid())) // see ownUnit
 	}
 	words, err := takeStderr(successorStderr)
 	if err != nil {
 		return nil, err
 	}
-	s := &succession{words: words, done: make(chan struct{})}
 	file := os.NewFile(successorConn, "running program")
+	defer file.Close() // FileConn duplicates it
 	conn, err := net.FileConn(file)
-	file.Close()
 	if err != nil {
-		return s, err
+		return nil, err
 	}
 	socket, ok := conn.(*net.UnixConn)
 	if !ok {
-		conn.Close()
-		return s, errors.ErrUnsupported
+		return nil, errors.Join(errors.ErrUnsupported, conn.Close())
 	}
-	s.Inheritance, err = handover.Inherit(socket)
-	return s, err
+	return &succession{words: words, conn: socket, done: make(chan struct{})}, nil
 }
 
-// Inherited is what this process gets of the one that it replaces; nil if it replaces none.
+// Write says something to the person who upgrades, or on standard error when that is over.
+func (s *succession) Write(text []byte) (int, error) {
+	if s.inherited != nil && s.inherited.Owns() {
+		return os.Stderr.Write(text)
+	}
+	return s.words.Write(text)
+}
+
+// takeOver has the other process leave.
+func (s *succession) takeOver() {
+	if s.err = s.inherited.TakeOver(); s.err == nil {
+		_, _ = io.WriteString(s.words, tookOver) // the command may have been interrupted
+		s.words.Close()
+	}
+	close(s.done)
+}
+
+// Inherited is what this process gets of the one that it replaces; nil if it replaces none. Serve tells if it cannot be had.
 func (p *Process) Inherited() *handover.Inheritance {
-	if p.succession == nil {
+	s := p.succession
+	if s == nil {
 		return nil
 	}
-	return p.succession.Inheritance
+	s.ask.Do(func() { s.inherited, s.fault = handover.Inherit(s.conn) })
+	return s.inherited
 }
 
 // TakeOver has the process that this one replaces leave, if there is one. Call it when this process does all that the other one did, and
@@ -222,7 +227,7 @@ func (p *Process) TakeOver() bool {
 	if p.succession == nil {
 		return true
 	}
-	p.succession.once.Do(p.succession.over)
+	p.succession.over.Do(p.succession.takeOver)
 	return p.succession.err == nil
 }
 
