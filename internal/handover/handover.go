@@ -55,7 +55,7 @@ func send(conn *net.UnixConn, k kind, payload []byte, fd int) error {
 	if err := conn.SetWriteDeadline(time.Now().Add(stepTimeout)); err != nil {
 		return err
 	}
-	if err := write(conn, message, fd); err != nil {
+	if err := write(conn, message, fd); err != nil || len(payload) == 0 { // the other end may be closed once it has all
 		return err
 	}
 	_, err := conn.Write(payload)
