@@ -108,7 +108,7 @@ func (r *run) Run(ctx context.Context, p *cli.Process) error {
 	if err != nil {
 		return err
 	}
-	return cli.Serve(ctx, p, cli.Service[status]{Flags: &r.RunFlags, Log: log, State: state, Run: a.Run, Questions: questions, Announcers: announcers, HandOver: a.HandOver, Reload: cli.Reload{
+	return cli.Serve(ctx, p, cli.Service[status]{Flags: &r.RunFlags, Log: log, State: state, Run: a.Run, Questions: questions, Announcers: announcers, Give: a.Give, Reload: cli.Reload{
 		Flags: []string{"permit-ipv4"},
 		Take: func(ctx context.Context) (files bool) {
 			select {

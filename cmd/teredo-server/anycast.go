@@ -9,9 +9,9 @@ import (
 
 	"github.com/teredo-suite/teredo/internal/announce"
 	"github.com/teredo-suite/teredo/internal/cli"
-	"github.com/teredo-suite/teredo/internal/handover"
 	"github.com/teredo-suite/teredo/internal/netcfg"
 	"github.com/teredo-suite/teredo/internal/offload"
+	"github.com/teredo-suite/teredo/internal/succession"
 	"github.com/teredo-suite/teredo/internal/tun"
 )
 
@@ -24,7 +24,7 @@ const (
 
 // anycast has the addresses of the server on interfaces of its own.
 type anycast struct {
-	inherited       *handover.Inheritance // from the process that this one replaces
+	inherited       *succession.Inheritance // from the process that this one replaces
 	addrs           []netip.Addr
 	announced, kept tun.Device // nil: it is not there yet, or not any more
 }

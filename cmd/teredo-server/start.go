@@ -12,9 +12,9 @@ import (
 	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/internal/confine"
 	"github.com/teredo-suite/teredo/internal/control"
-	"github.com/teredo-suite/teredo/internal/handover"
 	"github.com/teredo-suite/teredo/internal/netcfg"
 	"github.com/teredo-suite/teredo/internal/server"
+	"github.com/teredo-suite/teredo/internal/succession"
 	"github.com/teredo-suite/teredo/internal/worker"
 )
 
@@ -58,7 +58,7 @@ func start(ctx context.Context, p *cli.Process, r *run) error {
 		}
 	}
 	return cli.Serve(ctx, p, cli.Service[status]{
-		Flags: &r.RunFlags, Log: s.log, State: s.state, Run: s.serve, Questions: questions, Announcers: s.announcers(), HandOver: s.handOver,
+		Flags: &r.RunFlags, Log: s.log, State: s.state, Run: s.serve, Questions: questions, Announcers: s.announcers(), Give: s.give,
 		Reload: cli.Reload{Flags: []string{"secret-file", "permit-ipv4"}, Take: s.reload},
 	})
 }
@@ -144,9 +144,9 @@ func (s *program) status(ctx context.Context) (now status, err error) {
 	return now, err
 }
 
-// handOver gives a new process what it needs to go on where server and relay are, see cli.Service. The server itself knows nothing of
+// give gives a new process what it needs to go on where server and relay are, see cli.Service. The server itself knows nothing of
 // its clients.
-func (s *program) handOver(g *handover.Giver) (leave func() error, err error) {
+func (s *program) give(g *succession.Giver) (leave func() error, err error) {
 	select {
 	case <-s.started:
 	default:
@@ -161,7 +161,7 @@ func (s *program) handOver(g *handover.Giver) (leave func() error, err error) {
 		g.TUN(keptInterface, s.anycast.kept)
 	}
 	if s.relay != nil {
-		return s.relay.HandOver(g)
+		return s.relay.Give(g)
 	}
 	return func() error { return nil }, nil
 }

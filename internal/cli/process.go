@@ -26,7 +26,7 @@ type Process struct {
 	flags        atomic.Pointer[map[string]string]          // of the run command with their values, for bug reports
 	userControl  string
 	controlToAsk func() string // the control socket of the program to ask now
-	succession   *succession   // nil: this process replaces none
+	heir         *heir         // nil: this process replaces none
 	upgrading    sync.Mutex    // held while another process replaces this one
 }
 

@@ -12,7 +12,7 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/teredo-suite/teredo/internal/handover"
+	"github.com/teredo-suite/teredo/internal/succession"
 )
 
 // Loopback is a flag that holds a loopback address and port. The zero value (not IsValid) means that it was not given.
@@ -37,7 +37,7 @@ type ProfileFlags struct {
 }
 
 // listenProfiles opens the address of --pprof. Without the flag there is none, nil.
-func (f *ProfileFlags) listenProfiles(inherited *handover.Inheritance) (net.Listener, error) {
+func (f *ProfileFlags) listenProfiles(inherited *succession.Inheritance) (net.Listener, error) {
 	if !f.PProf.IsValid() {
 		return nil, nil
 	}
@@ -52,7 +52,7 @@ func (f *ProfileFlags) listenProfiles(inherited *handover.Inheritance) (net.List
 }
 
 // giveProfiles gives the listening socket, if there is one, to a new process.
-func (f *ProfileFlags) giveProfiles(g *handover.Giver, l net.Listener) {
+func (f *ProfileFlags) giveProfiles(g *succession.Giver, l net.Listener) {
 	if l != nil {
 		giveListener(g, profileSocket+f.PProf.String(), l)
 	}

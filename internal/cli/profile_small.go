@@ -6,15 +6,15 @@ import (
 	"context"
 	"net"
 
-	"github.com/teredo-suite/teredo/internal/handover"
+	"github.com/teredo-suite/teredo/internal/succession"
 )
 
 // ProfileFlags are none: a small program has no profiles.
 type ProfileFlags struct{}
 
-func (*ProfileFlags) listenProfiles(*handover.Inheritance) (net.Listener, error) { return nil, nil }
-func (*ProfileFlags) giveProfiles(*handover.Giver, net.Listener)                 {}
-func (*ProfileFlags) profilePorts() []uint16                                     { return nil }
+func (*ProfileFlags) listenProfiles(*succession.Inheritance) (net.Listener, error) { return nil, nil }
+func (*ProfileFlags) giveProfiles(*succession.Giver, net.Listener)                 {}
+func (*ProfileFlags) profilePorts() []uint16                                       { return nil }
 
 func serveProfiles(context.Context, net.Listener) error { return nil }
 

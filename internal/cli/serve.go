@@ -11,7 +11,7 @@ import (
 	"strings"
 
 	"github.com/teredo-suite/teredo/internal/control"
-	"github.com/teredo-suite/teredo/internal/handover"
+	"github.com/teredo-suite/teredo/internal/succession"
 	"github.com/teredo-suite/teredo/internal/worker"
 )
 
@@ -24,9 +24,9 @@ type Service[T any] struct {
 	// Questions are what else can be asked for on the control socket.
 	Questions map[string]control.Question
 	Reload    Reload
-	// HandOver gives what the program has to a new process that replaces it, while the program goes on. Once the new process does the
-	// work, leave is called: it ends what the program has begun to do, and nothing else, as the process ends then. HandOver may be nil.
-	HandOver func(*handover.Giver) (leave func() error, err error)
+	// Give gives what the program has to a new process that replaces it, while the program goes on. Once the new process does the
+	// work, leave is called: it ends what the program has begun to do, and nothing else, as the process ends then. Give may be nil.
+	Give func(*succession.Giver) (leave func() error, err error)
 	// Announcers announce what the program serves, and withdraw it before the program ends by a drain. Without any it cannot drain.
 	Announcers []*Announcer
 	// Run sets the program up, and works until ctx ends.
@@ -38,8 +38,8 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 	if p.logFault != nil {
 		return Usage(fmt.Errorf("write the log: %w; choose another file with --log-file", p.logFault))
 	}
-	if p.Inherited(); p.succession != nil && p.succession.fault != nil {
-		return p.succession.fault
+	if p.Inherited(); p.heir != nil && p.heir.fault != nil {
+		return p.heir.fault
 	}
 	questions := map[string]control.Question{"status": {Answer: s.State.answer}}
 	maps.Copy(questions, s.Questions)
@@ -76,12 +76,12 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 		}
 		return err
 	}
-	if s.HandOver != nil {
-		if questions[upgrades], err = p.upgrade(s.Log, func(g *handover.Giver) (func() error, error) {
+	if s.Give != nil {
+		if questions[upgrades], err = p.upgrade(s.Log, func(g *succession.Giver) (func() error, error) {
 			giveListener(g, controlSocket+s.Flags.Control, socket)
 			s.Flags.giveProfiles(g, profiles)
 			s.Flags.giveWeb(g, site)
-			return s.HandOver(g)
+			return s.Give(g)
 		}); err != nil {
 			return err
 		}

@@ -17,7 +17,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/teredo-suite/teredo/internal/control"
-	"github.com/teredo-suite/teredo/internal/handover"
+	"github.com/teredo-suite/teredo/internal/succession"
 )
 
 const (
@@ -63,7 +63,7 @@ func (u *Upgrade) Run(ctx context.Context, k *kong.Kong) error {
 		return err
 	}
 	defer conn.Close()
-	how, stderr, err := handover.ReadInvocation(conn)
+	how, stderr, err := succession.ReadInvocation(conn)
 	if err != nil {
 		return fmt.Errorf("ask how the running program was started: %w; stop it, and start %s", err, name)
 	}
@@ -83,7 +83,7 @@ func (u *Upgrade) Run(ctx context.Context, k *kong.Kong) error {
 }
 
 // mayReplace says what is wrong with replacing a program by this one.
-func mayReplace(name string, how handover.Invocation) error {
+func mayReplace(name string, how succession.Invocation) error {
 	cgroups, _ := os.ReadFile("/proc/self/cgroup") // without it there is no unit
 	switch {
 	case how.Program != name:
@@ -103,7 +103,7 @@ type successor struct {
 }
 
 // startSuccessor starts this program in the way that the running one was started.
-func startSuccessor(conn *net.UnixConn, how handover.Invocation, stderr *os.File) (*successor, error) {
+func startSuccessor(conn *net.UnixConn, how succession.Invocation, stderr *os.File) (*successor, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -154,14 +154,14 @@ func (s *successor) await(ctx context.Context) error {
 // tookOver is what a successor says when it has taken over.
 const tookOver = "\x00"
 
-// succession is what a process knows that replaces another one. Nil stands for one that replaces none.
-type succession struct {
+// heir is what a process knows that replaces another one. Nil stands for one that replaces none.
+type heir struct {
 	words *os.File      // to the person who upgrades
 	conn  *net.UnixConn // to the other process
 
 	ask       sync.Once
-	inherited *handover.Inheritance // nil: it has not been asked for, or that has failed
-	fault     error                 // why
+	inherited *succession.Inheritance // nil: it has not been asked for, or that has failed
+	fault     error                   // why
 
 	over sync.Once
 	done chan struct{} // closed when it is known whether this process has taken over
@@ -169,7 +169,7 @@ type succession struct {
 }
 
 // succeed finds the process that the upgrade command has this one replace. It is nil if there is none.
-func succeed() (*succession, error) {
+func succeed() (*heir, error) {
 	if os.Getenv(upgradeMark) == "" {
 		return nil, nil
 	}
@@ -191,11 +191,11 @@ func succeed() (*succession, error) {
 	if !ok {
 		return nil, errors.Join(errors.ErrUnsupported, conn.Close())
 	}
-	return &succession{words: words, conn: socket, done: make(chan struct{})}, nil
+	return &heir{words: words, conn: socket, done: make(chan struct{})}, nil
 }
 
 // Write says something to the person who upgrades, or on standard error when that is over.
-func (s *succession) Write(text []byte) (int, error) {
+func (s *heir) Write(text []byte) (int, error) {
 	if s.inherited != nil && s.inherited.Owns() {
 		return os.Stderr.Write(text)
 	}
@@ -203,7 +203,7 @@ func (s *succession) Write(text []byte) (int, error) {
 }
 
 // takeOver has the other process leave.
-func (s *succession) takeOver() {
+func (s *heir) takeOver() {
 	if s.err = s.inherited.TakeOver(); s.err == nil {
 		_, _ = io.WriteString(s.words, tookOver) // the command may have been interrupted
 		s.words.Close()
@@ -212,33 +212,33 @@ func (s *succession) takeOver() {
 }
 
 // Inherited is what this process gets of the one that it replaces; nil if it replaces none. Serve tells if it cannot be had.
-func (p *Process) Inherited() *handover.Inheritance {
-	s := p.succession
+func (p *Process) Inherited() *succession.Inheritance {
+	s := p.heir
 	if s == nil {
 		return nil
 	}
-	s.ask.Do(func() { s.inherited, s.fault = handover.Inherit(s.conn) })
+	s.ask.Do(func() { s.inherited, s.fault = succession.Inherit(s.conn) })
 	return s.inherited
 }
 
 // TakeOver has the process that this one replaces leave, if there is one. Call it when this process does all that the other one did, and
 // before anything that is wrong while both work. If it fails this process ends, and the other one goes on.
 func (p *Process) TakeOver() bool {
-	if p.succession == nil {
+	if p.heir == nil {
 		return true
 	}
-	p.succession.over.Do(p.succession.takeOver)
-	return p.succession.err == nil
+	p.heir.over.Do(p.heir.takeOver)
+	return p.heir.err == nil
 }
 
 // succeeded waits until this process has replaced the other one, if it is to replace one.
 func (p *Process) succeeded(ctx context.Context) error {
-	if p.succession == nil {
+	if p.heir == nil {
 		return nil
 	}
 	select {
-	case <-p.succession.done:
-		return p.succession.err
+	case <-p.heir.done:
+		return p.heir.err
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -252,40 +252,40 @@ const (
 )
 
 // giveListener gives a listening socket to a new process.
-func giveListener(g *handover.Giver, name string, l net.Listener) {
+func giveListener(g *succession.Giver, name string, l net.Listener) {
 	if l, ok := l.(interface{ File() (*os.File, error) }); ok {
 		g.Listener(name, l)
 	}
 }
 
 // upgrade is the question by which a new process gets what give gives. Only root may ask it, and the user of the program.
-func (p *Process) upgrade(log *slog.Logger, give func(*handover.Giver) (leave func() error, err error)) (control.Question, error) {
+func (p *Process) upgrade(log *slog.Logger, give func(*succession.Giver) (leave func() error, err error)) (control.Question, error) {
 	circle, err := control.NewCircle("")
 	return control.Question{Take: p.giving(log, give), Circle: circle}, err
 }
 
 // giving has one process at a time take the place of this one.
-func (p *Process) giving(log *slog.Logger, give func(*handover.Giver) (leave func() error, err error)) func(*net.UnixConn) {
+func (p *Process) giving(log *slog.Logger, give func(*succession.Giver) (leave func() error, err error)) func(*net.UnixConn) {
 	return func(conn *net.UnixConn) {
 		if !p.upgrading.TryLock() {
-			handover.NewGiver(conn).Refuse(errors.New("another upgrade goes on"))
+			succession.NewGiver(conn).Refuse(errors.New("another upgrade goes on"))
 			return
 		}
 		defer p.upgrading.Unlock()
 		folder, _ := os.Getwd() // without it the new process starts where the command is
-		g := handover.NewGiver(conn)
-		err := g.Introduce(handover.Invocation{
+		g := succession.NewGiver(conn)
+		err := g.Introduce(succession.Invocation{
 			Program: p.name(), Args: p.args, Env: os.Environ(), Folder: folder, PID: os.Getpid(), UID: os.Geteuid(), Unit: ownUnit(),
 		}, os.Stderr)
 		if err != nil {
 			log.Warn("upgrade: no new process has come up; this one goes on", "error", err)
 			return
 		}
-		log.Info("upgrade: handing over to a new process")
+		log.Info("upgrade: giving everything to a new process")
 		leave, err := give(g)
 		if err != nil {
 			g.Refuse(err)
-			log.Warn("upgrade: cannot hand over; this process goes on", "error", err)
+			log.Warn("upgrade: cannot give everything to a new process; this one goes on", "error", err)
 			return
 		}
 		pid, err := g.Finish()

@@ -11,7 +11,7 @@ import (
 	"syscall"
 
 	"github.com/teredo-suite/teredo/internal/control"
-	"github.com/teredo-suite/teredo/internal/handover"
+	"github.com/teredo-suite/teredo/internal/succession"
 	"github.com/teredo-suite/teredo/internal/web"
 )
 
@@ -38,7 +38,7 @@ func (a *WebAddress) UnmarshalText(text []byte) error {
 }
 
 // listenWeb opens the web address that --web asks for. Nil: it asks for none.
-func (f *WebFlags) listenWeb(inherited *handover.Inheritance, log *slog.Logger) (*web.Site, error) {
+func (f *WebFlags) listenWeb(inherited *succession.Inheritance, log *slog.Logger) (*web.Site, error) {
 	listener, err := inherited.Listener(webSocket + f.Web.String())
 	switch {
 	case err != nil:
@@ -71,7 +71,7 @@ func (f *WebFlags) listenWeb(inherited *handover.Inheritance, log *slog.Logger) 
 }
 
 // giveWeb gives the listening socket of a site, if there is one, to a new process.
-func (f *WebFlags) giveWeb(g *handover.Giver, site *web.Site) {
+func (f *WebFlags) giveWeb(g *succession.Giver, site *web.Site) {
 	if site != nil {
 		giveListener(g, webSocket+f.Web.String(), site.Listener())
 	}

@@ -6,7 +6,7 @@ import (
 	"context"
 	"log/slog"
 
-	"github.com/teredo-suite/teredo/internal/handover"
+	"github.com/teredo-suite/teredo/internal/succession"
 )
 
 // WebFlags are none: a small program serves nothing over HTTP but its control socket.
@@ -16,9 +16,9 @@ type noSite struct{}
 
 func (*noSite) Close() error { return nil }
 
-func (*WebFlags) listenWeb(*handover.Inheritance, *slog.Logger) (*noSite, error) { return nil, nil }
+func (*WebFlags) listenWeb(*succession.Inheritance, *slog.Logger) (*noSite, error) { return nil, nil }
 
-func (*WebFlags) giveWeb(*handover.Giver, *noSite) {}
+func (*WebFlags) giveWeb(*succession.Giver, *noSite) {}
 
 func serveWeb(context.Context, *noSite, ...any) error { return nil }
 

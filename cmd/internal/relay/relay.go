@@ -11,9 +11,9 @@ import (
 	"github.com/teredo-suite/teredo/internal/announce"
 	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/internal/confine"
-	"github.com/teredo-suite/teredo/internal/handover"
 	"github.com/teredo-suite/teredo/internal/neighbor"
 	"github.com/teredo-suite/teredo/internal/peer"
+	"github.com/teredo-suite/teredo/internal/succession"
 	"github.com/teredo-suite/teredo/internal/tun"
 	"github.com/teredo-suite/teredo/internal/udp"
 	"github.com/teredo-suite/teredo/teredo"
@@ -60,7 +60,7 @@ type Relay struct {
 	PermitIPv4 []netip.Prefix
 	Mark       string // file that tells the next run that forwarding was turned on
 	Log        *slog.Logger
-	Inherited  *handover.Inheritance // from the process that this one replaces; nil: it replaces none
+	Inherited  *succession.Inheritance // from the process that this one replaces; nil: it replaces none
 
 	WaitsFor func(what string)          // told while the relay is set up
 	Runs     func()                     // called when Status has something to tell

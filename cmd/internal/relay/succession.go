@@ -5,8 +5,8 @@ import (
 	"net/netip"
 
 	"github.com/teredo-suite/teredo/internal/announce"
-	"github.com/teredo-suite/teredo/internal/handover"
 	"github.com/teredo-suite/teredo/internal/peer"
+	"github.com/teredo-suite/teredo/internal/succession"
 	"github.com/teredo-suite/teredo/internal/tun"
 	"github.com/teredo-suite/teredo/internal/udp"
 	"github.com/teredo-suite/teredo/tunnel"
@@ -22,8 +22,8 @@ type known struct {
 	Flows        []tunnel.Flow `json:"flows"`         // that the kernel carries
 }
 
-// HandOver gives a new process what it needs to go on where the relay is, see cli.Service.
-func (r *Relay) HandOver(g *handover.Giver) (leave func() error, err error) {
+// Give gives a new process what it needs to go on where the relay is, see cli.Service.
+func (r *Relay) Give(g *succession.Giver) (leave func() error, err error) {
 	t := r.running.Load()
 	if t == nil {
 		return nil, errors.New("the relay is not set up yet: try again when 'status' says that it runs")

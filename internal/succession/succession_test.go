@@ -1,6 +1,6 @@
 //go:build unix
 
-package handover
+package succession
 
 import (
 	"encoding/binary"
@@ -61,7 +61,7 @@ func giving(t testing.TB, conn *net.UnixConn, give func(*Giver) error) <-chan er
 }
 
 // A new process learns how the old one was started, gets its socket, its listener, what it says and its records, and the old one leaves.
-func TestHandOver(t *testing.T) {
+func TestSuccession(t *testing.T) {
 	old, successor := pair(t)
 	socket, err := udp.Listen(netip.MustParseAddrPort("127.0.0.1:0"), udp.Options{})
 	if err != nil {
@@ -189,8 +189,8 @@ func TestGiverEnds(t *testing.T) {
 		give func(*Giver) error
 		want string
 	}{
-		"ends":    {func(g *Giver) error { g.Data("known", 1); return errors.New("fault") }, "EOF"},
-		"refuses": {func(g *Giver) error { g.Refuse(errors.New("the relay drains")); return nil }, "the relay drains"},
+		"ends":                  {func(g *Giver) error { g.Data("known", 1); return errors.New("fault") }, "EOF"},
+		"refuses":               {func(g *Giver) error { g.Refuse(errors.New("the relay drains")); return nil }, "the relay drains"},
 		"ends amid the records": {func(g *Giver) error { return errors.Join(g.Records([]byte("one")), errors.New("fault")) }, "EOF"},
 		"does not leave": {func(g *Giver) error {
 			if _, err := g.Finish(); err != nil {

@@ -1,4 +1,4 @@
-// Package handover gives what a running program has to a new process that takes its place: sockets, the TUN device, and what it
+// Package succession gives what a running program has to a new process that takes its place: sockets, the TUN device, and what it
 // knows. So a program is upgraded without a gap.
 //
 // The two talk over a Unix socket. The old process, a Giver, first says how it was started. A new process that was started in the same
@@ -6,7 +6,7 @@
 // does its work as before, and if the new process fails it simply goes on.
 //
 // Both processes read the same sockets for a moment, and each packet goes to one of them.
-package handover
+package succession
 
 import (
 	"encoding/binary"

@@ -1,4 +1,4 @@
-package handover
+package succession
 
 import (
 	"encoding/json"
