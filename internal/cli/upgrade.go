@@ -261,11 +261,11 @@ func giveListener(g *succession.Giver, name string, l net.Listener) {
 // upgrade is the question by which a new process gets what give gives. Only root may ask it, and the user of the program.
 func (p *Process) upgrade(log *slog.Logger, give func(*succession.Giver) (leave func() error, err error)) (control.Question, error) {
 	circle, err := control.NewCircle("")
-	return control.Question{Take: p.giving(log, give), Circle: circle}, err
+	return control.Question{Take: p.giving(log, ownUnit(), give), Circle: circle}, err
 }
 
 // giving has one process at a time take the place of this one.
-func (p *Process) giving(log *slog.Logger, give func(*succession.Giver) (leave func() error, err error)) func(*net.UnixConn) {
+func (p *Process) giving(log *slog.Logger, unit string, give func(*succession.Giver) (leave func() error, err error)) func(*net.UnixConn) {
 	return func(conn *net.UnixConn) {
 		if !p.upgrading.TryLock() {
 			succession.NewGiver(conn).Refuse(errors.New("another upgrade goes on"))
@@ -275,7 +275,7 @@ func (p *Process) giving(log *slog.Logger, give func(*succession.Giver) (leave f
 		folder, _ := os.Getwd() // without it the new process starts where the command is
 		g := succession.NewGiver(conn)
 		err := g.Introduce(succession.Invocation{
-			Program: p.name(), Args: p.args, Env: os.Environ(), Folder: folder, PID: os.Getpid(), UID: os.Geteuid(), Unit: ownUnit(),
+			Program: p.name(), Args: p.args, Env: os.Environ(), Folder: folder, PID: os.Getpid(), UID: os.Geteuid(), Unit: unit,
 		}, os.Stderr)
 		if err != nil {
 			log.Warn("upgrade: no new process has come up; this one goes on", "error", err)

@@ -5,7 +5,6 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/teredo-suite/teredo/internal/udp"
 	"github.com/teredo-suite/teredo/teredo"
 )
 
@@ -32,9 +31,8 @@ type Config struct {
 	// StrictSource refuses bubbles whose UDP source is not the mapping in their Teredo source (RFC 4380 §5.3.1 rule 5) even
 	// where RFC 6081 needs them: clients of other servers behind symmetric NATs then cannot reach clients of this one.
 	StrictSource bool
-	// Sockets returns the sockets at an address and port that another process has opened, and this one has taken over; none if there are
-	// none. Nil: this process has taken nothing over.
-	Sockets func(local netip.AddrPort, o udp.Options) ([]*udp.Conn, error)
+	// Sockets are those that this process has taken over from another one. Nil: it has taken over none.
+	Sockets Sockets
 }
 
 // ConfigError says what is wrong with a Config.

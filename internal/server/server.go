@@ -39,6 +39,9 @@ type Server struct {
 	close    func() error
 }
 
+// Sockets returns the sockets that are bound to an address and port, none if there are none.
+type Sockets func(local netip.AddrPort, o udp.Options) ([]*udp.Conn, error)
+
 // conn is a batched UDP socket, see internal/udp.
 type conn interface {
 	ReadBatch(ms []udp.Message) (int, error)
