@@ -344,10 +344,16 @@ func TestUpgradeServer(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, lab.PortRestricted)
 	w.record()
-	flags := []string{"--relay", "--native-prefix", "2001:db8:c::/64"}
+	flags := []string{"--relay", "--native-prefix", "2001:db8:c::/64", "--announce", "--drain-idle=1h", "--drain-time=1h"}
+	for _, args := range [][]string{
+		{"addr", "flush", "dev", "uplink"}, {"addr", "add", "192.0.2.9/24", "dev", "uplink"}, {"route", "add", "default", "via", "192.0.2.254"},
+	} {
+		w.run("server", append([]string{"ip", "-4"}, args...)...)
+	}
 	server := w.start("server", w.serverCommand(flags...)...)
 	w.until(server, startTimeout, "the server to run", func() error { return w.listens("server", teredo.Port) })
-	w.untilState("server", "running")
+	announced := func(a announcement) bool { return a.State == "running" && a.Announced }
+	w.untilAnnouncement(server, "server", "the server to be announced", announced)
 	monitor := w.start("server", "ip", "monitor", "link", "address", "route")
 	asks := w.socket("relay", lab.RelayAddr+":0")
 	to := net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(lab.ServerAddr), teredo.Port))
@@ -383,4 +389,16 @@ func TestUpgradeServer(t *testing.T) {
 		t.Errorf("something has gone away: %s", log)
 	}
 	t.Logf("%d solicitations are answered", answered)
+	if got := w.query("server", "server", "status"); !strings.Contains(got, `"announced": true`) {
+		t.Errorf("the new server is not announced: %s", got)
+	}
+	if out, err := w.Host("server").Run(startTimeout, "ip", "-6", "route", "show", "proto", "44"); err != nil || !strings.Contains(out, "2001::/32 dev "+tun) {
+		t.Errorf("the new relay announces %q, %v", out, err)
+	}
+	// The new one withdraws what the old one has announced. Another one would announce it again, so there is none.
+	w.run("server", program("server"), "drain", "--no-wait", "--control", w.control("server"))
+	w.wantNoInterface("server", "teredo-anycast")
+	if out, err := w.Host("server").Run(startTimeout, program("server"), "upgrade", "--control", w.control("server")); err == nil || !strings.Contains(err.Error(), "drains") {
+		t.Errorf("a server that drains is upgraded: %q, %v", out, err)
+	}
 }

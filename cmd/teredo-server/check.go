@@ -61,10 +61,16 @@ func (c *check) examineAddresses(found *cli.Checkup) {
 	if err != nil {
 		found.Fail("addresses", err)
 	}
-	found.UDPPort(netip.AddrPortFrom(c.Bind.Addr, teredo.Port), udp.Options{}, "bind")
-	if c.Bind2.IsValid() {
-		found.UDPPort(netip.AddrPortFrom(c.Bind2.Addr, teredo.Port), udp.Options{}, "bind2")
+	if c.Announce {
+		a := anycast{addrs: c.addresses()}
+		found.Must(a.check(), "addresses", "The server puts %v on an interface of its own", a.addrs)
+		found.Interface(&c.DeviceFlags, anycastInterface)
 	} else {
+		for i, addr := range c.addresses() {
+			found.UDPPort(netip.AddrPortFrom(addr, teredo.Port), udp.Options{}, []string{"bind", "bind2"}[i])
+		}
+	}
+	if !c.Bind2.IsValid() {
 		found.Warn("addresses", "Clients cannot recognise a symmetric NAT: give a second IPv4 address with --bind2")
 	}
 }

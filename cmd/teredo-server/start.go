@@ -156,10 +156,7 @@ func (s *program) give(g *succession.Giver) (leave func() error, err error) {
 		return nil, errors.New("the server drains: start the new one when it has stopped")
 	}
 	s.running.ShareSockets(g.UDP)
-	if s.anycast != nil {
-		g.TUN(anycastInterface, s.anycast.announced)
-		g.TUN(keptInterface, s.anycast.kept)
-	}
+	s.anycast.give(g)
 	if s.relay != nil {
 		return s.relay.Give(g)
 	}

@@ -82,11 +82,18 @@ var quantities = []quantity{
 	{"client return", "next byte of such a connection after the client's start", "s", miredoOverOurs, 1},
 	{"crowd few", "packets that a relay forwards, one to each of its 10 peers in turn", "packets/s", none, 0},
 	{"crowd many", "packets that a relay forwards, one to each of its CROWD peers in turn", "packets/s", overFew, 0.9},
+	{"crowd cpu few", "packets that a relay forwards, one to each of its 10 peers in turn, per second of its processor time", "", none, 0},
+	{"crowd cpu many", "packets that a relay forwards, one to each of its CROWD peers in turn, per second of its processor time", "", none, 0},
 	{"control few", "packets that a forwarder without a table sends on, one to each of 10 endpoints in turn", "packets/s", none, 0},
 	{"control many", "packets that a forwarder without a table sends on, one to each of CROWD endpoints in turn", "packets/s", overFew, 0},
 	{"crowd control", "share of packets that the relay keeps with CROWD peers, over the share that the forwarder keeps", "", none, 0},
 	{"crowd tcp few", "TCP, native host to one client, while the relay has 10 more live peers (heard of within 20 s)", "Gbit/s", none, 0},
 	{"crowd tcp many", "TCP, native host to one client, while the relay has CROWD more live peers (heard of within 20 s)", "Gbit/s", overFew, 0.9},
+	{"crowd found", "new clients that a relay with up to CROWD peers finds, with two packets each way, per second of its processor time", "", none, 0},
+	{"crowd start", "first ping of a client that starts while the relay has CROWD peers", "s", value, 1},
+	{"newcomers first", "share of new clients that answer a first packet while the relay has CROWD peers", "", share, 0.99},
+	{"newcomers scanned first", "share of new clients that answer a first packet, while one host sends 10,000 packets a second to absent clients of their server", "", none, 0},
+	{"newcomers scanned", "share of new clients that answer one of four packets, sent at the times of TCP's SYN, while one host sends as many to absent clients", "", share, 0.99},
 	{"crowd memory", "memory of a relay for each of CROWD peers", "bytes", value, 400},
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/teredo-suite/teredo/integration/lab"
+	"github.com/teredo-suite/teredo/integration/population"
 	"github.com/teredo-suite/teredo/teredo"
 )
 
@@ -20,8 +21,8 @@ const (
 	tun      = "teredo" // the interface of every program
 	patience = 30 * time.Second
 
-	// permitted are the documentation ranges of the lab and the range of the crowd, for --permit-ipv4.
-	permitted = lab.PublicRanges + "," + crowdRange
+	// permitted are the documentation ranges of the lab and the range of the population, for --permit-ipv4.
+	permitted = lab.PublicRanges + "," + population.Range
 )
 
 // scene is a lab in which the programs of one implementation run.

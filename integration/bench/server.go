@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/teredo-suite/teredo/integration/lab"
+	"github.com/teredo-suite/teredo/integration/population"
 	"github.com/teredo-suite/teredo/teredo"
 )
 
@@ -31,14 +32,14 @@ func (b *bench) server(who implementation) (err error) {
 	if err != nil {
 		return err
 	}
-	crowd, err := s.addCrowd()
+	many, err := population.AddHost(s.Lab)
 	if err != nil {
 		return err
 	}
 	for _, f := range []struct {
 		name string
 		flood
-	}{{"one", flood{s.Host("client1"), 1}}, {"many", flood{crowd.Host, onePort}}} {
+	}{{"one", flood{s.Host("client1"), 1}}, {"many", flood{many, population.PerPort}}} {
 		if _, err := f.solicit(b.flood / 4); err != nil { // warms up, and fills the neighbour tables
 			return err
 		}
@@ -62,7 +63,7 @@ func (b *bench) server(who implementation) (err error) {
 	return nil
 }
 
-// flood sends router solicitations from a host, with its own address or as a crowd.
+// flood sends router solicitations from a host, with its own address or those of a population.
 type flood struct {
 	host    *lab.Host
 	sources int
@@ -90,7 +91,7 @@ func (f flood) solicit(duration time.Duration) (answers int, err error) {
 				var from [4]byte // the host's own
 				if f.sources > 1 {
 					source = (source + 1) % f.sources
-					from = crowdAddr(source)
+					from = population.Mapped(source).Addr().As4()
 				}
 				out.putFrom(i, from, server, solicitation)
 			}

@@ -75,9 +75,14 @@ func NewKeyed(size int, r Rate) *Keyed {
 // Allow takes one event out of the key's bucket and reports whether it had one. Key 0 is like any other.
 func (k *Keyed) Allow(now int64, key uint64) bool { return k.bucket(key).Allow(now, k.rate, 1) }
 
-// AllowAgain is Allow for the repetition of an event: it leaves half of the burst to first ones.
+// AllowAgain is Allow for an event that matters less than others: it leaves half of the burst to them.
 func (k *Keyed) AllowAgain(now int64, key uint64) bool {
 	return k.bucket(key).Allow(now, k.rate.Half(), 1)
+}
+
+// Low reports whether the key has used up more than half of its burst.
+func (k *Keyed) Low(now int64, key uint64) bool {
+	return k.bucket(key).full.Load()-now > int64(k.rate.Burst)*k.rate.interval()/2
 }
 
 // Return gives the key an event back that turned out to be harmless.
