@@ -52,6 +52,9 @@ type kernelFlows struct {
 
 	count, bursts atomic.Int64 // flows that the kernel carries, and those of them whose bursts it leaves to the workers
 
+	inherited []Flow                                // that the kernel has carried for the process before,
+	confirm   func(context.Context, []Flow) []order // and what the rules say of them
+
 	mu  sync.Mutex // held to change all, and by other goroutines to read it
 	all map[Flow]*kernelFlow
 
@@ -194,12 +197,14 @@ func (k *kernelFlows) run(ctx context.Context, serving <-chan struct{}, ready fu
 			return err
 		}
 	}
-	ready()
 	if k.path == nil {
+		ready()
 		return nil
 	}
 	defer k.path.Close()
 	k.tell = func(usages []usage) bool { return tell(ctx, usages) }
+	k.inherit(ctx)
+	ready()
 	k.opened.Store(true)
 	rounds := time.NewTicker(kernelRound)
 	defer rounds.Stop()
