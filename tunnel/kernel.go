@@ -15,7 +15,8 @@ import (
 const (
 	// MostKernelFlows is how many flows the kernel carries at most.
 	MostKernelFlows = 8192
-	kernelRound     = time.Second           // how often the rules are told what the kernel has carried, and a flow is added anew
+	kernelRound     = time.Second / 2       // how often the rules are told what the kernel has carried: they judge half a second of silence
+	kernelAgain     = time.Second           // how often a flow is added anew
 	kernelIdle      = 30 * time.Second      // a flow that was not used for so long goes back to the workers
 	offerGap        = 10 * time.Millisecond // between the flows that a worker offers
 	introductions   = 3                     // most bubbles that show the other end that a flow is open,
@@ -222,7 +223,7 @@ func (k *kernelFlows) add(now time.Time, f Flow, to netip.AddrPort, heard time.T
 		return
 	case flow == nil:
 		flow = &kernelFlow{remote: to, used: now}
-	case now.Sub(flow.added) < kernelRound:
+	case now.Sub(flow.added) < kernelAgain:
 		return
 	}
 	introduce, err := k.path.Add(f, to, heard)
@@ -243,7 +244,7 @@ func (k *kernelFlows) add(now time.Time, f Flow, to netip.AddrPort, heard time.T
 }
 
 // hasRoom reports whether the kernel can have one more flow. If it has as many as it may, one of a sample that has not been used
-// for two rounds goes back.
+// for 2 s goes back.
 func (k *kernelFlows) hasRoom(now time.Time) bool {
 	const sample = 16
 	if len(k.all) < MostKernelFlows {
@@ -251,7 +252,7 @@ func (k *kernelFlows) hasRoom(now time.Time) bool {
 	}
 	seen := 0
 	for f, flow := range k.all { // begins anywhere
-		if now.Sub(flow.used) >= 2*kernelRound {
+		if now.Sub(flow.used) >= 2*kernelAgain {
 			k.takeBack(now, f, flow)
 			return true
 		}

@@ -40,10 +40,15 @@ const (
 	// refreshAfter is the age at which a path in use is tried anew, so that one-way traffic does not stall when the
 	// validity of the entry ends.
 	refreshAfter = Stamp(20 * time.Second)
-	// silence is how long a client's transmissions to a native host go without an answer before it tries another relay.
-	silence = Stamp(5 * time.Second)
-	// tried stands in Peer.unheard since the last test of the path.
-	tried = Stamp(math.MaxInt64)
+	// silence is how long a client's transmissions to a native host go without an answer before it looks for another relay. There
+	// must be several of them: TCP sends the third one 0.6 s after the first when its round trips are short. After a pause the
+	// count begins anew.
+	silence    = Stamp(500 * time.Millisecond)
+	pause      = Stamp(2 * time.Second)
+	unanswered = 3 // transmissions; they are counted in the lowest bits of Peer.unheard
+	// doubted stands in Peer.unheard when they have been silent for that long, and tried since the last test of the path.
+	doubted = tried - 1
+	tried   = Stamp(math.MaxInt64)
 )
 
 // Stamp is a moment of the coarse clock, in nanoseconds since the table was made.
@@ -73,8 +78,8 @@ type Peer struct {
 	receivedPackets atomic.Uint64
 	sentBytes       atomic.Uint64
 	receivedBytes   atomic.Uint64
-	source          atomicPath  // path that its packets come by when that is not the one above (X-UPNP-08); zero: none
-	unheard         atomicStamp // first transmission to a native host since data of it has come; zero: none; or tried
+	source          atomicPath  // another path that its packets come by (X-UPNP-08; of a native host, see addRelay); zero: none
+	unheard         atomicStamp // first transmission to a native host since data of it has come, see silent; zero: none
 
 	entry
 }
@@ -84,8 +89,11 @@ func (p *Peer) endpoint() endpoint { return p.path.Load().endpoint() }
 
 // isAt reports whether packets of a trusted peer come by the path.
 func (p *Peer) isAt(at path) bool {
-	return p != nil && (p.path.Load()&^pathMarks == at || p.trusted() && p.source.Load() == at)
+	return p != nil && (p.path.Load()&^pathMarks == at || p.isAsymmetric() && p.trusted() && p.source.Load() == at)
 }
+
+// isAsymmetric reports whether packets for a Teredo peer go another way than its own come.
+func (p *Peer) isAsymmetric() bool { return p.isTeredo() && p.source.Load() != 0 }
 
 // noPath takes the path away. A search of the local side goes on.
 func (p *Peer) noPath() { p.path.And(pathSought) }
@@ -98,8 +106,8 @@ func (p *Peer) valid(now Stamp) bool {
 // recent reports whether the path is valid and needs no refresh yet.
 func (p *Peer) recent(now Stamp) bool { return p.trusted() && now-p.received.Load() < refreshAfter }
 
-// justHeard reports whether a packet has come so recently that there is no need for a refresh any more.
-func (p *Peer) justHeard(now Stamp) bool { return now-p.received.Load() < silence }
+// justHeard reports whether a packet has come since about the last attempt at a path, so that there is no need for another one.
+func (p *Peer) justHeard(now Stamp) bool { return now-p.received.Load() <= retryAfter }
 
 // bidirectional reports whether data has gone both ways, more than a single spoofed datagram can bring about.
 func (p *Peer) bidirectional() bool {
@@ -108,29 +116,38 @@ func (p *Peer) bidirectional() bool {
 
 func (p *Peer) lastUse() Stamp { return max(p.sent.Load(), p.received.Load()) }
 
-// silent reports at a transmission whether a native host has left transmissions of some seconds unanswered; last is when the one
-// before left. The host's relay may have gone or restarted, and a test finds the way. To a Teredo peer there is one way only.
-// Once the path was tried, the host must send data before the path is tried again, so a flow that nobody answers does not cause
-// test after test. After a pause of that length the count begins anew: what was sent before may not have wanted an answer.
-func (p *Peer) silent(last, now Stamp) bool {
+// silent reports whether a native host leaves transmissions unanswered, n of which are about to leave, or have left since a moment;
+// last is when the one before left. The host's relay may have gone or restarted, and a test finds the way. To a Teredo peer there
+// is one way only. Once the path was tried, the host must send data before the path is tried again, so a flow that nobody answers
+// does not cause test after test. What was sent before a pause may not have wanted an answer.
+func (p *Peer) silent(n int, since, last, now Stamp) bool {
 	if p.isTeredo() {
 		return false // and the field is not looked at, which may be in another line of the cache
 	}
-	switch first := p.unheard.Load(); {
-	case first == tried:
-		return false
-	case first == 0 || now-last >= silence:
-		p.unheard.Store(now)
-		return false
-	default:
-		return now-first >= silence
+	was := p.unheard.Load()
+	if was >= doubted {
+		return was == doubted
 	}
+	next := was
+	if was == 0 || now-last >= pause {
+		next = since &^ unanswered
+	}
+	first, count := next&^unanswered, min(next&unanswered+Stamp(n), unanswered)
+	if next = first | count; count == unanswered && now-first >= silence {
+		next = doubted
+	}
+	return (next == was || p.unheard.CompareAndSwap(was, next)) && next == doubted
 }
 
-// heard records packets of data that have come from the peer.
-func (p *Peer) heard(t Traffic) {
+// carried records packets of data that have come from the peer.
+func (p *Peer) carried(t Traffic) {
 	p.receivedPackets.Add(t.Packets)
 	p.receivedBytes.Add(t.Bytes)
+}
+
+// heard records packets of data that have come by the peer's path.
+func (p *Peer) heard(t Traffic) {
+	p.carried(t)
 	if !p.isTeredo() && p.unheard.Load() != 0 {
 		p.unheard.Store(0)
 	}
