@@ -138,6 +138,9 @@ func (t *tunnel) ask(l lane, kind questionKind, from netip.AddrPort, via uint8, 
 		t.drops.Count(drop.TooBig)
 	case !t.queues[l].put(kind, from, via, head, body):
 		t.drops.Count(drop.Overload)
+		if l == fromStack {
+			t.unasked.Add(1)
+		}
 	default:
 		t.wake.put(struct{}{})
 	}

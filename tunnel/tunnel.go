@@ -54,6 +54,7 @@ type tunnel struct {
 
 	queues  [lanes]queue
 	wake    slot[struct{}]           // a question waits
+	unasked atomic.Uint64            // packets of the local stack that found their queue full
 	nonce   atomic.Uint64            // of the router solicitation that a client waits for the answer to; zero: none
 	calls   chan func(now time.Time) // run by the control goroutine
 	stopped chan struct{}            // closed when the control goroutine has ended

@@ -3,6 +3,7 @@ package tunnel
 import (
 	"net/netip"
 
+	"github.com/teredo-suite/teredo/internal/announce"
 	"github.com/teredo-suite/teredo/internal/kernelpath"
 	"github.com/teredo-suite/teredo/internal/mapport"
 	"github.com/teredo-suite/teredo/internal/peer"
@@ -37,6 +38,8 @@ type (
 	Counts = peer.Counts
 	// Budgets tells how much of what strangers may cause is left.
 	Budgets = peer.Budgets
+	// Load is what a relay has carried, and what it had to refuse.
+	Load = announce.Load
 	// PortMapRequest asks a gateway for a UDP port.
 	PortMapRequest = mapport.Request
 )

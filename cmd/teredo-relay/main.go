@@ -8,6 +8,7 @@ import (
 	"net/netip"
 
 	"github.com/teredo-suite/teredo/cmd/internal/relay"
+	"github.com/teredo-suite/teredo/internal/announce"
 	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/internal/confine"
 	"github.com/teredo-suite/teredo/internal/peer"
@@ -25,6 +26,7 @@ func main() {
 		Run       run                  `cmd:"" help:"Relay until stopped."`
 		Status    cli.Status[status]   `cmd:"" help:"Show what the running relay is doing."`
 		Peers     cli.Peers[peer.Info] `cmd:"" help:"Show the clients that the running relay knows."`
+		Drain     cli.Drain            `cmd:"" help:"Take the running relay out of service without a gap, and wait until it has stopped."`
 		Bugreport cli.PeersBugreport   `cmd:"" help:"Write an archive that tells others what is wrong, without secrets."`
 		Import    importCommand        `cmd:"" help:"Write a configuration file from one of Miredo."`
 		Check     check                `cmd:"" help:"Find out whether a start would succeed, without starting."`
@@ -38,6 +40,7 @@ type run struct {
 	HostOnly     bool               `help:"Serve only this host, at all of its IPv6 addresses. Without this flag, packets of clients are delivered to this host only if --serve covers its address."`
 	NativePrefix cli.NativePrefixes `placeholder:"[SERVER=]PREFIX,…" help:"Give the clients of a server native addresses in this /64, one prefix for each server. SERVER is the server's public IPv4 address; the default is --bind. Give the server the same --native-prefix."`
 	relay.Flags
+	cli.DrainFlags
 	cli.SunsetFlags
 	cli.RunFlags
 }
@@ -81,7 +84,7 @@ func (r *run) Run(ctx context.Context, p *cli.Process) error {
 		return cli.Usage(err)
 	}
 	state := cli.NewState(
-		status{Status: relay.Status{RelayStatus: tunnel.RelayStatus{State: "initial"}}, Sunset: r.Sunset},
+		status{Status: relay.Status{RelayStatus: tunnel.RelayStatus{State: "initial"}, Status: announce.Unannounced()}, Sunset: r.Sunset},
 		func(s *status) (state, waitingFor *string) { return &s.State, &s.WaitingFor },
 	)
 	var confined cli.Confinement
@@ -90,6 +93,7 @@ func (r *run) Run(ctx context.Context, p *cli.Process) error {
 		Mark: r.StateFile("forwarding"), Log: log,
 		WaitsFor: state.WaitsFor, Confine: func(needs confine.Policy) { confined.To(needs, &r.RunFlags, log) },
 	}
+	announcers := []*cli.Announcer{a.Announcer(r.DrainFlags)}
 	started := make(chan struct{})
 	a.Runs = func() {
 		close(started)
@@ -103,7 +107,7 @@ func (r *run) Run(ctx context.Context, p *cli.Process) error {
 	if err != nil {
 		return err
 	}
-	return cli.Serve(ctx, p, cli.Service[status]{Flags: &r.RunFlags, Log: log, State: state, Run: a.Run, Questions: questions, Reload: cli.Reload{
+	return cli.Serve(ctx, p, cli.Service[status]{Flags: &r.RunFlags, Log: log, State: state, Run: a.Run, Questions: questions, Announcers: announcers, Reload: cli.Reload{
 		Flags: []string{"permit-ipv4"},
 		Take: func(ctx context.Context) (files bool) {
 			select {
@@ -129,6 +133,9 @@ func (r *run) Check() error {
 		return errors.New("--host-only serves only this host, and native addresses are for other hosts: leave --native-prefix out")
 	}
 	if _, err := r.natives(); err != nil {
+		return err
+	}
+	if err := r.DrainFlags.Check(); err != nil {
 		return err
 	}
 	return r.Flags.Check(r.NativePrefix != nil)

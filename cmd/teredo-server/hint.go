@@ -19,7 +19,7 @@ func hint(err error) string {
 		}[wrong.Field]
 	}
 	if errors.Is(err, tun.ErrNoDevices) {
-		return "leave --relay out: the relay runs on Linux only"
+		return "leave --relay and --announce out: they need Linux"
 	}
 	return cli.Hint(err, "--bind and --bind2", "")
 }

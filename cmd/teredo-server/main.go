@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/teredo-suite/teredo/cmd/internal/relay"
+	"github.com/teredo-suite/teredo/internal/announce"
 	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/internal/server"
@@ -26,6 +27,7 @@ func main() {
 		Run       run                  `cmd:"" help:"Serve until stopped."`
 		Status    cli.Status[status]   `cmd:"" help:"Show what the running server is doing."`
 		Peers     cli.Peers[peer.Info] `cmd:"" help:"Show the clients that the relay in a server with --relay knows."`
+		Drain     cli.Drain            `cmd:"" help:"Take the running server out of service without a gap, and wait until it has stopped."`
 		Bugreport bugreport            `cmd:"" help:"Write an archive that tells others what is wrong, without secrets."`
 		Import    importCommand        `cmd:"" help:"Write a configuration file from one of Miredo."`
 		Check     check                `cmd:"" help:"Find out whether a start would succeed, without starting."`
@@ -41,6 +43,8 @@ type run struct {
 	NativePrefix cli.NativePrefix `placeholder:"PREFIX" help:"Native /64 from which clients get native addresses. A relay with the same --native-prefix must serve it. The clients' echo requests to native hosts leave with their native addresses."`
 	SecretFile   string           `placeholder:"FILE" help:"Serve only clients whose secret is in this file: one 'identifier secret' per line, mode 600. SIGHUP makes the server read it again."`
 	SourceRate   uint             `default:"1000" placeholder:"N" help:"Most datagrams a second that the server sends on account of one IPv4 address (${default}; 0 means no limit). A burst may have five times as many. All clients behind one carrier's NAT share the limit."`
+	Announce     bool             `help:"Put --bind and --bind2 on an interface of the server's own, teredo-anycast, while it serves. A routing daemon announces them from there. No other interface may have them."`
+	cli.DrainFlags
 	cli.SunsetFlags
 	StrictSource bool `help:"Refuse bubbles whose UDP source port differs from the port in their Teredo address. Clients of other servers behind symmetric NATs then cannot reach clients of this server."`
 	cli.NativeFlags
@@ -57,9 +61,13 @@ type status struct {
 	WaitingFor string     `json:"waiting_for,omitempty"` // while it sets itself up
 	Sunset     cli.Sunset `json:"sunset,omitzero"`       // when it ceases to serve
 	server.Status
+	Announcement
 	Relay    relay.Status `json:"relay,omitzero"`
 	Confined string       `json:"confined,omitempty"` // by what, once it is set up
 }
+
+// Announcement is announce.Status under a name of its own.
+type Announcement = announce.Status
 
 // Help is the detailed help of the run command.
 func (run) Help() string {
@@ -95,6 +103,9 @@ func (r *run) Check() error {
 		if err := r.Flags.Check(r.NativePrefix.IsValid()); err != nil {
 			return err
 		}
+	}
+	if err := r.DrainFlags.Check(); err != nil {
+		return err
 	}
 	return r.config().Check()
 }

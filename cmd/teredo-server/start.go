@@ -7,6 +7,7 @@ import (
 	"net/netip"
 
 	"github.com/teredo-suite/teredo/cmd/internal/relay"
+	"github.com/teredo-suite/teredo/internal/announce"
 	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/internal/confine"
 	"github.com/teredo-suite/teredo/internal/control"
@@ -25,6 +26,9 @@ type program struct {
 	relay    *relay.Relay // nil: there is none
 	running  *server.Server
 	started  chan struct{} // closed when all is set up
+
+	announcer *cli.Announcer
+	anycast   *anycast // nil: without --announce
 }
 
 func start(ctx context.Context, p *cli.Process, r *run) error {
@@ -37,7 +41,7 @@ func start(ctx context.Context, p *cli.Process, r *run) error {
 		return err
 	}
 	s.state = cli.NewState(
-		status{State: "initial", Sunset: r.Sunset},
+		status{State: "initial", Sunset: r.Sunset, Announcement: announce.Unannounced()},
 		func(s *status) (state, waitingFor *string) { return &s.State, &s.WaitingFor },
 	)
 	var questions map[string]control.Question
@@ -50,7 +54,7 @@ func start(ctx context.Context, p *cli.Process, r *run) error {
 		}
 	}
 	return cli.Serve(ctx, p, cli.Service[status]{
-		Flags: &r.RunFlags, Log: s.log, State: s.state, Run: s.serve, Questions: questions,
+		Flags: &r.RunFlags, Log: s.log, State: s.state, Run: s.serve, Questions: questions, Announcers: s.announcers(),
 		Reload: cli.Reload{Flags: []string{"secret-file", "permit-ipv4"}, Take: s.reload},
 	})
 }
@@ -62,7 +66,10 @@ func (s *program) newRelay() (*relay.Relay, error) {
 	return &relay.Relay{
 		Flags: r.Flags, Bind: r.Bind.Addr, Port: r.RelayPort, Natives: natives, PermitIPv4: r.PermitIPv4,
 		Mark: r.StateFile("forwarding"), Log: s.log,
-		WaitsFor: s.state.WaitsFor, Confine: s.confine, Runs: s.runs, Ready: func(netip.AddrPort) { s.ready("Serving and relaying") },
+		WaitsFor: s.state.WaitsFor, Confine: s.confine, Runs: s.runs, Ready: func(netip.AddrPort) {
+			s.announcer.Ready()
+			s.ready("Serving and relaying")
+		},
 	}, err
 }
 
@@ -83,6 +90,13 @@ func (s *program) serve(ctx context.Context) (err error) {
 	if err := s.cfg.Check(); err != nil { // again, as it knows the broadcast addresses now
 		return cli.Usage(err)
 	}
+	if s.anycast != nil {
+		s.state.WaitsFor("the interfaces of its addresses")
+		defer s.anycast.close()
+		if err := s.anycast.keep(); err != nil {
+			return err
+		}
+	}
 	s.state.WaitsFor("its UDP ports")
 	if s.running, err = server.New(s.cfg, s.log); err != nil {
 		return err
@@ -97,6 +111,7 @@ func (s *program) serve(ctx context.Context) (err error) {
 	if s.relay != nil {
 		workers.Go("relay", s.relay.Run)
 	} else {
+		s.announcer.Ready() // before it cannot change addresses any more
 		s.confine(confine.Policy{})
 		s.runs()
 		s.ready("Serving")
@@ -119,5 +134,8 @@ func (s *program) status(ctx context.Context) (now status, err error) {
 		now.Relay, err = s.relay.Status(ctx)
 	}
 	now.State, now.Sunset, now.Status, now.Confined = "running", s.run.Sunset, s.running.Status(), s.confined.String()
+	if now.Announcement = s.announcer.Status(); now.WithdrawnReason == announce.Draining {
+		now.State = string(announce.Draining)
+	}
 	return now, err
 }

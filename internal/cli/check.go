@@ -252,7 +252,7 @@ func (c *Checkup) Interface(f *DeviceFlags, name string) {
 	}
 	device, err := tun.Open(attempt, f.TUNOffload)
 	if err != nil {
-		c.Fail(subject, explainDevice(name, err))
+		c.Fail(subject, ExplainDevice(name, err))
 		return
 	}
 	defer device.Close()

@@ -33,7 +33,7 @@ func CheckName(name string) error {
 func (f *DeviceFlags) OpenDevice(name string) (dev tun.Device, actual string, err error) {
 	dev, err = tun.Open(name, f.TUNOffload)
 	if err != nil {
-		return nil, "", explainDevice(name, err)
+		return nil, "", ExplainDevice(name, err)
 	}
 	if named, ok := dev.(interface{ Name() (string, error) }); ok {
 		if name, err = named.Name(); err != nil {
@@ -43,8 +43,8 @@ func (f *DeviceFlags) OpenDevice(name string) (dev tun.Device, actual string, er
 	return dev, name, nil
 }
 
-// explainDevice says why an interface cannot be created, and what to do.
-func explainDevice(name string, err error) error {
+// ExplainDevice says why an interface cannot be created, and what to do.
+func ExplainDevice(name string, err error) error {
 	switch {
 	case errors.Is(err, tun.ErrNoDevices):
 		return err

@@ -21,6 +21,8 @@ type Service[T any] struct {
 	// Questions are what else can be asked for on the control socket.
 	Questions map[string]control.Question
 	Reload    Reload
+	// Announcers announce what the program serves, and withdraw it before the program ends by a drain. Without any it cannot drain.
+	Announcers []*Announcer
 	// Run sets the program up, and works until ctx ends.
 	Run func(ctx context.Context) error
 }
@@ -37,6 +39,14 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 		return err
 	}
 	questions["report"] = report
+	var drains *drains
+	if len(s.Announcers) > 0 {
+		drains, ctx = newDrains(ctx, s.Log, s.Announcers)
+		defer drains.leave(nil)
+		if questions["drain"], err = drains.question(); err != nil {
+			return err
+		}
+	}
 	socket, err := control.Listen(s.Flags.Control)
 	if err != nil {
 		return err
@@ -64,6 +74,9 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 		defer quiet()
 		workers, _ := worker.NewGroup(ctx)
 		workers.Go("service", s.Run)
+		if drains != nil {
+			workers.Go("announcements", drains.run)
+		}
 		if profiles != nil {
 			workers.Go("profiles", func(ctx context.Context) error { return serveProfiles(ctx, profiles) })
 		}

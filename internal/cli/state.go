@@ -85,6 +85,9 @@ func (s *State[T]) tell(ctx context.Context) (status T, answered bool) {
 
 // ready reports whether a program with this status does what it is for.
 func (s *State[T]) ready(status T) bool {
+	if a, is := any(status).(interface{ Invites() bool }); is && !a.Invites() {
+		return false
+	}
 	state, _ := s.phase(&status)
 	return *state == "running" || *state == "qualified"
 }

@@ -64,7 +64,7 @@ func (s source) rules() bool {
 	case "internal/traffic/history.go", "internal/traffic/summary.go":
 		return true
 	}
-	return s.in("teredo", "qualify", "internal/peer", "internal/server")
+	return s.in("teredo", "qualify", "internal/peer", "internal/server", "internal/announce")
 }
 
 // ships reports whether the file ends up in one of the three programs.

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/teredo-suite/teredo/internal/announce"
 	"github.com/teredo-suite/teredo/internal/proxy"
 	teredoserver "github.com/teredo-suite/teredo/internal/server"
 	"github.com/teredo-suite/teredo/internal/traffic"
@@ -74,6 +75,12 @@ func TestValues(t *testing.T) {
 				"state state=qualified": 1, "proxy_connections kind=socks": 2, "proxy_connections_total kind=socks": 9, "proxy_connections_total kind=http": 0,
 				"proxy_refused_total reason=credentials": 3, "proxy_refused_total reason=idle": 0, "proxy_sent_bytes_total": 4, "proxy_received_bytes_total": 5,
 			}, nil},
+		{"relay", `{"state":"draining","announced":false,"withdrawn_reason":"draining"}`, map[string]float64{
+			"state state=draining": 1, "state state=running": 0, "announced": 0, "withdrawn reason=draining": 1, "withdrawn reason=overload-budgets": 0,
+		}, nil},
+		{"server", `{"announced":true,"relay":{"announced":true}}`, map[string]float64{
+			"announced": 1, "withdrawn reason=draining": 0, "relay_announced": 1, "relay_withdrawn reason=draining": 0,
+		}, nil},
 		{"relay", `{"state":"running","peers_strangers":3,"capacity":4096,"paths":{"direct":{"sent_packets":5},"local":{"sent_packets":4},"kernel":{"received_bytes":6}}}`, map[string]float64{
 			"state state=running": 1, "peers kind=strangers": 3, "peers_capacity": 4096, "path_sent_packets_total path=direct": 5,
 			"path_sent_packets_total path=local": 4, "path_sent_packets_total path=relay": 0, "kernel_received_bytes_total": 6,
@@ -137,6 +144,15 @@ func TestStatusFails(t *testing.T) {
 	}
 }
 
+type (
+	serverStatus = teredoserver.Status
+	announcement = announce.Status
+	relayStatus  struct {
+		tunnel.RelayStatus
+		announcement
+	}
+)
+
 // Fields that metrics are made of are fields of the status.
 func TestFields(t *testing.T) {
 	client := reflect.TypeFor[struct {
@@ -145,11 +161,12 @@ func TestFields(t *testing.T) {
 		Proxy   proxy.Status    `json:"proxy"`
 	}]()
 	for program, status := range map[string]reflect.Type{
-		"client": client, "proxy": client, "relay": reflect.TypeFor[tunnel.RelayStatus](),
+		"client": client, "proxy": client, "relay": reflect.TypeFor[relayStatus](),
 		"server": reflect.TypeFor[struct {
 			State string `json:"state"` // of the program
-			teredoserver.Status
-			Relay tunnel.RelayStatus `json:"relay"`
+			serverStatus
+			announcement
+			Relay relayStatus `json:"relay"`
 		}](),
 	} {
 		for _, f := range programs()[program] {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/teredo-suite/teredo/internal/announce"
 	"github.com/teredo-suite/teredo/internal/drop"
 	"github.com/teredo-suite/teredo/internal/proxy"
 )
@@ -14,8 +15,8 @@ func programs() map[string][]family {
 	return map[string][]family{
 		"client": slices.Concat(client(), carrier(), common("", "initial", "starting", "qualified", "offline", "stopping")),
 		"proxy":  slices.Concat(client(), carrier(), within("proxy", proxied()...), common("", "initial", "starting", "qualified", "offline", "stopping")),
-		"relay":  slices.Concat(relay(), carrier(), common("", "initial", "running", "stopping")),
-		"server": slices.Concat(server(), within("relay", slices.Concat(relay(), carrier(), []family{drops("")})...), common("counters.", "initial", "running", "stopping")),
+		"relay":  slices.Concat(relay(), carrier(), common("", "initial", "running", "draining", "stopping")),
+		"server": slices.Concat(server(), announced(), within("relay", slices.Concat(relay(), carrier(), []family{drops("")})...), common("counters.", "initial", "running", "draining", "stopping")),
 	}
 }
 
@@ -116,8 +117,18 @@ func proxied() []family {
 }
 
 func relay() []family {
+	return append(announced(), gauge("peers_capacity", "capacity", "Most entries that the list of recent peers may have.", scaled(1)))
+}
+
+// announced are the metrics of a service that others are told of.
+func announced() []family {
+	var reasons []string
+	for _, r := range announce.Reasons() {
+		reasons = append(reasons, string(r))
+	}
 	return []family{
-		gauge("peers_capacity", "capacity", "Most entries that the list of recent peers may have.", scaled(1)),
+		gauge("announced", "announced", "Whether packets are invited: the routes of a relay, or the addresses of a server with --announce, are there for a routing daemon.", truth),
+		words(gauge("withdrawn", "withdrawn_reason", "1 for the reason why packets are not invited, 0 for the others.", nil), "reason", reasons...),
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -129,6 +130,7 @@ func routes(t *testing.T, ifname string) []string {
 		}
 		list = append(list, strings.Join(fields, " "))
 	}
+	slices.Sort(list)
 	return list
 }
 

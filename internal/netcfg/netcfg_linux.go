@@ -27,29 +27,48 @@ func ClientUp(ifname string, mtu int) error {
 	if err != nil {
 		return err
 	}
-	if err := refuseRival(link, isOnLink); err != nil {
+	if err := refuseRival(link); err != nil {
 		return err
 	}
 	return bringUp(link, mtu, teredo.ClientLinkLocal(false, netip.AddrPort{}))
 }
 
 // RelayUp prepares the interface of a Teredo relay: MTU in bytes, no autoconfiguration by the kernel, the given link-local
-// address with a /64, up, and the routes 2001::/32 and to the native addresses of clients.
+// address with a /64, up. Packets of this host, and those that come to it, then go there if they are for 2001::/32 or for the native
+// addresses of clients; AnnounceRelay invites more.
 //
-// It returns ErrRouteTaken when another interface has any route to 2001::/32, and ErrIPv6Off when the host has no IPv6.
+// It returns ErrRouteTaken when 2001::/32 is on-link at another interface, and ErrIPv6Off when the host has no IPv6.
 func RelayUp(ifname string, mtu int, linkLocal netip.Addr, natives ...netip.Prefix) error {
 	link, err := findLink(ifname)
 	if err != nil {
 		return err
 	}
-	if err := refuseRival(link, isUnicast); err != nil {
+	if err := refuseRival(link); err != nil {
 		return err
 	}
 	if err := bringUp(link, mtu, linkLocal); err != nil {
 		return err
 	}
-	for _, r := range relayRoutes(natives) {
-		if err := replaceRoute(link, r, netip.Addr{}); err != nil {
+	return makeRoutes(link, relayRoutes(false, natives))
+}
+
+// AnnounceRelay makes the routes that a routing daemon announces: 2001::/32, and those to the native addresses of clients.
+func AnnounceRelay(ifname string, natives ...netip.Prefix) error {
+	link, err := findLink(ifname)
+	if err != nil {
+		return err
+	}
+	return makeRoutes(link, announcedRoutes(natives))
+}
+
+// WithdrawRelay undoes AnnounceRelay.
+func WithdrawRelay(ifname string, natives ...netip.Prefix) error {
+	link, err := findLink(ifname)
+	if err != nil {
+		return err
+	}
+	for _, r := range announcedRoutes(natives) {
+		if err := removeRoute(link, r, netip.Addr{}); err != nil {
 			return err
 		}
 	}

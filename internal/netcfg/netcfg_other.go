@@ -22,8 +22,23 @@ func RelayUp(ifname string, mtu int, linkLocal netip.Addr, natives ...netip.Pref
 // TryRelay is not supported on this system.
 func TryRelay(ifname string) error { return unsupported() }
 
+// AnnounceRelay is not supported on this system.
+func AnnounceRelay(ifname string, natives ...netip.Prefix) error { return unsupported() }
+
+// WithdrawRelay is not supported on this system.
+func WithdrawRelay(ifname string, natives ...netip.Prefix) error { return unsupported() }
+
+// KeepAddresses is not supported on this system.
+func KeepAddresses(ifname string, addrs ...netip.Addr) error { return unsupported() }
+
+// AnnounceAddresses is not supported on this system.
+func AnnounceAddresses(ifname string, addrs ...netip.Addr) error { return unsupported() }
+
+// HasAddress is not supported on this system.
+func HasAddress(a netip.Addr) (ifname string, err error) { return "", unsupported() }
+
 // RestoreRelay is not supported on this system.
-func RestoreRelay(ifname string, linkLocal netip.Addr, natives ...netip.Prefix) (lost []string, err error) {
+func RestoreRelay(ifname string, linkLocal netip.Addr, announced bool, natives ...netip.Prefix) (lost []string, err error) {
 	return nil, unsupported()
 }
 

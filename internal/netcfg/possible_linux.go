@@ -1,16 +1,14 @@
 package netcfg
 
-import (
-	"github.com/vishvananda/netlink"
-)
+import "github.com/vishvananda/netlink"
 
 // TryClient reports what would keep ClientUp from preparing an interface of this name, which need not exist yet. It changes nothing.
-func TryClient(ifname string) error { return try(ifname, isOnLink) }
+func TryClient(ifname string) error { return try(ifname) }
 
 // TryRelay is TryClient for RelayUp.
-func TryRelay(ifname string) error { return try(ifname, isUnicast) }
+func TryRelay(ifname string) error { return try(ifname) }
 
-func try(ifname string, kind func(netlink.Route) bool) error {
+func try(ifname string) error {
 	if err := checkIPv6(confDir); err != nil {
 		return err
 	}
@@ -18,5 +16,5 @@ func try(ifname string, kind func(netlink.Route) bool) error {
 	if existing, err := netlink.LinkByName(ifname); err == nil {
 		link = existing
 	}
-	return refuseRival(link, kind)
+	return refuseRival(link)
 }

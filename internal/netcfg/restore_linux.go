@@ -28,10 +28,13 @@ func RestoreClient(ifname string, addr netip.Addr) (lost []string, err error) {
 	})
 }
 
-// RestoreRelay is RestoreClient for what RelayUp made.
-func RestoreRelay(ifname string, linkLocal netip.Addr, natives ...netip.Prefix) (lost []string, err error) {
-	return restore(ifname, []netip.Addr{linkLocal}, relayRoutes(natives), netip.Addr{}, func(mtu int) error {
-		return RelayUp(ifname, mtu, linkLocal, natives...)
+// RestoreRelay is RestoreClient for what RelayUp made, and AnnounceRelay if the relay is announced.
+func RestoreRelay(ifname string, linkLocal netip.Addr, announced bool, natives ...netip.Prefix) (lost []string, err error) {
+	return restore(ifname, []netip.Addr{linkLocal}, relayRoutes(announced, natives), netip.Addr{}, func(mtu int) error {
+		if err := RelayUp(ifname, mtu, linkLocal, natives...); err != nil || !announced {
+			return err
+		}
+		return AnnounceRelay(ifname, natives...)
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -82,22 +83,44 @@ func TestRestoreClientWithoutAddress(t *testing.T) {
 }
 
 func TestRestoreRelay(t *testing.T) {
-	linkLocal := "address " + relayLinkLocal
-	for command, want := range map[string][]string{
-		"ip link set %s down":      {"the state up", linkLocal, "route 2001::/32", "route 2001:db8:c::/64"},
-		"ip -6 addr flush dev %s":  {linkLocal},
-		"ip -6 route flush dev %s": {"route 2001::/32", "route 2001:db8:c::/64"},
+	linkLocal, prefixes := "address "+relayLinkLocal, []string{"2001::/33", "2001:0:8000::/33", "2001:db8:c::/65", "2001:db8:c:0:8000::/65"}
+	announced := []string{"2001::/32 teredo", "2001:db8:c::/64"}
+	for name, test := range map[string]struct {
+		command   string
+		announced bool
+		want      []string
+	}{
+		"down":                    {"ip link set %s down", false, append([]string{"the state up", linkLocal}, routesTo(prefixes...)...)},
+		"down, while announced":   {"ip link set %s down", true, append([]string{"the state up", linkLocal}, routesTo(append(prefixes, "2001::/32", "2001:db8:c::/64")...)...)},
+		"addresses":               {"ip -6 addr flush dev %s", false, []string{linkLocal}},
+		"routes":                  {"ip -6 route flush dev %s", false, routesTo(prefixes...)},
+		"announced routes":        {"ip -6 route flush proto 44 dev %s", true, routesTo("2001::/32", "2001:db8:c::/64")},
+		"another announced route": {"ip -6 route replace 2001::/32 metric 256 proto 4 dev %s", true, routesTo("2001::/32")},
 	} {
-		t.Run(command, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			inNamespace(t)
 			newTUN(t)
 			own, native := netip.MustParseAddr(relayLinkLocal), netip.MustParsePrefix("2001:db8:c::/64")
 			must(t, RelayUp(tunName, teredo.MTU, own, native))
-			disturb(t, fmt.Sprintf(command, tunName))
-			wantRestored(t, func() ([]string, error) { return RestoreRelay(tunName, own, native) }, want...)
-			checkInterface(t, teredo.MTU, []string{relayLinkLocal + "/64"}, []string{"2001::/32 teredo", "2001:db8:c::/64"})
+			has := slices.Concat(carried, carriedNative)
+			if test.announced {
+				must(t, AnnounceRelay(tunName, native))
+				has = append(has, announced...)
+			}
+			slices.Sort(has)
+			disturb(t, fmt.Sprintf(test.command, tunName))
+			wantRestored(t, func() ([]string, error) { return RestoreRelay(tunName, own, test.announced, native) }, test.want...)
+			checkInterface(t, teredo.MTU, []string{relayLinkLocal + "/64"}, has)
 		})
 	}
+}
+
+// routesTo are routes as they are told when they are lost.
+func routesTo(prefixes ...string) (routes []string) {
+	for _, p := range prefixes {
+		routes = append(routes, "route "+p)
+	}
+	return routes
 }
 
 // What cannot be restored is told with the reason; what is gone has lost nothing.

@@ -25,27 +25,66 @@ const (
 	// 1024 to the ones from router advertisements and to manual ones without a metric, DHCP clients and network managers
 	// use 100 to some tens of thousands. The highest metric, 1<<32-1, stays free for an operator's unreachable route.
 	defaultMetric = 1 << 30
+
+	// The protocol numbers of a relay's routes. The kernel does not interpret them; a routing daemon tells by them which routes are to be
+	// announced. Neither is in use by another program that the kernel's headers or iproute2 name.
+	announcedProtocol = 44 // the relay wants packets for the prefix from everywhere
+	carriedProtocol   = 45 // packets that come to this host are the relay's, whether or not it wants more
 )
 
 // tunnelRoute is a route that we make at a Teredo interface.
 type tunnelRoute struct {
-	prefix netip.Prefix
-	metric int
+	prefix   netip.Prefix
+	metric   int
+	protocol netlink.RouteProtocol // zero: that of routes which an administrator makes
 }
 
 // teredoRoute leads to all other Teredo hosts.
-func teredoRoute() tunnelRoute { return tunnelRoute{teredo.Prefix(), teredoMetric} }
+func teredoRoute() tunnelRoute {
+	return tunnelRoute{prefix: teredo.Prefix(), metric: teredoMetric}
+}
 
 // defaultRoute leads a client to the native IPv6 internet, through relays.
 func defaultRoute() tunnelRoute {
-	return tunnelRoute{netip.PrefixFrom(netip.IPv6Unspecified(), 0), defaultMetric}
+	return tunnelRoute{prefix: netip.PrefixFrom(netip.IPv6Unspecified(), 0), metric: defaultMetric}
 }
 
-// relayRoutes lead to the clients of a relay, also at their native addresses.
-func relayRoutes(natives []netip.Prefix) []tunnelRoute {
-	routes := []tunnelRoute{teredoRoute()}
+// announcedRoutes are those that a routing daemon announces: to the clients of a relay, also at their native addresses.
+func announcedRoutes(natives []netip.Prefix) []tunnelRoute {
+	routes := []tunnelRoute{{teredo.Prefix(), teredoMetric, announcedProtocol}}
 	for _, p := range natives {
-		routes = append(routes, tunnelRoute{p, nativeMetric})
+		routes = append(routes, tunnelRoute{p, nativeMetric, announcedProtocol})
+	}
+	return routes
+}
+
+// carriedRoutes lead to the same addresses as announcedRoutes, and stay while those are withdrawn. Without them a packet that still
+// comes would go back to the router that has sent it, by the default route or by the route to another relay. Each is one half of a
+// prefix, so no route to the whole prefix beats it, and nobody who announces the prefix announces it.
+func carriedRoutes(natives []netip.Prefix) (routes []tunnelRoute) {
+	for _, r := range announcedRoutes(natives) {
+		for _, half := range halves(r.prefix) {
+			routes = append(routes, tunnelRoute{half, r.metric, carriedProtocol})
+		}
+	}
+	return routes
+}
+
+// halves are the two prefixes that a prefix consists of. It must not be that of a single address.
+func halves(p netip.Prefix) [2]netip.Prefix {
+	upper := p.Masked().Addr().As16()
+	upper[p.Bits()/8] |= 0x80 >> (p.Bits() % 8)
+	return [2]netip.Prefix{
+		netip.PrefixFrom(p.Masked().Addr(), p.Bits()+1),
+		netip.PrefixFrom(netip.AddrFrom16(upper), p.Bits()+1),
+	}
+}
+
+// relayRoutes are all routes of a relay.
+func relayRoutes(announced bool, natives []netip.Prefix) []tunnelRoute {
+	routes := carriedRoutes(natives)
+	if announced {
+		routes = append(routes, announcedRoutes(natives)...)
 	}
 	return routes
 }
@@ -53,12 +92,21 @@ func relayRoutes(natives []netip.Prefix) []tunnelRoute {
 // replaceRoute makes the prefix on-link at the interface, with source as preferred source unless it is the zero Addr.
 // An earlier route to the prefix with this metric is replaced in one step.
 func replaceRoute(link netlink.Link, r tunnelRoute, source netip.Addr) error {
-	route := netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(r.prefix), Priority: r.metric}
+	route := netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(r.prefix), Priority: r.metric, Protocol: r.protocol}
 	if source.IsValid() {
 		route.Src = source.AsSlice()
 	}
 	if err := netlink.RouteReplace(&route); err != nil {
 		return explain(fmt.Sprintf("add route %s to interface %s", r.prefix, link.Attrs().Name), err)
+	}
+	return nil
+}
+
+func makeRoutes(link netlink.Link, routes []tunnelRoute) error {
+	for _, r := range routes {
+		if err := replaceRoute(link, r, netip.Addr{}); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -81,7 +129,7 @@ func removeRoute(link netlink.Link, r tunnelRoute, source netip.Addr) error {
 	return nil
 }
 
-// routesOf lists the routes of the interface to the prefix, with the metric.
+// routesOf lists the routes of the interface to the prefix, with the metric and the protocol if there is one.
 func routesOf(link netlink.Link, r tunnelRoute) ([]netlink.Route, error) {
 	filter := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(r.prefix)}
 	routes, err := dump(func() ([]netlink.Route, error) {
@@ -90,23 +138,24 @@ func routesOf(link netlink.Link, r tunnelRoute) ([]netlink.Route, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list routes of interface %s: %w", link.Attrs().Name, err)
 	}
-	return slices.DeleteFunc(routes, func(route netlink.Route) bool { return route.Priority != r.metric }), nil
+	return slices.DeleteFunc(routes, func(route netlink.Route) bool {
+		return route.Priority != r.metric || r.protocol != 0 && route.Protocol != r.protocol
+	}), nil
 }
 
-// refuseRival returns ErrRouteTaken when an interface other than link has a route to 2001::/32 of the given kind.
-// Two owners of the prefix would take each other's packets, in an order nobody chose.
-func refuseRival(link netlink.Link, kind func(netlink.Route) bool) error {
-	filter := &netlink.Route{Dst: ipNet(teredo.Prefix())}
-	routes, err := dump(func() ([]netlink.Route, error) {
-		return netlink.RouteListFiltered(netlink.FAMILY_V6, filter, netlink.RT_FILTER_DST)
-	})
+// refuseRival returns ErrRouteTaken when an interface other than link is that of another Teredo program of this host. Two of them would
+// take each other's packets, in an order nobody chose. A relay elsewhere is no rival: the routes here are more specific.
+func refuseRival(link netlink.Link) error {
+	routes, err := ipv6Routes()
 	if err != nil {
 		return fmt.Errorf("look for other routes to %s: %w", teredo.Prefix(), err)
 	}
 	for _, route := range routes {
-		if index := outInterface(route); index != link.Attrs().Index && kind(route) {
+		dst, ok := destination(route)
+		owned := dst == teredo.Prefix() && isOnLink(route) || dst.Overlaps(teredo.Prefix()) && route.Protocol == carriedProtocol
+		if index := outInterface(route); ok && owned && index != link.Attrs().Index {
 			return fmt.Errorf("%w: stop the Teredo program that owns %s, or remove the route with 'ip -6 route del %s dev %[2]s'",
-				ErrRouteTaken, interfaceName(index), teredo.Prefix())
+				ErrRouteTaken, interfaceName(index), dst)
 		}
 	}
 	return nil

@@ -80,6 +80,7 @@ type list struct {
 	budgets     *budgets
 	waiting     waiting
 	heldInTotal int
+	displaced   uint64 // peers with a valid path that had to make room
 	nextSweep   Stamp
 	forget      func(*Peer)                    // gives up what a machine keeps elsewhere for a peer that is removed
 	explain     func(Cause, netip.Addr) string // says in a sentence what a cause means for the path to a peer
@@ -175,7 +176,7 @@ func (l *list) add(p *Peer, k key, now Stamp) *Peer {
 			c = s
 		}
 		if !l.makeRoom(c, now) {
-			l.remove(c.oldest, drop.TableFull)
+			l.displace(c.oldest, now)
 		}
 	}
 	own.push(p, now)
@@ -219,7 +220,7 @@ func (l *list) makeRoom(c *chain, now Stamp) bool {
 		switch {
 		case p.bidirectional():
 			for l.parts[established].n >= l.parts[established].most {
-				l.evictEstablished()
+				l.evictEstablished(now)
 			}
 			l.establish(p)
 			return true
@@ -248,7 +249,7 @@ func (l *list) lives(p *Peer, now Stamp) bool {
 // evictEstablished removes one of the least recently used established peers. Workers do not reorder the chain: the
 // first peer at its old end that was not used since it was put in goes. Those that were used move to the other end; when
 // all of a sample were, the least recently used of the sample goes.
-func (l *list) evictEstablished() {
+func (l *list) evictEstablished(now Stamp) {
 	c := &l.parts[established]
 	victim := c.oldest
 	for range min(evictionSample, c.n) {
@@ -261,7 +262,15 @@ func (l *list) evictEstablished() {
 			victim = p
 		}
 	}
-	l.remove(victim, drop.TableFull)
+	l.displace(victim, now)
+}
+
+// displace removes a peer for want of room.
+func (l *list) displace(p *Peer, now Stamp) {
+	if p.valid(now) {
+		l.displaced++
+	}
+	l.remove(p, drop.TableFull)
 }
 
 // remove forgets a peer; why is the reason that packets held for it are dropped.

@@ -49,6 +49,13 @@ func (r *Relay) Serve(prefixes []netip.Prefix, own []netip.Addr) {
 // SetErrorSource changes where ICMPv6 errors come from; the zero Addr means that none are sent.
 func (r *Relay) SetErrorSource(a netip.Addr) { r.errorSource = a }
 
+// Refused tells how often the budget for bubbles that native hosts cause had nothing left, and how many clients in use had to make room
+// for others. Of the other budgets, each bounds one host or address, or what clients cause, who are not fewer when native hosts take
+// another relay.
+func (r *Relay) Refused() (budget, displaced uint64) {
+	return r.budgets.exhausted[natives], r.displaced
+}
+
 // Outbound handles an IPv6 packet from the native side that Table.Outgoing had no path for (RFC 4380 §5.4.1).
 func (r *Relay) Outbound(t time.Time, packet []byte, out *Output) {
 	r.count(r.outbound(packet, r.table.Stamp(t), out))

@@ -56,6 +56,14 @@ func (s *Server) Status() Status {
 	return st
 }
 
+// Served is how many packets the server has sent since the start. It may be called at any time.
+func (s *Server) Served() (n uint64) {
+	for kind := range s.counters.udp {
+		n += s.counters.udp[kind].Load() + s.counters.ipv6[kind].Load()
+	}
+	return n
+}
+
 // counters is what the workers count in.
 type counters struct {
 	solicitations, receiveErrors, cone atomic.Uint64

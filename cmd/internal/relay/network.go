@@ -29,7 +29,7 @@ func (r *Relay) watch(ctx context.Context, linkLocal netip.Addr) (*network, erro
 		return nil, err
 	}
 	keeper := netcfg.NewKeeper(r.Log, func(context.Context) ([]string, error) {
-		return netcfg.RestoreRelay(r.TUN, linkLocal, r.Natives.Prefixes()...)
+		return r.restore(linkLocal)
 	})
 	n := &network{relay: r, changes: changes, known: known, keeper: keeper}
 	n.warn()

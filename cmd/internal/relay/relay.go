@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 
+	"github.com/teredo-suite/teredo/internal/announce"
 	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/internal/confine"
 	"github.com/teredo-suite/teredo/internal/neighbor"
@@ -62,7 +63,9 @@ type Relay struct {
 	Ready    func(local netip.AddrPort) // called when the relay goes on by itself
 	Confine  func(needs confine.Policy) // called when the relay needs no more than this
 
-	running atomic.Pointer[running] // nil while it is set up
+	announcer *cli.Announcer
+	routes    routes
+	running   atomic.Pointer[running] // nil while it is set up
 }
 
 type running struct {
@@ -78,6 +81,7 @@ func (r *Relay) SetPermit(ctx context.Context, permit []netip.Prefix) {
 // Status describes a relay.
 type Status struct {
 	tunnel.RelayStatus
+	announce.Status
 	NeighborProxy neighbor.Status `json:"neighbor_proxy,omitzero"`
 }
 
@@ -86,6 +90,9 @@ func (r *Relay) Status(ctx context.Context) (s Status, err error) {
 	t := r.running.Load()
 	s.NeighborProxy = t.neighbors.status()
 	s.RelayStatus, err = t.Status(ctx)
+	if s.Status = r.announcer.Status(); s.WithdrawnReason == announce.Draining {
+		s.State = string(announce.Draining)
+	}
 	return s, err
 }
 

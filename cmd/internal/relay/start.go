@@ -42,7 +42,10 @@ func (r *Relay) Run(ctx context.Context) error {
 		return err
 	}
 	defer restore()
-	cfg.Ready = func() { r.Ready(local) }
+	cfg.Ready = func() {
+		r.announcer.Ready()
+		r.Ready(local)
+	}
 	t := tunnel.NewRelay(cfg)
 	if err := neighbors.start(t); err != nil {
 		return err
@@ -71,7 +74,7 @@ func (r *Relay) openKernel(local netip.AddrPort) (tunnel.Kernel, error) {
 	return path, nil
 }
 
-// open makes the UDP socket, the interface with its link-local address, and the route.
+// open makes the UDP socket, the interface with its link-local address, and the routes for packets that come to this host.
 func (r *Relay) open(linkLocal netip.Addr) (tunnel.RelayConfig, error) {
 	if err := r.checkLinks(); err != nil {
 		return tunnel.RelayConfig{}, err

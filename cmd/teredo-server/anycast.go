@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"syscall"
+
+	"github.com/teredo-suite/teredo/internal/announce"
+	"github.com/teredo-suite/teredo/internal/cli"
+	"github.com/teredo-suite/teredo/internal/netcfg"
+	"github.com/teredo-suite/teredo/internal/offload"
+	"github.com/teredo-suite/teredo/internal/tun"
+)
+
+// The interfaces of --announce. A dummy interface would outlive a killed server, and its addresses would still be announced. A TUN
+// interface vanishes with the process that has it open, and needs nobody who reads it: no route leads there.
+const (
+	anycastInterface = "teredo-anycast" // has the addresses while they are announced
+	keptInterface    = "teredo-kept"    // has this host accept packets for the addresses, whether or not they are announced
+)
+
+// anycast has the addresses of the server on interfaces of its own.
+type anycast struct {
+	addrs           []netip.Addr
+	announced, kept tun.Device // nil: it is not there yet, or not any more
+}
+
+// keep has this host accept packets for the addresses. It makes both interfaces, because a confined program cannot.
+func (a *anycast) keep() (err error) {
+	for _, addr := range a.addrs {
+		ifname, err := netcfg.HasAddress(addr)
+		if err != nil {
+			return err
+		}
+		if ifname != "" {
+			return cli.Usage(fmt.Errorf("--announce puts %v on the interface %s, and %s has this address already: remove it there, or leave --announce out",
+				addr, anycastInterface, ifname))
+		}
+	}
+	if a.announced, err = openAnycast(anycastInterface); err != nil {
+		return err
+	}
+	if a.kept, err = openAnycast(keptInterface); err != nil {
+		return err
+	}
+	return netcfg.KeepAddresses(keptInterface, a.addrs...)
+}
+
+// announce gives the addresses to the one interface, or removes it. Once it is gone it does not come back: only a server that drains is
+// withdrawn. An anycast that is nil does nothing, because its addresses are announced in another way, or not at all.
+func (a *anycast) announce(on bool) error {
+	switch {
+	case a == nil:
+		return nil
+	case on:
+		return netcfg.AnnounceAddresses(anycastInterface, a.addrs...)
+	}
+	return closeDevice(&a.announced)
+}
+
+// close removes both interfaces.
+func (a *anycast) close() error { return errors.Join(closeDevice(&a.announced), closeDevice(&a.kept)) }
+
+// openAnycast makes an interface.
+func openAnycast(name string) (tun.Device, error) {
+	device, err := tun.Open(name, offload.Off)
+	switch {
+	case errors.Is(err, syscall.EBUSY):
+		return nil, fmt.Errorf("the interface %s is in use: stop the other server with --announce on this host: %w", name, err)
+	case err != nil:
+		return nil, cli.ExplainDevice(name, err)
+	}
+	return device, nil
+}
+
+// closeDevice removes an interface, unless it has gone already.
+func closeDevice(d *tun.Device) (err error) {
+	if *d != nil {
+		err, *d = (*d).Close(), nil
+	}
+	return err
+}
+
+// announcers are those of the server and of its relay.
+func (s *program) announcers() []*cli.Announcer {
+	if s.run.Announce {
+		s.anycast = &anycast{addrs: s.addresses()}
+	}
+	s.announcer = cli.NewAnnouncer(s.log, "server", s.run.DrainFlags, s.anycast.announce, s.load)
+	all := []*cli.Announcer{s.announcer}
+	if s.relay != nil {
+		all = append(all, s.relay.Announcer(s.run.DrainFlags))
+	}
+	return all
+}
+
+// addresses are those that the server listens at.
+func (s *program) addresses() []netip.Addr {
+	if s.cfg.Secondary.IsValid() {
+		return []netip.Addr{s.cfg.Primary, s.cfg.Secondary}
+	}
+	return []netip.Addr{s.cfg.Primary}
+}
+
+// load tells whom the server serves. What strangers send is bounded for each of them, so nothing of it is an overload.
+func (s *program) load(context.Context) (l announce.Load, err error) {
+	select {
+	case <-s.started:
+		l.Served = s.running.Served()
+	default:
+		err = errors.New("the server is not set up")
+	}
+	return l, err
+}
