@@ -24,6 +24,8 @@ const (
 	clients = 10
 	ours    = 6 // of the clients; the others are Miredo's
 
+	latecomer = clients + 1 // one of ours that is not there all the time
+
 	serverAddr1 = "192.0.2.1" // next to each other, as Windows expects
 	serverAddr2 = "192.0.2.2"
 
@@ -80,7 +82,7 @@ func layout() lab.Layout {
 		y.Links = append(y.Links, lab.Link{Router: router, Host: nativeName(n),
 			RouterAddrs: fmt.Sprintf("2001:db8:6:%d::ff/64", n), HostAddrs: nativeAddr(n).String() + "/64"})
 	}
-	for i := range clients {
+	for i := range latecomer {
 		n := i + 1
 		nat, client := fmt.Sprint("nat", n), fmt.Sprintf("192.168.%d.2", n)
 		y.Links = append(y.Links,

@@ -16,19 +16,34 @@ import (
 
 const (
 	pace     = 50 * time.Millisecond // between the packets of a flow
-	chunk    = 4096                  // bytes of TCP at that pace
+	chunk    = 32 << 10              // bytes of TCP at that pace
 	lateness = 10 * time.Second      // after which what has not arrived is lost
+)
+
+// kind is a kind of traffic.
+type kind string
+
+const (
+	echoes   kind = "UDP echoes"
+	upload   kind = "TCP to a native host"
+	download kind = "TCP from a native host"
 )
 
 // flow is traffic that goes on for as long as the test, and what has become of it.
 type flow struct {
-	name string
+	kind   kind
+	name   string
+	native int
+	addr   netip.Addr // of the client
+	ours   bool       // the client is
+
 	mu   sync.Mutex
-	sent []time.Time       // by number
-	came map[int]time.Time // by number; of TCP by no number that matters
-	all  []time.Time       // in the order of arrival
-	stop func()
+	sent []time.Time  // of echoes, by number
+	came map[int]bool // of echoes, by number
+	all  []time.Time  // arrivals, in their order
 }
+
+func (f *flow) String() string { return fmt.Sprintf("%s, %s", f.name, f.kind) }
 
 func (f *flow) noteSent() int {
 	f.mu.Lock()
@@ -40,11 +55,8 @@ func (f *flow) noteSent() int {
 func (f *flow) noteCame(n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	now := time.Now()
-	f.all = append(f.all, now)
-	if _, twice := f.came[n]; !twice {
-		f.came[n] = now
-	}
+	f.all = append(f.all, time.Now())
+	f.came[n] = true
 }
 
 // last is when something came last.
@@ -76,7 +88,7 @@ func (f *flow) lost(since, until time.Time) (n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, at := range f.sent {
-		if _, came := f.came[i]; !came && at.After(since) && at.Before(until) {
+		if !f.came[i] && at.After(since) && at.Before(until) {
 			n++
 		}
 	}
@@ -110,9 +122,8 @@ func (s *service) pulse(name, host string, from, to netip.Addr) *flow {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	f := &flow{name: name, came: make(map[int]time.Time)}
-	f.stop = sync.OnceFunc(func() { c.Close() })
-	s.t.Cleanup(f.stop)
+	s.t.Cleanup(func() { c.Close() })
+	f := &flow{kind: echoes, name: name, came: make(map[int]bool)}
 	remote := net.UDPAddrFromAddrPort(netip.AddrPortFrom(to, 7))
 	go func() {
 		for range time.Tick(pace) {
@@ -140,8 +151,8 @@ func (s *service) pulse(name, host string, from, to netip.Addr) *flow {
 // isClosed reports whether the test has closed a socket. All other errors are those of a network that is being broken.
 func isClosed(c net.PacketConn) bool { return c.SetDeadline(time.Time{}) != nil }
 
-// stream has the host named first send to the other one over one TCP connection, which client opens.
-func (s *service) stream(name, client string, from netip.Addr, server string, to netip.Addr, upload bool) *flow {
+// stream has two hosts exchange data one way over one TCP connection, which the first one opens.
+func (s *service) stream(name string, k kind, client string, from netip.Addr, server string, to netip.Addr) *flow {
 	s.t.Helper()
 	l, err := s.Host(server).Listen(netip.AddrPortFrom(to, 0).String())
 	if err != nil {
@@ -158,12 +169,11 @@ func (s *service) stream(name, client string, from netip.Addr, server string, to
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if !upload {
+	if k == download {
 		out, in = in, out
 	}
-	f := &flow{name: name, came: make(map[int]time.Time)}
-	f.stop = sync.OnceFunc(func() { out.Close(); in.Close() })
-	s.t.Cleanup(f.stop)
+	s.t.Cleanup(func() { out.Close(); in.Close() })
+	f := &flow{kind: k, name: name, came: make(map[int]bool)}
 	go func() {
 		b := make([]byte, chunk)
 		for range time.Tick(pace) {
@@ -184,11 +194,16 @@ func (s *service) stream(name, client string, from netip.Addr, server string, to
 	return f
 }
 
+// ourFlows are those of our clients. Miredo sends by a relay that has gone for as long as half a minute.
+func (s *service) ourFlows() []*flow {
+	return slices.DeleteFunc(slices.Clone(s.flows), func(f *flow) bool { return !f.ours })
+}
+
 // untilFlows waits until something has come on each flow since a moment.
 func (s *service) untilFlows(flows []*flow, since time.Time) {
 	s.t.Helper()
 	for _, f := range flows {
-		s.until("traffic of "+f.name, func() error {
+		s.until("traffic of "+f.String(), func() error {
 			if last := f.last(); !last.After(since) {
 				return fmt.Errorf("the last came %v ago", time.Since(last).Round(time.Millisecond))
 			}

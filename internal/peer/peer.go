@@ -29,7 +29,6 @@
 package peer
 
 import (
-	"math"
 	"sync/atomic"
 	"time"
 )
@@ -42,13 +41,18 @@ const (
 	refreshAfter = Stamp(20 * time.Second)
 	// silence is how long a client's transmissions to a native host go without an answer before it looks for another relay. There
 	// must be several of them: TCP sends the third one 0.6 s after the first when its round trips are short. After a pause the
-	// count begins anew.
-	silence    = Stamp(500 * time.Millisecond)
-	pause      = Stamp(2 * time.Second)
-	unanswered = 3 // transmissions; they are counted in the lowest bits of Peer.unheard
-	// doubted stands in Peer.unheard when they have been silent for that long, and tried since the last test of the path.
-	doubted = tried - 1
-	tried   = Stamp(math.MaxInt64)
+	// count begins anew. Each test doubles the time until data of the host comes, so a flow that nobody answers does not cause
+	// test after test.
+	silence = Stamp(500 * time.Millisecond)
+	pause   = Stamp(2 * time.Second)
+
+	// What the lowest bits of Peer.unheard tell: how many transmissions there were, up to those that suffice, how often the time was
+	// doubled, and whether it is over.
+	unanswered = 3
+	doubling   = 1 << 2
+	doublings  = 7 * doubling
+	doubted    = 1 << 5
+	unheardLow = unanswered | doublings | doubted
 )
 
 // Stamp is a moment of the coarse clock, in nanoseconds since the table was made.
@@ -118,26 +122,35 @@ func (p *Peer) lastUse() Stamp { return max(p.sent.Load(), p.received.Load()) }
 
 // silent reports whether a native host leaves transmissions unanswered, n of which are about to leave, or have left since a moment;
 // last is when the one before left. The host's relay may have gone or restarted, and a test finds the way. To a Teredo peer there
-// is one way only. Once the path was tried, the host must send data before the path is tried again, so a flow that nobody answers
-// does not cause test after test. What was sent before a pause may not have wanted an answer.
+// is one way only. What was sent before a pause may not have wanted an answer.
 func (p *Peer) silent(n int, since, last, now Stamp) bool {
 	if p.isTeredo() {
 		return false // and the field is not looked at, which may be in another line of the cache
 	}
 	was := p.unheard.Load()
-	if was >= doubted {
-		return was == doubted
+	if was&doubted != 0 {
+		return true
 	}
-	next := was
+	first, doubled, count := was&^unheardLow, was&doublings, was&unanswered
 	if was == 0 || now-last >= pause {
-		next = since &^ unanswered
+		first, count = since&^unheardLow, 0
 	}
-	first, count := next&^unanswered, min(next&unanswered+Stamp(n), unanswered)
-	if next = first | count; count == unanswered && now-first >= silence {
-		next = doubted
+	count = min(count+Stamp(n), unanswered)
+	next := first | doubled | count
+	if count == unanswered && now-first >= silence<<(doubled/doubling) {
+		next |= doubted
 	}
-	return (next == was || p.unheard.CompareAndSwap(was, next)) && next == doubted
+	return (next == was || p.unheard.CompareAndSwap(was, next)) && next&doubted != 0
 }
+
+// inDoubt reports whether the path was found silent, and begins to count anew.
+func (p *Peer) inDoubt(now Stamp) bool {
+	was := p.unheard.Load()
+	return was&doubted != 0 && p.unheard.CompareAndSwap(was, now&^unheardLow|min(was&doublings+doubling, doublings))
+}
+
+// recount begins to count anew when the path is tested.
+func (p *Peer) recount(now Stamp) { p.unheard.Store(now&^unheardLow | p.unheard.Load()&doublings) }
 
 // carried records packets of data that have come from the peer.
 func (p *Peer) carried(t Traffic) {

@@ -24,7 +24,7 @@ func (c *Client) outbound(packet []byte, now Stamp, out *Output) drop.Reason {
 	}
 	if p.valid(now) { // case 1
 		c.transmit(p, packet, now, out)
-		if p.unheard.CompareAndSwap(doubted, tried) {
+		if p.inDoubt(now) {
 			c.doubt(p, packet, now, out)
 		}
 		return drop.None

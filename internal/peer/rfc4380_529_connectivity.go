@@ -25,7 +25,7 @@ func (c *Client) test(p *Peer, to path, now Stamp, out *Output) {
 	}
 	s.sent++
 	p.sent.Store(now)
-	p.unheard.Store(tried)
+	p.recount(now)
 	out.send(to, teredo.AppendEchoRequest(out.UDP.Next(), c.own, p.addr(), c.table.testID, uint16(s.sent), s.nonce[:]))
 	c.wait(p, now+retryAfter)
 }
