@@ -73,7 +73,7 @@ func (s *service) observe(gone ...site) *observation {
 
 // check waits until all traffic of our clients goes on, and checks that the longest interruption of our clients' was no longer than most, and that
 // nothing is lost if nothing may be. A machine that has too much to do stops the control traffic, too: that time counts for nothing.
-func (o *observation) check(most time.Duration, lossless bool) {
+func (o *observation) check(most time.Duration, lossless bool) (err error) {
 	o.t.Helper()
 	for range 2 { // an interruption may begin late
 		o.untilFlows(o.ourFlows(), time.Now())
@@ -106,10 +106,10 @@ func (o *observation) check(most time.Duration, lossless bool) {
 		}
 		gaps[r], losses[r] = max(gaps[r], gap), losses[r]+lost
 		if f.ours && gap > most+stall {
-			o.t.Errorf("%v: interrupted for %v, while the control traffic was for %v", f, gap, stall)
+			err = errors.Join(err, fmt.Errorf("%v: interrupted for %v, while the control traffic was for %v", f, gap, stall))
 		}
 		if f.ours && lossless && lost > dropped {
-			o.t.Errorf("%v: %d packets are lost, and %d of the control traffic", f, lost, dropped)
+			err = errors.Join(err, fmt.Errorf("%v: %d packets are lost, and %d of the control traffic", f, lost, dropped))
 		}
 	}
 	for _, of := range []string{"affected", "others", "Miredo"} {
@@ -120,19 +120,22 @@ func (o *observation) check(most time.Duration, lossless bool) {
 		}
 	}
 	o.t.Logf("control traffic: %d ms, %d lost", stall.Milliseconds(), dropped)
+	return err
 }
 
 // flood has a host at the site of a relay send to clients that do not exist, in the name of hosts in many networks.
 func (s *service) flood(at site) (stop func()) {
 	s.t.Helper()
 	const networks = "2001:db8:f::/48"
-	if _, err := s.AddHost(at.name, "crowd", "2001:db8:e::ff/64", "2001:db8:e::1/64"); err != nil {
+	host := "crowd" + at.name
+	if _, err := s.AddHost(at.name, host, "2001:db8:e::ff/64", "2001:db8:e::1/64"); err != nil {
 		s.t.Fatal(err)
 	}
 	s.run(at.name, "ip", "-6", "route", "add", networks, "via", "2001:db8:e::1")
-	s.run("crowd", "ip", "-6", "route", "add", "local", networks, "dev", "lo")
+	s.run(host, "ip", "-6", "route", "add", "local", networks, "dev", "lo")
+	s.run(host, "sysctl", "-w", "net.ipv6.ip_nonlocal_bind=1")
 	ended, done := make(chan struct{}), make(chan error, 1)
-	go func() { done <- s.Host("crowd").Do(func() error { return crowd(ended) }) }()
+	go func() { done <- s.Host(host).Do(func() error { return crowd(ended) }) }()
 	return sync.OnceFunc(func() {
 		close(ended)
 		if err := <-done; err != nil {

@@ -27,7 +27,8 @@ func (l *list) Carried(t time.Time, peer netip.Addr, to netip.AddrPort, heard ti
 	if p == nil || p.path.Load()&^pathMarks != pathTo(endpointOf(to), 0) || p.isAsymmetric() {
 		return false
 	}
-	if at, was := l.table.Stamp(heard), p.received.Load(); was < at {
+	at := l.table.Stamp(heard)
+	if was := p.received.Load(); was < at {
 		p.received.CompareAndSwap(was, at) // else a worker has heard of it just now
 	}
 	if w := p.path.Load(); received.Packets > 0 && w&pathRefreshing != 0 {
@@ -35,7 +36,11 @@ func (l *list) Carried(t time.Time, peer netip.Addr, to netip.AddrPort, heard ti
 	}
 	p.sentPackets.Add(sent.Packets)
 	p.sentBytes.Add(sent.Bytes)
-	if received.Packets > 0 {
+	switch {
+	case received.Packets == 0:
+	case p.unheard.Load() > at: // what the workers have sent since then is unanswered
+		p.carried(received)
+	default:
 		p.heard(received)
 	}
 	if sent.Packets == 0 {

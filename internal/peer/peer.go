@@ -149,8 +149,14 @@ func (p *Peer) inDoubt(now Stamp) bool {
 	return was&doubted != 0 && p.unheard.CompareAndSwap(was, now&^unheardLow|min(was&doublings+doubling, doublings))
 }
 
-// recount begins to count anew when the path is tested.
-func (p *Peer) recount(now Stamp) { p.unheard.Store(now&^unheardLow | p.unheard.Load()&doublings) }
+// recount begins to count anew when the path is tested. A path that is being looked for is in no doubt before data has come by it.
+func (p *Peer) recount(now Stamp) {
+	doubled := p.unheard.Load() & doublings
+	if !p.valid(now) {
+		doubled = doublings
+	}
+	p.unheard.Store(now&^unheardLow | doubled)
+}
 
 // carried records packets of data that have come from the peer.
 func (p *Peer) carried(t Traffic) {

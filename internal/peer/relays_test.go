@@ -45,7 +45,7 @@ func TestNotRelayBefore(t *testing.T) {
 }
 
 // A router may send the answers to tests by one relay, and other packets by others. These are accepted when a test by them has been
-// answered by the path, which stays.
+// answered by the path, which stays (C-RX-15).
 func TestSeveralRelays(t *testing.T) {
 	r := heardOf(t)
 	for _, beside := range []netip.AddrPort{relay2, relay3} {

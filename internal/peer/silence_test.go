@@ -126,6 +126,19 @@ func TestSilentPeer(t *testing.T) {
 	}
 }
 
+// What workers have sent since others have heard of the host is not answered by what the others tell later.
+func TestSilenceToldLate(t *testing.T) {
+	r := heardOf(t)
+	c, heard := r.m.(carrier), r.now
+	r.want(r.wait(200 * time.Millisecond))
+	r.want(r.send(data(own, host, 1)), "data 1 own>host to relay1")
+	c.Carried(r.now, host, relay1, heard, traffic(10), traffic(10))
+	r.want(r.wait(400 * time.Millisecond))
+	r.want(r.send(data(own, host, 1)), "data 1 own>host to relay1")
+	r.want(r.wait(800 * time.Millisecond))
+	r.want(r.send(data(own, host, 1)), "data 1 own>host to relay1", "test own>host to server")
+}
+
 // A flow that others carry goes back to the workers when it is silent, and they have the path tried. Then others may carry it
 // again, whether or not there was an answer.
 func TestSilenceForOthers(t *testing.T) {
