@@ -72,10 +72,10 @@ test-vm: deps check-go ## test the packages in virtual machines with Debian, as 
 	echo "making packages of two versions"; \
 	for version in old:v0.0.0-0 new:v0.0.0-1; do (cd contrib/package && VERSION=$${version#*:} \
 		go run . -platforms linux/amd64 -formats deb -out "$$packages/$${version%:*}") || exit 1; done; \
-	echo "testing in virtual machines (takes ten minutes)"; \
+	echo "testing in virtual machines (takes ten minutes on two idle processors)"; \
 	TEREDO_TEST_PACKAGES="$$packages" TEREDO_TEST_IMAGE_trixie="$$(sh integration/machine/image.sh trixie)" \
 	TEREDO_TEST_IMAGE_bookworm="$$(sh integration/machine/image.sh bookworm)" \
-	go test -count=1 -v -timeout 120m -run '^TestMachine' ./integration
+	CI=true go test -count=1 -v -timeout 120m -run '^TestMachine' ./integration
 
 generate: ## compile the eBPF programs (internal/kernelpath); as root on Debian, install clang first
 	@{ command -v clang-16 && command -v llvm-strip-16; } >/dev/null || apt-get install -q -y --no-install-recommends clang-16 llvm-16 libbpf-dev linux-libc-dev
@@ -104,9 +104,10 @@ demo: deps build ## show a client behind a NAT that gets IPv6, in network namesp
 	@$(GOBUILD) -o bin/teredo-demo ./integration/demo
 	@bin/teredo-demo
 
-bench: deps build ## compare with Miredo, as root (about 65 minutes); writes docs/bench/
+bench: deps build ## compare with Miredo, as root (about 65 minutes); writes docs/bench/ and the tables of docs/scale.md
 	@$(GOBUILD) -o bin/teredo-bench ./integration/bench
 	@bin/teredo-bench $(BENCHFLAGS)
+	@go test -count=1 -run '^TestScale$$' ./tunnel -update
 
 bench-quick: BENCHFLAGS := -quick -out docs/bench/quick
 bench-quick: bench ## the same, less precise, in under four minutes
@@ -161,7 +162,8 @@ image: check-go ## make dist/teredo-client-image.tar, which Docker and Podman lo
 	@echo "making dist/teredo-client-image.tar"
 	@cd contrib/package && VERSION='$(VERSION)' go run ./image
 
-test-package: TOOLS := lintian:lintian rpm:rpm pacman:pacman-package-manager mandoc:mandoc man:man-db bash:bash zsh:zsh fish:fish
+test-package: TOOLS := lintian:lintian rpm:rpm pacman:pacman-package-manager mandoc:mandoc man:man-db bash:bash zsh:zsh fish:fish \
+	ip:iproute2 curl:curl bwrap:bubblewrap chroot:coreutils unshare:util-linux
 test-package: deps check-go ## test packages, manual pages and completions, as root with dpkg, rpm and pacman
 	@echo "testing installation"
 	@cd contrib/package && go vet ./... && go test -count=1 -timeout 20m ./...

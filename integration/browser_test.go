@@ -156,14 +156,22 @@ func eval[T any](b *browser, expression string) T {
 	return value
 }
 
-// until waits until an expression is true.
+// until waits until an expression is true. An expression that fails is asked again, as the page may be about to be loaded anew.
 func (b *browser) until(what, expression string) {
 	b.w.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, startTimeout)
 	defer cancel()
-	if _, err := chromedp.Run(ctx, chromedp.Poll[bool]("Boolean("+expression+")", chromedp.WithPollingInterval(100*time.Millisecond), chromedp.WithPollingTimeout(0))); err != nil {
-		text := eval[string](b, "document.body.innerText")
-		b.w.t.Fatalf("waiting for %s (%s): %v; faults %q; the page says: %s", what, expression, err, b.takeFaults(), text)
+	for {
+		is, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("Boolean("+expression+")"))
+		if is {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			text := eval[string](b, "document.body.innerText")
+			b.w.t.Fatalf("waiting for %s (%s): %v; faults %q; the page says: %s", what, expression, err, b.takeFaults(), text)
+		case <-time.After(100 * time.Millisecond):
+		}
 	}
 }
 

@@ -16,15 +16,20 @@ import (
 	"github.com/teredo-suite/teredo/integration/lab"
 )
 
-// TestMachineBoot is a laptop's life: the network comes after the client, NetworkManager configures the card, the power fails, the
+// TestMachineBoot is a laptop's life: NetworkManager configures the card, the power fails, the network comes after the client, the
 // clock jumps, the machine sleeps, the package is upgraded and purged.
 func TestMachineBoot(t *testing.T) {
 	m := newMachineWorld(t, "trixie", "e1000", "NetworkManager", "old")
+	network := m.startNetwork()
+	m.enable()
+	address := m.untilQualified()
+	m.untilSaved()
+	network.Kill()
 	m.powerCut()
 	m.untilStatus("the client to say what it waits for", func(s machineStatus) bool { return s.WaitingFor != "" })
 	capture := m.captureCard()
 	m.startNetwork()
-	address := m.untilQualified()
+	m.same(address)
 	m.sh("systemctl restart NetworkManager && nm-online -q -t 60")
 	if managed := m.sh("nmcli -g GENERAL.STATE device show teredo"); !strings.Contains(managed, "unmanaged") {
 		t.Errorf("NetworkManager's state of the interface is %q", managed)
@@ -35,10 +40,6 @@ func TestMachineBoot(t *testing.T) {
 		t.Errorf("status: %+v, %v", s, err)
 	}
 	m.judge(capture)
-
-	m.untilSaved()
-	m.powerCut()
-	m.works(m.same(address))
 
 	m.sh("date -s '+400 days'")
 	m.works(m.same(address))

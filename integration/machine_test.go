@@ -110,22 +110,27 @@ func (m *machine) install(which string) string {
 	return m.sh("dpkg -i /root/" + which + "/teredo-common_*_all.deb /root/" + which + "/teredo-client_*_amd64.deb")
 }
 
-// manage has the machine's network card configured by NetworkManager or systemd-networkd, from the next boot on.
+// manage has the machine's network card configured by NetworkManager or systemd-networkd.
 func (m *machine) manage(by string) {
 	m.w.t.Helper()
 	if by == "systemd-networkd" {
 		m.write("/etc/systemd/network/10-card.network", "[Match]\nName=e*\n[Network]\nDHCP=ipv4\n")
 	}
-	m.sh("systemctl enable " + by + "")
+	m.sh("systemctl enable --now " + by)
 }
 
-// configure writes the client's configuration, and lets systemd start it at boot. The second line is for the lab alone, which has
-// documentation addresses for public ones.
+// configure writes the client's configuration. The second line is for the lab alone, which has documentation addresses for public
+// ones.
 func (m *machine) configure(more ...string) {
 	m.w.t.Helper()
 	m.write("/etc/teredo/client.toml", strings.Join(append([]string{
 		`server = "teredo.example.net"`, `permit-ipv4 = "` + lab.PublicRanges + `"`}, more...), "\n"))
-	m.sh("systemctl enable teredo-client.service")
+}
+
+// enable lets systemd start the client, now and at each boot.
+func (m *machine) enable() {
+	m.w.t.Helper()
+	m.sh("systemctl enable --now teredo-client.service")
 }
 
 // machineStatus is what these tests read of the client's status.
@@ -159,10 +164,15 @@ func (m *machine) untilStatus(what string, want func(machineStatus) bool) (s mac
 	return s
 }
 
-// untilQualified waits until the client has its address, and returns it.
+// untilQualified waits until the client has its address, and returns it. The command waits, as starting it again and again would take
+// a second of the machine's processor each time.
 func (m *machine) untilQualified() netip.Addr {
 	m.w.t.Helper()
-	s := m.untilStatus("the client to be qualified", func(s machineStatus) bool { return s.State == "qualified" })
+	var s machineStatus
+	out := m.sh("teredo-client status --wait=9m --json 2>/dev/null")
+	if err := json.Unmarshal([]byte(out), &s); err != nil {
+		m.w.t.Fatalf("%v: %s", err, out)
+	}
 	addr, err := netip.ParseAddr(s.Address)
 	if err != nil {
 		m.w.t.Fatal(err)
@@ -218,11 +228,11 @@ func (w *world) startInternet() {
 	w.start("native", "iperf3", "-s", "-B", lab.NativeAddr)
 }
 
-// untilSaved waits until the client has saved its address.
+// untilSaved waits until the client has saved its address, and the machine has written it to the disk.
 func (m *machine) untilSaved() {
 	m.w.t.Helper()
 	if err := m.Until(time.Minute, "the saved address", func() error {
-		_, err := m.Shell(commandTimeout, "test -s /var/lib/teredo-client/client.last")
+		_, err := m.Shell(commandTimeout, "test -s /var/lib/teredo-client/client.last && sync")
 		return err
 	}); err != nil {
 		m.w.t.Fatal(err)
@@ -232,7 +242,7 @@ func (m *machine) untilSaved() {
 // machines are places for machines that run at a time. Each keeps a processor busy, and takes 1 GB.
 var machines = make(chan struct{}, 2)
 
-// newMachineWorld is a world with a machine that has the client ("old" or "new"), configured for its next boot.
+// newMachineWorld is a world with a machine that has the client ("old" or "new"), configured but not started.
 func newMachineWorld(t *testing.T, suite, card, manager, which string, options ...string) *machine {
 	t.Helper()
 	t.Parallel()
@@ -244,14 +254,12 @@ func newMachineWorld(t *testing.T, suite, card, manager, which string, options .
 	m.boot()
 	m.sh("mount -t 9p -o trans=virtio,ro shared /mnt && mkdir /root/new /root/old && cp /mnt/new/*.deb /root/new && cp /mnt/old/*.deb /root/old && umount /mnt")
 	m.manage(manager)
-	m.sh("systemctl mask --now man-db.timer dpkg-db-backup.timer systemd-tmpfiles-clean.timer") // they would take their time after a jump of the clock
 	m.sh(files + " >/root/files")
 	m.install(which)
 	if state, _ := m.Shell(commandTimeout, "systemctl is-enabled teredo-client.service; systemctl is-active teredo-client.service"); state != "disabled\ninactive\n" {
 		t.Errorf("the installed unit is %q", state)
 	}
 	m.configure(options...)
-	m.sh("sync")
 	return m
 }
 
@@ -293,8 +301,8 @@ func (m *machine) judge(capture *lab.Capture) {
 		m.w.t.Fatal(err)
 	}
 	faults := make(map[string]int)
-	last := make(map[string]string) // identification by sender and receiver
-	tcp := 0
+	last := make(map[string]string) // identification by receiver
+	tcp, repeated := 0, 0
 	for _, p := range packets {
 		if err := p.check(); err != nil {
 			faults[err.Error()]++
@@ -308,9 +316,9 @@ func (m *machine) judge(capture *lab.Capture) {
 				faults["wrong "+sum]++
 			}
 		}
-		if p["ip.src"] == machineAddress && s.Offloads.KernelPath { // UDP_SEGMENT of the program repeats some: docs/performance.md
+		if p["ip.src"] == machineAddress && s.Offloads.KernelPath {
 			if p["ip.id"] == last[p["ip.dst"]] {
-				faults["two datagrams in a row with one identification"]++
+				repeated++
 			}
 			last[p["ip.dst"]] = p["ip.id"]
 		}
@@ -318,8 +326,12 @@ func (m *machine) judge(capture *lab.Capture) {
 			tcp++
 		}
 	}
+	// The first datagrams of a flow leave by UDP_SEGMENT, which repeats some identifications: docs/performance.md.
+	if repeated > len(packets)/100 {
+		faults["two datagrams in a row with one identification"] = repeated
+	}
 	if len(faults) > 0 || tcp < 2*transferBytes/teredo.MTU {
 		m.w.t.Errorf("%d datagrams, %d of TCP; faults: %v", len(packets), tcp, faults)
 	}
-	m.w.t.Logf("%d datagrams at the card, %d of TCP", len(packets), tcp)
+	m.w.t.Logf("%d datagrams at the card, %d of TCP; identification repeated %d times", len(packets), tcp, repeated)
 }

@@ -28,9 +28,9 @@ const (
 const relayPort = 3545
 
 // startServer starts a server and waits until it listens.
-func (w *world) startServer(who implementation) *lab.Process {
+func (w *world) startServer(who implementation, flags ...string) *lab.Process {
 	w.t.Helper()
-	argv := w.serverCommand()
+	argv := w.serverCommand(flags...)
 	if who == miredo {
 		argv = w.miredo("miredo-server", "server", "ServerBindAddress "+lab.ServerAddr)
 	}

@@ -14,8 +14,8 @@ import (
 	"github.com/teredo-suite/teredo/internal/peer"
 )
 
-// update has TestMatrix write the document anew. Flags must be known before any test runs.
-var update = flag.Bool("update", false, "write docs/nat-matrix.md as measured")
+// update has TestMatrix and TestScale write their documents anew. Flags must be known before any test runs.
+var update = flag.Bool("update", false, "write docs/nat-matrix.md and docs/scale.md as measured")
 
 const matrixDocument = "../docs/nat-matrix.md"
 

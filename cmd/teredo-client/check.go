@@ -40,7 +40,7 @@ func (c *check) examine(ctx context.Context, found *cli.Checkup) {
 		_, err := dnsupdate.LoadKey(c.DNSKey)
 		found.Must(err, "DNS key", "The file %s has a key", c.DNSKey)
 	}
-	found.Interface(&c.DeviceFlags, c.TUN)
+	found.Interface(&c.DeviceFlags, c.KernelFlags, c.TUN)
 	found.Must(netcfg.TryClient(c.TUN), "IPv6", "The host has IPv6, and no other Teredo tunnel")
 	switch via, native, err := netcfg.NativeIPv6(c.TUN); {
 	case err != nil:

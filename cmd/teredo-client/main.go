@@ -73,6 +73,7 @@ type run struct {
 	Always bool   `help:"Stay up even while the host has native IPv6."`
 	clientFlags
 	cli.DeviceFlags
+	cli.KernelFlags
 }
 
 // Help is the detailed help of the run command.

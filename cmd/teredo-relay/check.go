@@ -28,6 +28,6 @@ func (c *check) examine(ctx context.Context, found *cli.Checkup) {
 		found.Fail("sunset", err)
 	}
 	natives, _ := c.natives() // Check has found no mistake
-	r := relay.Relay{Flags: c.Flags, Bind: c.Bind.Addr, Port: c.Port, HostOnly: c.HostOnly, Natives: natives, PermitIPv4: c.PermitIPv4}
+	r := relay.Relay{Flags: c.Flags, KernelFlags: c.KernelFlags, Bind: c.Bind.Addr, Port: c.Port, HostOnly: c.HostOnly, Natives: natives, PermitIPv4: c.PermitIPv4}
 	r.Examine(found, "bind", "port")
 }

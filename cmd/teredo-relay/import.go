@@ -14,14 +14,7 @@ type importCommand struct{ cli.Import }
 
 // Help is the detailed help of the import command.
 func (importCommand) Help() string {
-	return `The file is the miredo.conf of a Miredo relay; teredo-client imports that of a client. Settings that have no counterpart
-become comments, which say what to do instead. Lines that Miredo itself ignores are told as warnings. A value that is
-wrong ends the import with exit code 64, and nothing is written.
-
-Examples:
-
-    ${name} import /etc/miredo/miredo.conf
-    ${name} import /etc/miredo/miredo.conf --output /etc/teredo/relay.toml`
+	return cli.ImportHelp("the miredo.conf of a Miredo relay; teredo-client imports that of a client", "miredo.conf", "relay.toml")
 }
 
 // Run writes the configuration.

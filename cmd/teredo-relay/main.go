@@ -40,6 +40,7 @@ type run struct {
 	HostOnly     bool               `help:"Serve only this host, at all of its IPv6 addresses. Without this flag, packets of clients are delivered to this host only if --serve covers its address."`
 	NativePrefix cli.NativePrefixes `placeholder:"[SERVER=]PREFIX,…" help:"Give the clients of a server native addresses in this /64, one prefix for each server. SERVER is the server's public IPv4 address; the default is --bind. Give the server the same --native-prefix."`
 	relay.Flags
+	cli.KernelFlags
 	cli.DrainFlags
 	cli.SunsetFlags
 	cli.RunFlags
@@ -89,7 +90,7 @@ func (r *run) Run(ctx context.Context, p *cli.Process) error {
 	)
 	var confined cli.Confinement
 	a := &relay.Relay{
-		Flags: r.Flags, Bind: r.Bind.Addr, Port: r.Port, HostOnly: r.HostOnly, Natives: natives, PermitIPv4: r.PermitIPv4,
+		Flags: r.Flags, KernelFlags: r.KernelFlags, Bind: r.Bind.Addr, Port: r.Port, HostOnly: r.HostOnly, Natives: natives, PermitIPv4: r.PermitIPv4,
 		Mark: r.StateFile("forwarding"), Log: log,
 		WaitsFor: state.WaitsFor, Confine: func(needs confine.Policy) { confined.To(needs, &r.RunFlags, log) },
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"syscall"
 
 	"github.com/teredo-suite/teredo/internal/announce"
@@ -23,45 +24,63 @@ const (
 
 // anycast has the addresses of the server on interfaces of its own.
 type anycast struct {
-	addrs           []netip.Addr
+	addrs []netip.Addr
+
+	mu              sync.Mutex // a program that stops may begin to drain meanwhile
 	announced, kept tun.Device // nil: it is not there yet, or not any more
 }
 
 // keep has this host accept packets for the addresses. It makes both interfaces, because a confined program cannot.
 func (a *anycast) keep() (err error) {
-	for _, addr := range a.addrs {
-		ifname, err := netcfg.HasAddress(addr)
-		if err != nil {
-			return err
-		}
-		if ifname != "" {
-			return cli.Usage(fmt.Errorf("--announce puts %v on the interface %s, and %s has this address already: remove it there, or leave --announce out",
-				addr, anycastInterface, ifname))
-		}
-	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if a.announced, err = openAnycast(anycastInterface); err != nil {
 		return err
 	}
 	if a.kept, err = openAnycast(keptInterface); err != nil {
 		return err
 	}
+	if err := a.check(); err != nil {
+		return err
+	}
 	return netcfg.KeepAddresses(keptInterface, a.addrs...)
+}
+
+// check reports an address that the interface of another program has. With a server that runs already, making ours fails.
+func (a *anycast) check() error {
+	for _, addr := range a.addrs {
+		ifname, err := netcfg.HasAddress(addr)
+		if err != nil {
+			return err
+		}
+		if ifname != "" && ifname != anycastInterface {
+			return cli.Usage(fmt.Errorf("--announce puts %v on the interface %s, and %s has this address already: remove it there, or leave --announce out",
+				addr, anycastInterface, ifname))
+		}
+	}
+	return nil
 }
 
 // announce gives the addresses to the one interface, or removes it. Once it is gone it does not come back: only a server that drains is
 // withdrawn. An anycast that is nil does nothing, because its addresses are announced in another way, or not at all.
 func (a *anycast) announce(on bool) error {
-	switch {
-	case a == nil:
+	if a == nil {
 		return nil
-	case on:
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if on {
 		return netcfg.AnnounceAddresses(anycastInterface, a.addrs...)
 	}
 	return closeDevice(&a.announced)
 }
 
 // close removes both interfaces.
-func (a *anycast) close() error { return errors.Join(closeDevice(&a.announced), closeDevice(&a.kept)) }
+func (a *anycast) close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return errors.Join(closeDevice(&a.announced), closeDevice(&a.kept))
+}
 
 // openAnycast makes an interface.
 func openAnycast(name string) (tun.Device, error) {
@@ -86,7 +105,7 @@ func closeDevice(d *tun.Device) (err error) {
 // announcers are those of the server and of its relay.
 func (s *program) announcers() []*cli.Announcer {
 	if s.run.Announce {
-		s.anycast = &anycast{addrs: s.addresses()}
+		s.anycast = &anycast{addrs: s.run.addresses()}
 	}
 	s.announcer = cli.NewAnnouncer(s.log, "server", s.run.DrainFlags, s.anycast.announce, s.load)
 	all := []*cli.Announcer{s.announcer}
@@ -97,11 +116,11 @@ func (s *program) announcers() []*cli.Announcer {
 }
 
 // addresses are those that the server listens at.
-func (s *program) addresses() []netip.Addr {
-	if s.cfg.Secondary.IsValid() {
-		return []netip.Addr{s.cfg.Primary, s.cfg.Secondary}
+func (r *run) addresses() []netip.Addr {
+	if r.Bind2.IsValid() {
+		return []netip.Addr{r.Bind.Addr, r.Bind2.Addr}
 	}
-	return []netip.Addr{s.cfg.Primary}
+	return []netip.Addr{r.Bind.Addr}
 }
 
 // load tells whom the server serves. What strangers send is bounded for each of them, so nothing of it is an overload.

@@ -2,13 +2,17 @@ package main
 
 import (
 	"context"
+	"io"
 	"net/netip"
+	"time"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/teredo-suite/teredo/cmd/internal/relay"
 	"github.com/teredo-suite/teredo/internal/cli"
+	"github.com/teredo-suite/teredo/internal/kernelpath"
 	"github.com/teredo-suite/teredo/internal/netcfg"
+	"github.com/teredo-suite/teredo/internal/offload"
 	"github.com/teredo-suite/teredo/internal/server"
 	"github.com/teredo-suite/teredo/internal/udp"
 	"github.com/teredo-suite/teredo/teredo"
@@ -37,6 +41,10 @@ func (c *check) examine(ctx context.Context, found *cli.Checkup) {
 		found.Must(err, "secrets", "The file %s has the secrets of clients", c.SecretFile)
 	}
 	c.examineAddresses(found)
+	found.KernelPath(c.KernelFlags, "The kernel can answer solicitations and forward bubbles", "The program would answer everything instead of the kernel", func() (io.Closer, error) {
+		bind := []netip.Addr{c.Bind.Addr}
+		return kernelpath.OpenServer(kernelpath.ServerConfig{Bind: bind, Public: bind, Started: time.Now()}, found.Log("kernel path"))
+	})
 	if err := server.TryNative(); err != nil {
 		found.Warn("native IPv6", "Clients could not test native IPv6 hosts through this server: %v", err)
 	} else if via, native, err := netcfg.NativeIPv6(c.TUN); err != nil || !native {
@@ -46,7 +54,7 @@ func (c *check) examine(ctx context.Context, found *cli.Checkup) {
 	}
 	if c.Relay {
 		natives, _ := c.natives() // Check has found no mistake
-		r := relay.Relay{Flags: c.Flags, Bind: c.Bind.Addr, Port: c.RelayPort, Natives: natives, PermitIPv4: c.PermitIPv4}
+		r := relay.Relay{Flags: c.Flags, KernelFlags: c.KernelFlags, Bind: c.Bind.Addr, Port: c.RelayPort, Natives: natives, PermitIPv4: c.PermitIPv4}
 		r.Examine(found, "bind", "relay-port")
 	}
 }
@@ -61,10 +69,16 @@ func (c *check) examineAddresses(found *cli.Checkup) {
 	if err != nil {
 		found.Fail("addresses", err)
 	}
-	found.UDPPort(netip.AddrPortFrom(c.Bind.Addr, teredo.Port), udp.Options{}, "bind")
-	if c.Bind2.IsValid() {
-		found.UDPPort(netip.AddrPortFrom(c.Bind2.Addr, teredo.Port), udp.Options{}, "bind2")
+	if c.Announce {
+		a := anycast{addrs: c.addresses()}
+		found.Must(a.check(), "addresses", "The server puts %v on an interface of its own", a.addrs)
+		found.Interface(&c.DeviceFlags, cli.KernelFlags{KernelPath: offload.Off}, anycastInterface)
 	} else {
+		for i, addr := range c.addresses() {
+			found.UDPPort(netip.AddrPortFrom(addr, teredo.Port), udp.Options{}, []string{"bind", "bind2"}[i])
+		}
+	}
+	if !c.Bind2.IsValid() {
 		found.Warn("addresses", "Clients cannot recognise a symmetric NAT: give a second IPv4 address with --bind2")
 	}
 }

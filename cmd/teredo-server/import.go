@@ -13,14 +13,7 @@ type importCommand struct{ cli.Import }
 
 // Help is the detailed help of the import command.
 func (importCommand) Help() string {
-	return `The file is the miredo-server.conf of a Miredo server. Settings that have no counterpart become comments, which say what
-to do instead. Lines that Miredo itself ignores are told as warnings. A value that is wrong ends the import with exit
-code 64, and nothing is written.
-
-Examples:
-
-    ${name} import /etc/miredo/miredo-server.conf
-    ${name} import /etc/miredo/miredo-server.conf --output /etc/teredo/server.toml`
+	return cli.ImportHelp("the miredo-server.conf of a Miredo server", "miredo-server.conf", "server.toml")
 }
 
 // Run writes the configuration.

@@ -48,6 +48,7 @@ type run struct {
 	cli.SunsetFlags
 	StrictSource bool `help:"Refuse bubbles whose UDP source port differs from the port in their Teredo address. Clients of other servers behind symmetric NATs then cannot reach clients of this server."`
 	cli.NativeFlags
+	cli.KernelFlags
 	cli.RunFlags
 
 	Relay       bool   `group:"Relay flags:" help:"Also be a relay at --bind, so that an operator's host needs only this program. The flags below are for the relay."`

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -25,6 +26,7 @@ type program struct {
 	confined cli.Confinement
 	relay    *relay.Relay // nil: there is none
 	running  *server.Server
+	kernel   bool          // it answers beside the program
 	started  chan struct{} // closed when all is set up
 
 	announcer *cli.Announcer
@@ -64,7 +66,7 @@ func (s *program) newRelay() (*relay.Relay, error) {
 	r := s.run
 	natives, err := r.natives()
 	return &relay.Relay{
-		Flags: r.Flags, Bind: r.Bind.Addr, Port: r.RelayPort, Natives: natives, PermitIPv4: r.PermitIPv4,
+		Flags: r.Flags, KernelFlags: r.KernelFlags, Bind: r.Bind.Addr, Port: r.RelayPort, Natives: natives, PermitIPv4: r.PermitIPv4,
 		Mark: r.StateFile("forwarding"), Log: s.log,
 		WaitsFor: s.state.WaitsFor, Confine: s.confine, Runs: s.runs, Ready: func(netip.AddrPort) {
 			s.announcer.Ready()
@@ -75,6 +77,7 @@ func (s *program) newRelay() (*relay.Relay, error) {
 
 // confine has the program give up what server and relay do not need, the relay what it needs.
 func (s *program) confine(needs confine.Policy) {
+	needs.BPF = needs.BPF || s.kernel
 	if s.run.SecretFile != "" {
 		needs.Read = append(needs.Read, s.run.SecretFile)
 	}
@@ -100,6 +103,9 @@ func (s *program) serve(ctx context.Context) (err error) {
 	s.state.WaitsFor("its UDP ports")
 	if s.running, err = server.New(s.cfg, s.log); err != nil {
 		return err
+	}
+	if err := s.openKernel(); err != nil {
+		return errors.Join(err, s.running.Close())
 	}
 	now := s.running.Status()
 	s.log.Info("serving", slog.Any("bind", now.Bind), slog.Any("public", now.Public), slog.Any("prefix", now.Prefix))

@@ -109,6 +109,32 @@ func sums(t *testing.T, folder string) []string {
 	return strings.Split(strings.TrimSuffix(string(text), "\n"), "\n")
 }
 
+// A tag of git names the version of the programs and of all files, as for a release. The clone is a checkout of its own, in which the
+// tag changes nothing for others.
+func TestTagIsVersion(t *testing.T) {
+	clone := filepath.Join(t.TempDir(), "clone")
+	run(t, "git", "clone", "--quiet", "../..", clone)
+	run(t, "git", "-C", clone, "tag", "v1.2.3")
+	tagged := release{source: clone, out: t.TempDir()}
+	if err := tagged.make([]string{platform}, formats); err != nil {
+		t.Fatal(err)
+	}
+	for _, program := range programs {
+		if out := run(t, tagged.binary(platform, program), "version"); !strings.HasPrefix(out, program+" v1.2.3, commit ") {
+			t.Errorf("version prints %s", out)
+		}
+	}
+	files, err := filepath.Glob(filepath.Join(tagged.out, "teredo-*"))
+	if err != nil || len(files) != len(sums(t, made.out)) {
+		t.Errorf("files %q, %v; want %d", files, err, len(sums(t, made.out)))
+	}
+	for _, path := range files {
+		if !strings.Contains(filepath.Base(path), "1.2.3") {
+			t.Errorf("the name of %s lacks the version", path)
+		}
+	}
+}
+
 func TestLintian(t *testing.T) {
 	tool(t, "lintian")
 	for _, name := range append([]string{common}, programs...) {

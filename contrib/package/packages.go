@@ -107,7 +107,7 @@ func (r *release) folders(contents files.Contents) (all files.Contents) {
 	var seen []string
 	for _, c := range contents {
 		for folder := path.Dir(c.Destination); folder != "/"; folder = path.Dir(folder) {
-			own := regexp.MustCompile(`/(teredo|NetworkManager|licenses|site-functions|vendor_completions)`).MatchString(folder)
+			own := regexp.MustCompile(`/(teredo|NetworkManager|iproute2|licenses|site-functions|vendor_completions)`).MatchString(folder)
 			if own && !slices.Contains(seen, folder) {
 				seen = append(seen, folder)
 				entry := r.content("", folder, 0o755)
@@ -157,6 +157,7 @@ func (r *release) commonContents(format string) (all files.Contents) {
 	all = files.Contents{
 		folder,
 		r.content(filepath.Join(r.source, "contrib/NetworkManager/90-teredo.conf"), "/usr/lib/NetworkManager/conf.d/90-teredo.conf", 0o644),
+		r.content(filepath.Join(r.source, "contrib/iproute2/teredo.conf"), "/usr/share/iproute2/rt_protos.d/teredo.conf", 0o644),
 		r.content(filepath.Join(r.work, "changelog.gz"), "/usr/share/doc/"+common+"/changelog.gz", 0o644),
 		r.content(filepath.Join(r.source, "README.md"), "/usr/share/doc/"+common+"/README.md", 0o644),
 	}

@@ -39,6 +39,18 @@ func TestBusyTimeOfSomethingElse(t *testing.T) {
 	}
 }
 
+func TestIdleTime(t *testing.T) {
+	idle, others, err := idleTime("cpu  1 2 3 4 5 6 7 8 9 10\ncpu0 9 9 9 9 9 9 9 9 9 9\ncpu1 1 1 1 100 20 1 1 3 1 1\ncpu2 1 1 1 1000 0 1 1 0 1 1\nintr 7 7 7 7 7 7 7 7 7\n")
+	if idle != 11230*time.Millisecond || others != 2 || err != nil {
+		t.Errorf("%v, %d, %v", idle, others, err)
+	}
+	for _, stat := range []string{"cpu0 9 9 9 9 9 9 9 9 9 9\n", "cpu1 1 1 1 x 20 1 1 3 1 1\n"} {
+		if _, _, err := idleTime(stat); err == nil {
+			t.Errorf("%q: no error", stat)
+		}
+	}
+}
+
 // The real file has what is looked for, and time does not go back.
 func TestMachineTime(t *testing.T) {
 	before, err := machineTime()

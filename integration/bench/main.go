@@ -30,7 +30,7 @@ func main() {
 
 func run() (int, error) {
 	quick := flag.Bool("quick", false, "take less than four minutes; the figures are rough")
-	only := flag.String("only", "", "measure one group: rtt, native, proxy, tcp, udp, server, recovery or crowd; earlier results of the others stay")
+	only := flag.String("only", "", "measure these groups, separated by commas: rtt, native, proxy, tcp, udp, server, recovery, crowd; earlier results of the others stay")
 	out := flag.String("out", "docs/bench", "folder for results.json and results.svg")
 	flag.Parse()
 	if !lab.Isolated() {

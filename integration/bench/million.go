@@ -3,17 +3,19 @@
 package main
 
 import (
-	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/teredo-suite/teredo/integration/lab"
-	"github.com/teredo-suite/teredo/teredo"
+	"github.com/teredo-suite/teredo/integration/population"
 )
 
 const (
@@ -32,31 +34,27 @@ func (b *bench) million() (err error) {
 		return nil
 	}
 	progress("a relay with many peers")
-	var labs [2]*population
+	var crowds [2]*crowd
 	for i, clients := range []int{fewPeers, b.crowd} {
 		s, failed := newScene(b.bin, ours)
 		if failed != nil {
 			return failed
 		}
 		defer func() { err = errors.Join(err, s.Close()) }()
-		if labs[i], failed = b.populate(s, clients); failed != nil {
+		if crowds[i], failed = b.assemble(s, clients); failed != nil {
 			return failed
 		}
-		defer labs[i].close()
+		defer crowds[i].close()
 	}
-	return b.compare(labs[0], labs[1])
+	return b.compare(crowds[0], crowds[1])
 }
 
 // compare introduces the clients of both labs, and measures them in turns.
-func (b *bench) compare(few, many *population) error {
-	if err := many.introduce(0, fewPeers); err != nil {
+func (b *bench) compare(few, many *crowd) error {
+	if _, err := few.introduce(0, fewPeers); err != nil {
 		return err
 	}
-	before, err := many.memory()
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(many.introduce(fewPeers, b.crowd), many.known(), few.introduce(0, fewPeers)); err != nil {
+	if err := many.fill(); err != nil {
 		return err
 	}
 	progress("  packets to %d and to %d of them", fewPeers, b.crowd)
@@ -66,204 +64,176 @@ func (b *bench) compare(few, many *population) error {
 		}
 	}
 	b.add("crowd control", ours, b.kept("crowd many")/b.kept("control many"))
-	if !b.quick { // the table has the same size for fewer peers, whose shares would be too large
-		after, err := many.memory()
-		if err != nil {
-			return err
-		}
-		b.add("crowd memory", ours, float64(after-before)/float64(b.crowd-fewPeers))
-	}
 	progress("  TCP of one more client")
 	for range b.attempts {
 		if err := errors.Join(few.stream("few"), many.stream("many")); err != nil {
 			return err
 		}
 	}
+	return many.welcome()
+}
+
+// fill introduces all clients, and finds out what each of them takes.
+func (c *crowd) fill() error {
+	if _, err := c.introduce(0, fewPeers); err != nil {
+		return err
+	}
+	before, err := resident(c.relay)
+	if err != nil {
+		return err
+	}
+	used, err := c.introduce(fewPeers, c.clients)
+	if err := errors.Join(err, c.known()); err != nil {
+		return err
+	}
+	after, err := resident(c.relay)
+	if err != nil {
+		return err
+	}
+	newClients := float64(c.clients - fewPeers)
+	c.add("crowd found", ours, newClients/used.Seconds())
+	if !c.quick { // the table has the same size for fewer peers, whose shares would be too large
+		c.add("crowd memory", ours, float64(after-before)/newClients)
+	}
 	return nil
 }
 
-// population is a trip from client1 to the native host, whose relay has a crowd of other clients. These have a server of
-// their own.
-type population struct {
+// crowd is a trip from client1 to the native host, whose relay has a population of other clients.
+type crowd struct {
 	*trip
-	clients int // in the crowd
-	crowd   *crowd
-	server  *socket    // the server of the crowd
-	ports   []*socket  // of the clients in the crowd
-	host    *socket    // of the native host
-	load    *socket    // of the relay's host
-	plain   *forwarder // on the relay's host
-	in      *mailbox
-	out     *letters
-	built   [burstMost][]byte // what out points to
-	swept   time.Time         // when all clients had sent last
+	clients  int        // in the population
+	everyone *lab.Host  // which has the addresses of all clients
+	host     *socket    // of the native host
+	load     *socket    // of the relay's host
+	plain    *forwarder // on the relay's host
+	in       *mailbox
+	out      *letters
+	numbers  [burstMost][4]byte // what out points to
+	swept    time.Time          // when all clients had sent last
 
+	population                      *population.Population
 	toRelay, toForwarder, toClients *round
 }
 
-// serverOfCrowd is an address of the crowd that no client has: the range has more addresses than clients use.
-const serverOfCrowd = "198.19.255.255"
-
-func (b *bench) populate(s *scene, clients int) (p *population, err error) {
-	p = &population{trip: &trip{bench: b, scene: s}, clients: clients, in: newMailbox(), out: newLetters()}
-	if err := errors.Join(p.connect(), p.listen("native")); err != nil {
+func (b *bench) assemble(s *scene, clients int) (c *crowd, err error) {
+	c = &crowd{trip: &trip{bench: b, scene: s}, clients: clients, in: newMailbox(), out: newLetters()}
+	if err := errors.Join(c.connect(), c.listen("native")); err != nil {
 		return nil, err
 	}
-	if p.crowd, err = s.addCrowd(); err != nil {
+	if c.everyone, err = population.AddHost(s.Lab); err != nil {
 		return nil, err
 	}
-	server := netip.AddrPortFrom(netip.MustParseAddr(serverOfCrowd), teredo.Port)
-	if p.server, err = openSocket(p.crowd.Host, server); err != nil {
+	if c.population, err = population.Start(c.everyone); err != nil {
 		return nil, err
 	}
-	for n := range clientPorts {
-		port, err := openSocket(p.crowd.Host, netip.AddrPortFrom(netip.IPv4Unspecified(), uint16(firstPort+n)))
-		if err != nil {
-			return nil, err
-		}
-		p.ports = append(p.ports, port)
-	}
-	if p.host, err = openSocket(s.Host("native"), netip.AddrPortFrom(s.native, 0)); err != nil {
+	if c.host, err = openSocket(s.Host("native"), netip.AddrPortFrom(s.native, 0)); err != nil {
 		return nil, err
 	}
-	if p.load, err = openSocket(s.Host("relay"), netip.AddrPortFrom(netip.MustParseAddr(relayIPv6), 0)); err != nil {
+	if c.load, err = openSocket(s.Host("relay"), netip.AddrPortFrom(netip.MustParseAddr(relayIPv6), 0)); err != nil {
 		return nil, err
 	}
-	if p.plain, err = newForwarder(s.Host("relay")); err != nil {
+	if c.plain, err = newForwarder(s.Host("relay")); err != nil {
 		return nil, err
 	}
-	p.toRelay = newRound(visits(clients, func(n int) netip.AddrPort { return netip.AddrPortFrom(client(n), 9) }), payloadSize)
-	p.toForwarder = newRound([]netip.AddrPort{p.plain.in.local}, payloadSize)
-	p.toClients = newRound(visits(clients, mapped), encapsulated)
-	return p, nil
+	c.toRelay = newRound(visits(clients, func(n int) netip.AddrPort { return netip.AddrPortFrom(client(n), population.DiscardPort) }), payloadSize)
+	c.toForwarder = newRound([]netip.AddrPort{c.plain.in.local}, payloadSize)
+	c.toClients = newRound(visits(clients, population.Mapped), encapsulated)
+	return c, nil
 }
 
-func (p *population) close() {
-	for _, s := range append(p.ports, p.server, p.host, p.load, p.plain.in, p.plain.out) {
+func (c *crowd) close() {
+	for _, s := range []*socket{c.host, c.load, c.plain.in, c.plain.out} {
 		// They go with the namespaces at the latest.
 		_ = s.close()
 	}
+	_ = c.population.Close()
 }
 
 // client is the n-th client.
-func client(n int) netip.Addr {
-	return teredo.Address{Server: netip.MustParseAddr(serverOfCrowd), Mapped: mapped(n)}.Addr()
-}
+func client(n int) netip.Addr { return population.Client(netip.MustParseAddr(lab.ServerAddr), n) }
 
 // introduce makes the relay know the clients from first to end. Those it knows already send now and then meanwhile, so
-// that their paths stay valid.
-func (p *population) introduce(first, end int) error {
+// that their paths stay valid. It returns the processor time that the relay has used for the new ones.
+func (c *crowd) introduce(first, end int) (used time.Duration, err error) {
 	const chunk = 100_000
-	for _, port := range p.ports {
-		port.drain() // what earlier measurements have left, which would take up the room
-	}
 	for ; first < end; first += chunk {
-		if err := p.sweep(first); err != nil {
-			return err
+		if err := c.sweep(first); err != nil {
+			return 0, err
 		}
-		for n := first; n < min(first+chunk, end); {
-			count := min(burstMost, min(first+chunk, end)-n, onePort-n%onePort)
-			if err := p.meet(n, count); err != nil {
-				return fmt.Errorf("introduce client %d: %w", n, err)
+		before, err := processorTime(c.relay)
+		if err != nil {
+			return 0, err
+		}
+		for n := first; n < min(first+chunk, end); n += burstMost {
+			count := min(burstMost, min(first+chunk, end)-n)
+			// A relay takes a client for an established one when two packets have come from it.
+			if err := errors.Join(c.exchange(n, count), c.exchange(n, count)); err != nil {
+				return 0, fmt.Errorf("introduce client %d: %w", n, err)
 			}
-			n += count
 		}
+		after, err := processorTime(c.relay)
+		if err != nil {
+			return 0, err
+		}
+		used += after - before
 	}
-	return nil
+	return used, nil
 }
 
-// hello is what the native host sends at first contact.
-var hello = []byte("hello")
-
-// meet has the native host send to clients, which makes the relay look for them. It knows one when that receives what the
-// host has sent; the client answers with two packets. All have the same port.
-func (p *population) meet(first, count int) error {
-	strangers := make(map[netip.Addr]bool, count)
+// exchange has the native host send a number to each client, which the client echoes. The host repeats what is not answered.
+func (c *crowd) exchange(first, count int) error {
+	missing := make(map[int]bool, count)
 	for i := range count {
-		strangers[client(first+i)] = true
+		missing[first+i] = true
 	}
 	began := time.Now()
-	for due := began; len(strangers) > 0; {
+	for due := began; len(missing) > 0; {
 		if now := time.Now(); now.After(due) {
 			if now.Sub(began) > patience {
-				return fmt.Errorf("%d of %d were not reached", len(strangers), count)
+				return fmt.Errorf("%d of %d were not reached", len(missing), count)
 			}
-			if err := p.greet(strangers); err != nil {
+			if err := c.greet(slices.Collect(maps.Keys(missing))...); err != nil {
 				return err
 			}
 			due = now.Add(500 * time.Millisecond)
 		}
-		if err := p.answer(p.port(first), strangers); err != nil {
-			return err
+		for _, n := range c.echoed(c.in.receive(c.host)) {
+			delete(missing, n)
 		}
 	}
 	return nil
 }
 
-// greet sends hello to clients.
-func (p *population) greet(strangers map[netip.Addr]bool) error {
-	i := 0
-	for to := range strangers {
-		p.out.put(i, netip.AddrPortFrom(to, 9), hello)
-		i++
+// greet sends some clients their numbers.
+func (c *crowd) greet(clients ...int) error {
+	for i, n := range clients {
+		binary.BigEndian.PutUint32(c.numbers[i][:], uint32(n))
+		c.out.put(i, netip.AddrPortFrom(client(n), population.EchoPort), c.numbers[i][:])
 	}
-	return p.out.send(p.host, i)
+	return c.out.send(c.host, len(clients))
 }
 
-// answer plays the clients for what has come: bubbles that their server passes on, and hello.
-func (p *population) answer(port *socket, strangers map[netip.Addr]bool) error {
-	out := 0
-	put := func(self netip.Addr, packet []byte) {
-		p.built[out] = packet
-		p.out.putFrom(out, teredo.Mapped(self).Addr().As4(), p.relayAddr(), packet)
-		out++
-	}
-	for i := range p.in.poll(p.server) {
-		bubble := p.in.payload(i)
-		self := teredo.Destination(bubble)
-		put(self, teredo.AppendBubble(p.built[out][:0], self, teredo.Source(bubble), 255))
-	}
-	if err := p.out.send(port, out); err != nil {
-		return err
-	}
-	out = 0
-	for i := range p.in.poll(port) {
-		packet := p.in.payload(i)
-		if self := teredo.Destination(packet); strangers[self] && bytes.HasSuffix(packet, hello) {
-			delete(strangers, self)
-			put(self, p.data(p.built[out][:0], self))
+// echoed is the numbers in the first units that have come to the native host.
+func (c *crowd) echoed(units int) (clients []int) {
+	for i := range units {
+		if b := c.in.payload(i); len(b) == len(c.numbers[0]) {
+			clients = append(clients, int(binary.BigEndian.Uint32(b)))
 		}
 	}
-	return errors.Join(p.out.send(port, out), p.out.send(port, out)) // twice
-}
-
-// port is the socket of the n-th client, which it shares with many.
-func (p *population) port(n int) *socket { return p.ports[mapped(n).Port()-firstPort] }
-
-func (p *population) relayAddr() netip.AddrPort {
-	return netip.AddrPortFrom(netip.MustParseAddr(lab.RelayAddr), 3545)
-}
-
-// data appends a packet of a client to the native host, which ignores it: an echo reply that it has not asked for.
-func (p *population) data(b []byte, self netip.Addr) []byte {
-	var request [64]byte
-	return teredo.AppendEchoReply(b, self, teredo.AppendEchoRequest(request[:0], p.native, self, 1, 1, nil))
+	return clients
 }
 
 // sweep has each client send a packet.
-func (p *population) sweep(clients int) error {
+func (c *crowd) sweep(clients int) error {
 	start := time.Now()
+	server, relay := netip.MustParseAddr(lab.ServerAddr), netip.AddrPortFrom(netip.MustParseAddr(lab.RelayAddr), 3545)
 	for n := 0; n < clients; {
 		if due := int(time.Since(start).Seconds() * sweepRate); n > due {
 			nap(200 * time.Microsecond)
 			continue
 		}
-		count := min(burstMost, clients-n, onePort-n%onePort)
-		for i := range count {
-			p.built[i] = p.data(p.built[i][:0], client(n+i))
-			p.out.putFrom(i, crowdAddr(n+i), p.relayAddr(), p.built[i])
-		}
-		if err := p.out.send(p.port(n), count); err != nil {
+		count := min(population.Burst, clients-n)
+		if err := c.population.Speak(server, n, count, relay, c.native); err != nil {
 			return err
 		}
 		n += count
@@ -272,54 +242,75 @@ func (p *population) sweep(clients int) error {
 }
 
 // known checks that the relay has as many clients in its list as there are.
-func (p *population) known() error {
+func (c *crowd) known() error {
 	var status struct{ Peers int }
-	if err := p.status("relay", "relay", &status); err != nil {
+	if err := c.status("relay", "relay", &status); err != nil {
 		return err
 	}
-	if status.Peers < p.clients {
-		return fmt.Errorf("the relay knows %d clients of %d", status.Peers, p.clients)
+	if status.Peers < c.clients {
+		return fmt.Errorf("the relay knows %d clients of %d", status.Peers, c.clients)
 	}
 	return nil
 }
 
 // measure finds how many packets in a second reach the clients when more are sent than can be forwarded: by the relay, and
 // then by a forwarder that does nothing but forward. What that one loses when there are very many clients, the kernel takes
-// from every program.
-func (p *population) measure(which string) error {
-	if err := p.keepLive(); err != nil {
+// from every program. The clients take no processor time meanwhile: they are silent.
+func (c *crowd) measure(which string) error {
+	if err := errors.Join(c.keepLive(), c.population.Close()); err != nil {
 		return err
 	}
-	rate, err := p.overload(p.toRelay)
+	packets, err := c.arrived()
 	if err != nil {
 		return err
 	}
-	p.add("crowd "+which, ours, rate)
-	stop := p.plain.start(p.toClients)
-	rate, err = p.overload(p.toForwarder)
-	p.add("control "+which, ours, rate)
-	return errors.Join(err, stop())
+	before, err := processorTime(c.relay)
+	if err != nil {
+		return err
+	}
+	rate, err := c.overload(c.toRelay)
+	if err != nil {
+		return err
+	}
+	all, err := c.arrived()
+	if err != nil {
+		return err
+	}
+	after, err := processorTime(c.relay)
+	if err != nil {
+		return err
+	}
+	c.add("crowd "+which, ours, rate)
+	c.add("crowd cpu "+which, ours, float64(all-packets)/(after-before).Seconds())
+	stop := c.plain.start(c.toClients)
+	rate, err = c.overload(c.toForwarder)
+	c.add("control "+which, ours, rate)
+	if err := errors.Join(err, stop()); err != nil {
+		return err
+	}
+	c.population, err = population.Start(c.everyone)
+	return err
 }
 
 // stream measures TCP from the native host to client1. The crowd, from which the relay has just heard, is silent meanwhile.
-func (p *population) stream(which string) error {
+func (c *crowd) stream(which string) error {
 	// The relay may have dropped client1 from its list when the crowd came.
-	if err := errors.Join(p.keepLive(), p.reach("client1", p.native)); err != nil {
+	if err := errors.Join(c.keepLive(), c.reach("client1", c.native)); err != nil {
 		return err
 	}
-	_, rate, err := p.scene.transfer(p.plan.transfer, bulk{"client1", p.native, true})
-	p.add("crowd tcp "+which, ours, rate/1e9)
-	return errors.Join(err, p.known())
+	_, rate, err := c.scene.transfer(c.plan.transfer, bulk{"client1", c.native, true})
+	c.add("crowd tcp "+which, ours, rate/1e9)
+	return errors.Join(err, c.known())
 }
 
 // keepLive has each client send a packet if that was long ago. The relay then has heard of none more than 20 s ago before the
 // next measurement has ended.
-func (p *population) keepLive() error {
-	if time.Since(p.swept) <= sweepAfter {
+func (c *crowd) keepLive() error {
+	if time.Since(c.swept) <= sweepAfter {
 		return nil
 	}
-	err := p.sweep(p.clients)
-	p.swept = time.Now()
+	err := c.sweep(c.clients)
+	c.swept = time.Now()
 	return err
 }
 
@@ -335,27 +326,27 @@ func visits(clients int, endpoint func(n int) netip.AddrPort) []netip.AddrPort {
 
 // overload sends from the relay's host for a while, as fast as it can, and returns how many packets in a second arrived at
 // the clients. From any other host the way to the relay would take the sender as long as the relay's work takes that.
-func (p *population) overload(r *round) (float64, error) {
-	before, err := p.arrived()
+func (c *crowd) overload(r *round) (float64, error) {
+	before, err := c.arrived()
 	if err != nil {
 		return 0, err
 	}
 	start := time.Now()
-	for time.Since(start) < p.trial {
-		if err := r.send(p.load, burstMost); err != nil {
+	for time.Since(start) < c.trial {
+		if err := r.send(c.load, burstMost); err != nil {
 			return 0, err
 		}
 	}
-	after, err := p.arrived()
+	after, err := c.arrived()
 	rate := float64(after-before) / time.Since(start).Seconds()
 	time.Sleep(settle)
 	return rate, err
 }
 
-// arrived is how many packets have come to the crowd.
-func (p *population) arrived() (packets int, err error) {
+// arrived is how many packets have come to the population.
+func (c *crowd) arrived() (packets int, err error) {
 	var devices []byte
-	err = p.crowd.Do(func() (err error) {
+	err = c.everyone.Do(func() (err error) {
 		devices, err = os.ReadFile("/proc/thread-self/net/dev")
 		return err
 	})
@@ -364,11 +355,8 @@ func (p *population) arrived() (packets int, err error) {
 	if err == nil && len(fields) > 1 {
 		return strconv.Atoi(fields[1])
 	}
-	return 0, errors.Join(err, errors.New("no counters of the crowd's uplink"))
+	return 0, errors.Join(err, errors.New("no counters of the population's uplink"))
 }
-
-// memory is the relay's resident memory in bytes.
-func (p *population) memory() (int, error) { return resident(p.relay) }
 
 // resident is the resident memory of a program in bytes.
 func resident(p *lab.Process) (int, error) {

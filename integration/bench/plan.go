@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -56,7 +58,7 @@ var implementations = []implementation{ours, workers, miredo}
 // bench is one run.
 type bench struct {
 	bin  string
-	only string // the one group to measure; empty: all of them
+	only string // the groups to measure, separated by commas; empty: all of them
 	plan
 	*results
 }
@@ -100,6 +102,8 @@ func (b *bench) measure() error {
 }
 
 // wants reports whether a group of quantities is to be measured.
-func (b *bench) wants(group string) bool { return b.only == "" || b.only == group }
+func (b *bench) wants(group string) bool {
+	return b.only == "" || slices.Contains(strings.Split(b.only, ","), group)
+}
 
 func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }

@@ -9,10 +9,12 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
 	"github.com/teredo-suite/teredo/integration/lab"
+	"github.com/teredo-suite/teredo/integration/population"
 	"github.com/teredo-suite/teredo/teredo"
 )
 
@@ -20,8 +22,8 @@ const (
 	tun      = "teredo" // the interface of every program
 	patience = 30 * time.Second
 
-	// permitted are the documentation ranges of the lab and the range of the crowd, for --permit-ipv4.
-	permitted = lab.PublicRanges + "," + crowdRange
+	// permitted are the documentation ranges of the lab and the range of the population, for --permit-ipv4.
+	permitted = lab.PublicRanges + "," + population.Range
 )
 
 // scene is a lab in which the programs of one implementation run.
@@ -31,6 +33,9 @@ type scene struct {
 	who    implementation
 	native netip.Addr
 	single bool // the server has one address
+
+	secrets string // the file of the clients' secrets; empty: there are none
+	divided bool   // see divideProcessors
 
 	translates bool // server and relay of ours have a native prefix; the relay's host masquerades for Miredo
 }
@@ -45,7 +50,10 @@ func newScene(bin string, who implementation) (*scene, error) {
 
 // startServer starts a server and waits until it listens.
 func (s *scene) startServer() (*lab.Process, error) {
-	argv := s.ours("server", "server", s.second("--source-rate", "0", "--bind", lab.ServerAddr, "--bind2")...) // one address asks for all
+	argv := s.carrier("server", "server", s.second("--source-rate", "0", "--bind", lab.ServerAddr, "--bind2")...) // one address asks for all
+	if s.secrets != "" {
+		argv = append(argv, "--secret-file", s.secrets)
+	}
 	if s.translates {
 		argv = append(argv, "--native-prefix", nativePrefix)
 	}
@@ -54,6 +62,9 @@ func (s *scene) startServer() (*lab.Process, error) {
 		if argv, err = s.miredo("miredo-server", "server", "ServerBindAddress "+lab.ServerAddr); err != nil {
 			return nil, err
 		}
+	}
+	if s.divided { // the first processor is the generator's
+		argv = append([]string{"taskset", "--cpu-list", fmt.Sprintf("1-%d", runtime.NumCPU()-1)}, argv...)
 	}
 	return s.start("server", argv, "the server to listen", func() error { return s.listens("server", teredo.Port) })
 }

@@ -49,8 +49,8 @@ func (h *Host) StartMachine(cfg MachineConfig) (*Machine, error) {
 		}
 	}
 	m := &Machine{folder: folder}
-	m.Process, err = h.Start("qemu-system-x86_64", "-machine", "q35", "-accel", "tcg", "-cpu", "max", "-m", "640",
-		"-display", "none", "-monitor", "none", "-serial", "file:"+m.console(), "-rtc", "base=utc",
+	m.Process, err = h.Start("qemu-system-x86_64", "-machine", "q35,sata=off,usb=off,smbus=off", "-accel", "tcg", "-cpu", "max", "-m", "640",
+		"-nodefaults", "-display", "none", "-serial", "file:"+m.console(), "-rtc", "base=utc",
 		"-kernel", filepath.Join(cfg.Image, "kernel"), "-initrd", filepath.Join(cfg.Image, "initrd"),
 		"-append", "root=/dev/vda rw console=ttyS0 quiet", "-drive", "if=virtio,cache=unsafe,file="+cfg.Disk,
 		"-netdev", "tap,id=card,ifname=machine,script=no,downscript=no,vnet_hdr=off", "-device", cfg.Card+",netdev=card",

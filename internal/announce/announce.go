@@ -86,7 +86,7 @@ func (m *Machine) unused() time.Duration { return max(m.at.Sub(m.served), 0) }
 type Status struct {
 	Announced        bool    `json:"announced"`                    // packets are invited
 	WithdrawnReason  Reason  `json:"withdrawn_reason,omitempty"`   // why they are not: starting, draining, overload-budgets, overload-peers, overload-processor
-	DrainSecondsLeft float64 `json:"drain_seconds_left,omitempty"` // until the program stops in any case
+	DrainLeftSeconds float64 `json:"drain_left_seconds,omitempty"` // until the program stops in any case
 	DrainIdleSeconds float64 `json:"drain_idle_seconds,omitempty"` // for so long nobody has come
 }
 
@@ -101,7 +101,7 @@ func (m *Machine) Status(now time.Time) Status {
 	why := m.Withdrawn()
 	s := Status{Announced: why == "", WithdrawnReason: why}
 	if why == Draining {
-		s.DrainSecondsLeft = max(m.limit-now.Sub(m.draining), 0).Seconds()
+		s.DrainLeftSeconds = max(m.limit-now.Sub(m.draining), 0).Seconds()
 		s.DrainIdleSeconds = m.unused().Seconds()
 	}
 	return s

@@ -84,7 +84,7 @@ func TestDrained(t *testing.T) {
 	s.pass(1, serves)
 	s.pass(29, nil)
 	s.Drain(s.now) // again, which changes nothing
-	if got := s.Status(s.now); s.Drained(s.now) || got.DrainIdleSeconds != 29 || got.DrainSecondsLeft != 241 {
+	if got := s.Status(s.now); s.Drained(s.now) || got.DrainIdleSeconds != 29 || got.DrainLeftSeconds != 241 {
 		t.Errorf("status %+v", got)
 	}
 	s.pass(1, nil)
@@ -121,7 +121,7 @@ func TestDrainsUnobserved(t *testing.T) {
 	}
 }
 
-// Each kind of overload withdraws the service after ten seconds, and not before; it comes back after a minute of calm, and the next
+// R-DOS-01: each kind of overload withdraws the service after ten seconds, and not before; it comes back after a minute of calm, and the next
 // time after two.
 func TestOverload(t *testing.T) {
 	for why, flood := range map[Reason]func(*Load){

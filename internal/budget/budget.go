@@ -11,6 +11,7 @@ import (
 	"math/bits"
 	"sync/atomic"
 	"time"
+	"unsafe"
 )
 
 // Rate is how much a bucket gives: Burst events at once, and PerSecond in the long run.
@@ -18,8 +19,8 @@ type Rate struct {
 	PerSecond, Burst int
 }
 
-// interval is the time that one event costs.
-func (r Rate) interval() int64 { return int64(time.Second) / int64(r.PerSecond) }
+// Interval is the time that one event costs, in nanoseconds.
+func (r Rate) Interval() int64 { return int64(time.Second) / int64(r.PerSecond) }
 
 // Half is a rate with half the burst. Who asks a bucket for it leaves the other half to others.
 func (r Rate) Half() Rate { return Rate{r.PerSecond, r.Burst / 2} }
@@ -30,7 +31,7 @@ type Bucket struct{ full atomic.Int64 } // when it is full again, in nanoseconds
 // Allow takes n events out of the bucket and reports whether it had as many. now is in nanoseconds since any epoch, which must
 // stay the same.
 func (b *Bucket) Allow(now int64, r Rate, n int) bool {
-	cost, most := int64(n)*r.interval(), int64(r.Burst)*r.interval()
+	cost, most := int64(n)*r.Interval(), int64(r.Burst)*r.Interval()
 	for {
 		was := b.full.Load()
 		full := max(was, now) + cost
@@ -44,7 +45,7 @@ func (b *Bucket) Allow(now int64, r Rate, n int) bool {
 }
 
 // Return gives n events back that turned out to be harmless.
-func (b *Bucket) Return(r Rate, n int) { b.full.Add(-int64(n) * r.interval()) }
+func (b *Bucket) Return(r Rate, n int) { b.full.Add(-int64(n) * r.Interval()) }
 
 // ways is how many buckets a key may have.
 const ways = 4
@@ -65,19 +66,46 @@ type entry struct {
 
 // NewKeyed returns a budget with buckets for about size keys, 16 bytes each. Nobody can choose keys that share their buckets: which do
 // is random.
-func NewKeyed(size int, r Rate) *Keyed {
+func NewKeyed(size int, r Rate) *Keyed { return newKeyed(make([][ways]entry, Sets(size)), r) }
+
+// Sets is how many sets of buckets a budget for about size keys has. A set has SetSize bytes.
+func Sets(size int) int { return 1 << bits.Len(uint(max(size/ways, 1)-1)) }
+
+// SetSize is the size in bytes of a set of buckets.
+const SetSize = int(unsafe.Sizeof([ways]entry{}))
+
+// NewKeyedIn is NewKeyed with the buckets in memory that others use, too. The memory is zero, its address a multiple of 8 and its size
+// that of Sets(size) sets. Others find the set of a key by Seed and Shift, as the kernel path's server.c does.
+func NewKeyedIn(memory []byte, r Rate) *Keyed {
+	return newKeyed(unsafe.Slice((*[ways]entry)(unsafe.Pointer(unsafe.SliceData(memory))), len(memory)/SetSize), r)
+}
+
+func newKeyed(sets [][ways]entry, r Rate) *Keyed {
 	var seed [8]byte
 	rand.Read(seed[:]) // never fails
-	width := bits.Len(uint(max(size/ways, 1) - 1))
-	return &Keyed{rate: r, seed: binary.NativeEndian.Uint64(seed[:]) | 1, shift: 64 - width, sets: make([][ways]entry, 1<<width)}
+	return &Keyed{rate: r, seed: binary.NativeEndian.Uint64(seed[:]) | 1, shift: 65 - bits.Len(uint(len(sets))), sets: sets}
 }
+
+// Rate is what each bucket gives.
+func (k *Keyed) Rate() Rate { return k.rate }
+
+// Seed is the secret that distributes the keys.
+func (k *Keyed) Seed() uint64 { return k.seed }
+
+// Shift is 64 less the bits of a set's number.
+func (k *Keyed) Shift() int { return k.shift }
 
 // Allow takes one event out of the key's bucket and reports whether it had one. Key 0 is like any other.
 func (k *Keyed) Allow(now int64, key uint64) bool { return k.bucket(key).Allow(now, k.rate, 1) }
 
-// AllowAgain is Allow for the repetition of an event: it leaves half of the burst to first ones.
+// AllowAgain is Allow for an event that matters less than others: it leaves half of the burst to them.
 func (k *Keyed) AllowAgain(now int64, key uint64) bool {
 	return k.bucket(key).Allow(now, k.rate.Half(), 1)
+}
+
+// Low reports whether the key has used up more than half of its burst.
+func (k *Keyed) Low(now int64, key uint64) bool {
+	return k.bucket(key).full.Load()-now > int64(k.rate.Burst)*k.rate.Interval()/2
 }
 
 // Return gives the key an event back that turned out to be harmless.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -240,7 +241,7 @@ func (c *Checkup) UDPPort(local netip.AddrPort, options udp.Options, names ...st
 
 // Interface tries to make an interface, and the kernel path beside it. The attempt has another name, so that nobody takes it for
 // the real one.
-func (c *Checkup) Interface(f *DeviceFlags, name string) {
+func (c *Checkup) Interface(f *DeviceFlags, kernel KernelFlags, name string) {
 	const subject = "interface"
 	c.told("the interface " + name)
 	attempt := fmt.Sprintf("tdcheck%d", os.Getpid())
@@ -261,23 +262,25 @@ func (c *Checkup) Interface(f *DeviceFlags, name string) {
 	} else {
 		c.OK(subject, "The interface %s can be made", name)
 	}
-	c.kernel(f, attempt)
+	c.KernelPath(kernel, "The kernel can carry packets of confirmed flows", "The program would carry all packets instead of the kernel", func() (io.Closer, error) {
+		return kernelpath.Open(attempt, netip.AddrPortFrom(netip.IPv4Unspecified(), 0), 1, nil, slog.New(slog.DiscardHandler))
+	})
 }
 
-// kernel tries the kernel path at an interface.
-func (c *Checkup) kernel(f *DeviceFlags, ifname string) {
+// KernelPath tries to open a kernel path. can and instead say what it means that this succeeds or fails.
+func (c *Checkup) KernelPath(f KernelFlags, can, instead string, open func() (io.Closer, error)) {
 	const subject = "kernel path"
 	if f.KernelPath == offload.Off {
 		return
 	}
-	path, err := kernelpath.Open(ifname, netip.AddrPortFrom(netip.IPv4Unspecified(), 0), 1, nil, slog.New(slog.DiscardHandler))
+	path, err := open()
 	switch {
 	case err == nil:
 		path.Close()
-		c.OK(subject, "The kernel can carry packets of confirmed flows")
+		c.OK(subject, "%s", can)
 	case f.KernelPath == offload.On:
 		c.Fail(subject, fmt.Errorf("%w; use --kernel-path=auto or off", err))
 	default:
-		c.Warn(subject, "The program would carry all packets instead of the kernel: %v", err)
+		c.Warn(subject, "%s: %v", instead, err)
 	}
 }

@@ -63,7 +63,7 @@ func ExplainDevice(name string, err error) error {
 
 // OpenKernel has the kernel carry up to so many flows between the TUN device and the UDP port at the local address. Peers with
 // addresses in natives have native ones at the TUN device. It returns nil where the kernel cannot and need not.
-func (f *DeviceFlags) OpenKernel(name string, local netip.AddrPort, natives teredo.NativePrefixes, flows int, log *slog.Logger) (*kernelpath.Path, error) {
+func (f *KernelFlags) OpenKernel(name string, local netip.AddrPort, natives teredo.NativePrefixes, flows int, log *slog.Logger) (*kernelpath.Path, error) {
 	if f.KernelPath == offload.Off {
 		return nil, nil
 	}

@@ -38,11 +38,10 @@ type drains struct {
 	leave      context.CancelCauseFunc // ends the program
 }
 
-// newDrains heeds the signal from now on. It returns the context of a program that ends when all has drained.
+// newDrains returns the context of a program that ends when all has drained, too.
 func newDrains(ctx context.Context, log *slog.Logger, announcers []*Announcer) (*drains, context.Context) {
 	d := &drains{announcers: announcers, log: log, asked: make(chan os.Signal, 1)}
 	ctx, d.leave = context.WithCancelCause(ctx)
-	heedDrainSignal(d.asked)
 	return d, ctx
 }
 
@@ -142,7 +141,7 @@ func awaitDrained(ctx context.Context, ask asking, tell func(what string)) error
 	for {
 		var now struct {
 			State string  `json:"state"`
-			Left  float64 `json:"drain_seconds_left"`
+			Left  float64 `json:"drain_left_seconds"`
 			Idle  float64 `json:"drain_idle_seconds"`
 		}
 		answer, err := ask(ctx)

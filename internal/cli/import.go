@@ -28,6 +28,19 @@ type Import struct {
 // largestImport bounds the file, in bytes. Miredo's are of some hundred.
 const largestImport = 1 << 20
 
+// ImportHelp returns the detailed help of an import command, for a file of Miredo and the configuration that it becomes.
+func ImportHelp(what, from, to string) string {
+	return fmt.Sprintf(`The file is %s.
+
+Settings that have no counterpart become comments, which say what to do instead. Lines that Miredo itself ignores are told
+as warnings. A value that is wrong ends the import with exit code 64, and nothing is written.
+
+Examples:
+
+    ${name} import /etc/miredo/%s
+    ${name} import /etc/miredo/%[2]s --output /etc/teredo/%s`, what, from, to)
+}
+
 // Translate imports the file, whose keys translate takes, and checks that the run command accepts the result.
 func (i *Import) Translate(k *kong.Kong, p *Process, translate func(*miredo.Translation)) error {
 	if i.Force && i.Output == "" {

@@ -11,5 +11,9 @@ type UDPFlags struct {
 // DeviceFlags are the flags of programs that have a TUN interface. Embed it.
 type DeviceFlags struct {
 	TUNOffload offload.Mode `name:"tun-offload" default:"auto" placeholder:"auto|on|off" help:"Exchange TCP segments and UDP datagrams with the local IPv6 stack in bursts."`
-	KernelPath offload.Mode `name:"kernel-path" default:"auto" placeholder:"auto|on|off" help:"Let the kernel carry the packets of confirmed flows (eBPF). The IPv4 packet filter of this host does not see their datagrams."`
+}
+
+// KernelFlags are the flags of programs with a kernel path. Embed it.
+type KernelFlags struct {
+	KernelPath offload.Mode `name:"kernel-path" default:"auto" placeholder:"auto|on|off" help:"Let the kernel handle by itself what it can (eBPF): packets of confirmed flows, and at a server solicitations and bubbles. The IPv4 packet filter of this host does not see these datagrams."`
 }

@@ -43,6 +43,7 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 	if len(s.Announcers) > 0 {
 		drains, ctx = newDrains(ctx, s.Log, s.Announcers)
 		defer drains.leave(nil)
+		heedDrainSignal(drains.asked)
 		if questions["drain"], err = drains.question(); err != nil {
 			return err
 		}

@@ -37,7 +37,7 @@ func TestDropReasons(t *testing.T) {
 func TestStatusFields(t *testing.T) {
 	var want []string
 	for _, s := range readSources(t) {
-		if s.in("cmd", "tunnel", "internal/server", "internal/peer", "internal/proxy") {
+		if s.in("cmd", "tunnel", "internal/server", "internal/peer", "internal/proxy", "internal/announce") {
 			want = append(want, s.statusFields()...)
 		}
 	}

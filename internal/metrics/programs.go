@@ -138,9 +138,20 @@ func server() []family {
 		counter("server_advertisements_total", "counters.advertisements", "Router advertisements sent."),
 		counter("server_echoes_answered_total", "counters.echoes_answered", "Echo requests to the server itself that were answered."),
 		forwarded(),
+		inKernel(),
+		gauge("kernel_path", "offloads.kernel_path", "Whether the kernel answers solicitations and forwards bubbles by itself.", truth),
 		counter("server_receive_errors_total", "counters.receive_errors", "How often the kernel refused to hand over datagrams."),
 		gauge("server_native", "native", "Whether the server can send to native IPv6 hosts.", truth),
 		gauge("server_secure_clients", "secure_clients", "Clients that have a secret; 0 when none is required.", scaled(1)),
+	}
+}
+
+func inKernel() family {
+	return family{
+		name: "server_kernel_total", kind: prometheus.CounterValue, help: "What the kernel has sent by itself; it counts among all that was sent, too.", labels: []string{"packet"}, series: []series{
+			{[]string{"advertisement"}, "counters.advertisements_kernel", scaled(1)},
+			{[]string{"bubble"}, "counters.bubbles_forwarded_kernel", scaled(1)},
+		},
 	}
 }
 

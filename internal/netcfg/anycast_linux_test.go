@@ -24,7 +24,7 @@ func ipOutput(t *testing.T, args ...string) (lines []string) {
 	return lines
 }
 
-// A relay announces whole prefixes under a protocol number of their own. While they are withdrawn, packets for clients still go to the
+// R-RT-01: a relay announces whole prefixes under a protocol number of their own. While they are withdrawn, packets for clients still go to the
 // relay: by no default route, nor by the route to another relay that a routing daemon has learnt.
 func TestAnnounceRelay(t *testing.T) {
 	inNamespace(t)

@@ -136,6 +136,42 @@ func TestReset(t *testing.T) {
 	is(t, "read", err, syscall.ECONNRESET)
 }
 
+// Connections that have ended do not keep their ports from new ones, although they stay in TIME-WAIT for a minute.
+func TestTimeWait(t *testing.T) {
+	a, b, stop := pair(t)
+	defer stop()
+	const first, last = 20000, 20007
+	if err := a.stack.SetPortRange(first, last); err != nil {
+		t.Fatal(err)
+	}
+	l, err := b.ListenTCP(netip.AddrPortFrom(netip.IPv6Unspecified(), 7))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	target := netip.AddrPortFrom(b.Addr(), 7)
+	limit := time.Now().Add(patience / 2)
+	for range 2 * (last - first + 1) {
+		c, err := a.DialTCP(within(t), target)
+		for err != nil {
+			if time.Now().After(limit) {
+				t.Fatalf("no port is free: %v", err)
+			}
+			time.Sleep(50 * time.Millisecond)
+			c, err = a.DialTCP(within(t), target)
+		}
+		other, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.Close() // the first to close waits
+		if _, err := other.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			t.Fatalf("read: %v", err)
+		}
+		_ = other.Close()
+	}
+}
+
 // When the host gets another address, connections of the old one end, and listeners stay.
 func TestAddressChange(t *testing.T) {
 	a, b, stop := pair(t)

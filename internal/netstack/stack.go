@@ -81,8 +81,9 @@ func (s *Stack) configure() error {
 	sack, moderate, congestion := tcpip.TCPSACKEnabled(true), tcpip.TCPModerateReceiveBufferOption(true), tcpip.CongestionControlOption("cubic")
 	recovery := tcpip.TCPRecovery(0) // gVisor's RACK takes parts of a super-packet for lost, and slows down
 	retries := tcpip.TCPSynRetriesOption(synRetries)
+	reuse := tcpip.TCPTimeWaitReuseGlobal // after a second, as Linux does: a busy proxy would run out of ports
 	for _, option := range []tcpip.SettableTransportProtocolOption{
-		&sack, &recovery, &moderate, &congestion, &retries,
+		&sack, &recovery, &moderate, &congestion, &retries, &reuse,
 		&tcpip.TCPReceiveBufferSizeRangeOption{Min: minBuffer, Default: initialReceive, Max: mostReceive},
 		&tcpip.TCPSendBufferSizeRangeOption{Min: minBuffer, Default: initialSend, Max: mostSend},
 	} {

@@ -88,15 +88,27 @@ func networkOf(a netip.Addr) uint64 {
 // mayCause reports whether a datagram of a kind may go to an address that was caused by src, a key's network.
 func (b *budgets) mayCause(kind limit, src uint64, to netip.Addr, now Stamp) bool {
 	at := int64(now)
-	return b.allows(source, b.sources.Allow(at, src)) && (b.isOwn(to) || b.allows(target, b.targets.Allow(at, networkOf(to)))) &&
-		b.mayLeave(kind, b.rates[kind], at)
+	return b.allows(source, b.sources.Allow(at, src)) && b.mayReach(to, b.sources.Low(at, src), at) && b.mayLeave(kind, b.rates[kind], at)
 }
 
-// mayRepeat is mayCause for the repetition of what nobody has answered. It leaves half of each burst to first attempts, so under load
-// there are no repetitions.
+// mayReach takes a datagram out of the budget of the address that it goes to. Repetitions leave half of the burst to first attempts, and
+// so do sources that have little of their own budget left: one host that looks for clients which do not exist would otherwise take all
+// that the clients of one server have together.
+func (b *budgets) mayReach(to netip.Addr, half bool, at int64) bool {
+	switch {
+	case b.isOwn(to):
+		return true
+	case half:
+		return b.allows(target, b.targets.AllowAgain(at, networkOf(to)))
+	}
+	return b.allows(target, b.targets.Allow(at, networkOf(to)))
+}
+
+// mayRepeat is mayCause for the repetition of what nobody has answered. Under load there are no repetitions: they leave half of each burst
+// to first attempts.
 func (b *budgets) mayRepeat(kind limit, to netip.Addr, now Stamp) bool {
 	at := int64(now)
-	return (b.isOwn(to) || b.allows(target, b.targets.AllowAgain(at, networkOf(to)))) && b.mayLeave(kind, b.rates[kind].Half(), at)
+	return b.mayReach(to, true, at) && b.mayLeave(kind, b.rates[kind].Half(), at)
 }
 
 // mayLeave takes a datagram out of a total, and counts it.

@@ -236,3 +236,34 @@ func varied(payload []byte, n int) []byte {
 	}
 	return b
 }
+
+// SEC-DOS-01: a native host that sends to clients which do not exist does not keep other native hosts from new clients of the same
+// server, which answer.
+func TestScanOfOneServer(t *testing.T) {
+	const clients = 200 // in 20 s
+	r, relay := relayRig(t)
+	honest, scanner := native(0), netip.MustParseAddr("2001:db8:2::1")
+	ofServer := func(n int) netip.Addr {
+		return teredo.Address{Server: peerServer.Addr(), Mapped: teredo.Mapped(client(n))}.Addr()
+	}
+	found, scans := 0, 0
+	for n := range clients {
+		for range 1000 {
+			relay.Seek(r.now, ofServer(1<<20+scans), scanner, &r.out)
+			scans++
+		}
+		r.report()
+		a := ofServer(n)
+		if relay.Seek(r.now, a, honest, &r.out) {
+			r.report()
+			r.receive(teredo.Mapped(a), bubble(a, relayLL))
+			if relay.Table().Live(a, relay.Table().Stamp(r.now)) {
+				found++
+			}
+		}
+		r.wait(100 * time.Millisecond)
+	}
+	if found < clients*95/100 { // the scanner has what its own budget holds at first
+		t.Errorf("%d of %d clients were found", found, clients)
+	}
+}

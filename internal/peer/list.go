@@ -19,6 +19,9 @@ const (
 	errorsPerSecond = 100  // most ICMPv6 errors, also as a burst
 )
 
+// MostClients is the greatest capacity of a relay that the program allows.
+const MostClients = 1 << 20
+
 // Config is what client and relay machines have in common.
 type Config struct {
 	Capacity int            // most entries in the list of recent peers, at least 2

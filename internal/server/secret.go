@@ -1,9 +1,14 @@
 package server
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha1"
+	"crypto/subtle"
+	"encoding"
+	"hash"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/teredo-suite/teredo/teredo"
@@ -19,14 +24,15 @@ type Secret struct {
 // Secrets are the secrets of all clients. They never change, and are safe for concurrent use. To change a secret, make new
 // Secrets.
 type Secrets struct {
-	keys map[string]*key // by client identifier
+	keys    map[string]*key // by client identifier
+	hashers sync.Pool       // of *hasher
 }
 
 // NewSecrets makes Secrets. Of several secrets with the same identifier the last one counts. now is the clock for Expires.
 func NewSecrets(list []Secret, now func() time.Time) *Secrets {
-	s := &Secrets{keys: make(map[string]*key, len(list))}
+	s := &Secrets{keys: make(map[string]*key, len(list)), hashers: sync.Pool{New: newHasher}}
 	for _, secret := range list {
-		s.keys[secret.ClientID] = newKey(secret, now)
+		s.keys[secret.ClientID] = newKey(secret, &s.hashers, now)
 	}
 	return s
 }
@@ -47,42 +53,67 @@ func (s *Secrets) verify(p *teredo.Packet) *key {
 	return k
 }
 
-// key computes the values of teredo.AuthValue. It allocates nothing, unlike crypto/hmac, because the server computes two values
-// for each solicitation.
+// key computes the values of teredo.AuthValue. Unlike crypto/hmac it allocates nothing and hashes the secret only once, because the
+// server computes two values for each solicitation.
 type key struct {
-	inner, outer [sha1.BlockSize]byte // the secret XOR ipad, and XOR opad (RFC 2104 §2)
+	inner, outer []byte // states of SHA-1 after the secret XOR ipad, and XOR opad (RFC 2104 §2)
+	hashers      *sync.Pool
 	expires      time.Time
 	now          func() time.Time
 }
 
-func newKey(s Secret, now func() time.Time) *key {
+// stateful is a hash whose state can be kept and restored.
+type stateful interface {
+	hash.Hash
+	encoding.BinaryAppender
+	encoding.BinaryUnmarshaler
+}
+
+// hasher is SHA-1 with its input and output.
+type hasher struct {
+	sha1 stateful
+	in   [8 + 1 + 8 + teredo.MTU]byte // nonce, confirmation, origin indication, packet
+	out  [sha1.Size]byte
+}
+
+func newHasher() any { return &hasher{sha1: sha1.New().(stateful)} }
+
+// sum continues from a state with more input. The result is in out.
+func (h *hasher) sum(state, more []byte) []byte {
+	// It fails for what is no state of SHA-1.
+	_ = h.sha1.UnmarshalBinary(state)
+	h.sha1.Write(more)
+	return h.sha1.Sum(h.out[:0])
+}
+
+func newKey(s Secret, hashers *sync.Pool, now func() time.Time) *key {
 	secret := s.Key
 	if len(secret) > sha1.BlockSize {
 		digest := sha1.Sum(secret)
 		secret = digest[:]
 	}
-	k := &key{expires: s.Expires, now: now}
-	copy(k.inner[:], secret)
-	copy(k.outer[:], secret)
-	for i := range k.inner {
-		k.inner[i] ^= 0x36
-		k.outer[i] ^= 0x5c
+	state := func(pad byte) []byte {
+		block := bytes.Repeat([]byte{pad}, sha1.BlockSize)
+		subtle.XORBytes(block, block, secret)
+		h := sha1.New().(stateful)
+		h.Write(block)
+		b, _ := h.AppendBinary(nil) // SHA-1 has a state
+		return b
 	}
-	return k
+	return &key{inner: state(0x36), outer: state(0x5c), hashers: hashers, expires: s.Expires, now: now}
 }
 
 // value is teredo.AuthValue with this key.
 func (k *key) value(nonce [8]byte, confirmation byte, origin netip.AddrPort, ipv6 []byte) [sha1.Size]byte {
-	var room [sha1.BlockSize + 8 + 1 + 8 + teredo.MTU]byte // nonce, confirmation, origin indication, packet
-	b := append(room[:0], k.inner[:]...)
-	b = append(b, nonce[:]...)
+	h := k.hashers.Get().(*hasher)
+	defer k.hashers.Put(h)
+	b := append(h.in[:0], nonce[:]...)
 	b = append(b, confirmation)
 	if origin.IsValid() {
 		b = teredo.AppendOrigin(b, origin)
 	}
-	digest := sha1.Sum(append(b, ipv6...))
-	b = append(room[:0], k.outer[:]...)
-	return sha1.Sum(append(b, digest[:]...))
+	h.sum(k.inner, append(b, ipv6...))
+	return [sha1.Size]byte(h.sum(k.outer, h.out[:]))
 }
 
 // confirmation is the confirmation byte of an answer: not zero when the client should get a new key (§5.3.2).

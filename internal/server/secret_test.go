@@ -230,7 +230,7 @@ func TestKeyValue(t *testing.T) {
 		if i%2 == 0 {
 			from = netip.AddrPort{}
 		}
-		got := newKey(Secret{Key: secret}, nil).value(n, confirmation, from, packet)
+		got := NewSecrets([]Secret{{ClientID: "x", Key: secret}}, nil).keys["x"].value(n, confirmation, from, packet)
 		if want := teredo.AuthValue(secret, n, confirmation, from, packet); got != want {
 			t.Fatalf("secret of %d bytes, packet of %d: %x, want %x", len(secret), len(packet), got, want)
 		}

@@ -35,6 +35,7 @@ type Server struct {
 	started  time.Time
 	sources  *budget.Keyed // what is sent because of one IPv4 address; nil: there is no bound
 	native   atomic.Bool   // raw IPv6 is open
+	kernel   Kernel        // nil: the program answers everything
 	counters counters
 	close    func() error
 }
@@ -69,8 +70,8 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 
 func newServer(cfg Config, h *Handler, groups [][]conn, openRaw func() (nativeSender, error), log *slog.Logger) *Server {
 	s := &Server{cfg: cfg, handler: h, groups: groups, openRaw: openRaw, log: log, started: time.Now()}
-	if r := cfg.SourceRate; r > 0 {
-		s.sources = budget.NewKeyed(sourcesAtOnce, budget.Rate{PerSecond: r, Burst: burst * r})
+	if rate, sources, _ := s.Budget(); rate.PerSecond > 0 {
+		s.sources = budget.NewKeyed(sources, rate)
 	}
 	s.close = sync.OnceValue(func() error { return closeAll(slices.Concat(groups...)) })
 	return s
@@ -113,15 +114,28 @@ func (s *Server) Run(ctx context.Context) error {
 			workers.Go(func() { w.run(ctx) })
 		}
 	}
+	if s.kernel != nil {
+		workers.Go(func() { s.kernel.Run(ctx) })
+	}
 	workers.Wait()
-	return errors.Join(s.Close(), closeAll(s.natives))
+	err := errors.Join(s.Close(), closeAll(s.natives))
+	if s.kernel != nil {
+		err = errors.Join(err, s.kernel.Close())
+	}
+	return err
 }
 
 // SetSecrets replaces the secrets of Config. It may be called at any time, and delays no packets.
-func (s *Server) SetSecrets(secrets *Secrets) { s.handler.SetSecrets(secrets) }
+func (s *Server) SetSecrets(secrets *Secrets) {
+	s.tellKernel(func(k Kernel) error { return k.SetSecrets(secrets != nil) })
+	s.handler.SetSecrets(secrets)
+}
 
 // SetFilter replaces the filter of Config. It may be called at any time, and delays no packets.
-func (s *Server) SetFilter(f teredo.Filter) { s.handler.SetFilter(f) }
+func (s *Server) SetFilter(f teredo.Filter) {
+	s.handler.SetFilter(f)
+	s.tellKernel(func(k Kernel) error { return k.SetFilter(f) })
+}
 
 // Close ends Run and closes the UDP sockets. Calls after the first do nothing and return the same.
 func (s *Server) Close() error { return s.close() }

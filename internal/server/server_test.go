@@ -194,8 +194,8 @@ func TestServerMovesPackets(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := `{"bind":["192.0.2.1","192.0.2.2"],"public":["192.0.2.1","192.0.2.2"],"prefix":"2001:0:c000:201::/64",` +
-			`"native":true,"uptime_seconds":90,"counters":{"solicitations":3,"advertisements":3,"advertisements_cone":1,"echoes_answered":1,` +
-			`"bubbles_forwarded":1,"echoes_forwarded":1,"bubbles_forwarded_native":1,"echoes_forwarded_native":1,` +
+			`"native":true,"offloads":{"kernel_path":false},"uptime_seconds":90,"counters":{"solicitations":3,"advertisements":3,"advertisements_cone":1,"echoes_answered":1,` +
+			`"bubbles_forwarded":1,"echoes_forwarded":1,"bubbles_forwarded_native":1,"echoes_forwarded_native":1,"advertisements_kernel":0,"bubbles_forwarded_kernel":0,` +
 			`"receive_errors":0,"drops":{"malformed":1}}}`
 		if string(j) != want {
 			t.Errorf("status\n%s, want\n%s", j, want)

@@ -16,8 +16,15 @@ type Status struct {
 	NativePrefix  netip.Prefix `json:"native_prefix,omitzero"`   // of their native addresses
 	Native        bool         `json:"native"`                   // it can send to native IPv6 hosts
 	SecureClients int          `json:"secure_clients,omitempty"` // clients with a secret; 0: secure qualification is not required
+	Offloads      Offloads     `json:"offloads"`
 	UptimeSeconds int64        `json:"uptime_seconds"`
 	Counters      Counters     `json:"counters"`
+}
+
+// Offloads are what the kernel does for the server.
+type Offloads struct {
+	KernelPath bool              `json:"kernel_path"`                 // it answers solicitations and forwards bubbles
+	Interfaces map[string]string `json:"kernel_interfaces,omitempty"` // at which it does, with the place: xdp or tcx
 }
 
 // Counters count packets since the start. Sent packets are counted before the kernel gets them; those that it refuses are in
@@ -31,8 +38,10 @@ type Counters struct {
 	Echoes         uint64            `json:"echoes_forwarded"`    // to Teredo clients
 	NativeBubbles  uint64            `json:"bubbles_forwarded_native"`
 	NativeEchoes   uint64            `json:"echoes_forwarded_native"`
-	ReceiveErrors  uint64            `json:"receive_errors"` // failed system calls
-	Drops          map[string]uint64 `json:"drops"`          // by reason
+	InKernel       uint64            `json:"advertisements_kernel"`    // router advertisements that the kernel has sent
+	KernelBubbles  uint64            `json:"bubbles_forwarded_kernel"` // bubbles that the kernel has forwarded
+	ReceiveErrors  uint64            `json:"receive_errors"`           // failed system calls
+	Drops          map[string]uint64 `json:"drops"`                    // by reason
 }
 
 // Status returns the present state. It may be called at any time.
@@ -45,6 +54,13 @@ func (s *Server) Status() Status {
 		Native:        s.native.Load(),
 		UptimeSeconds: int64(time.Since(s.started) / time.Second),
 		Counters:      s.counters.snapshot(),
+	}
+	if s.kernel != nil {
+		st.Offloads.Interfaces = s.kernel.Interfaces()
+		st.Offloads.KernelPath = len(st.Offloads.Interfaces) > 0
+		if c, err := s.kernel.Counters(); err == nil { // it fails only when it is closed
+			st.Counters.add(c)
+		}
 	}
 	if secrets := s.handler.secrets.Load(); secrets != nil {
 		st.SecureClients = len(secrets.keys)
@@ -69,6 +85,18 @@ type counters struct {
 	solicitations, receiveErrors, cone atomic.Uint64
 	udp, ipv6                          [kinds]atomic.Uint64 // sent over UDP and natively, by what caused it
 	drops                              drop.Counters
+}
+
+// add adds what the kernel has counted.
+func (c *Counters) add(k Counters) {
+	c.Solicitations += k.Solicitations
+	c.Advertisements += k.Advertisements
+	c.ToCone += k.ToCone
+	c.Bubbles += k.Bubbles
+	c.InKernel, c.KernelBubbles = k.Advertisements, k.Bubbles
+	for reason, n := range k.Drops {
+		c.Drops[reason] += n
+	}
 }
 
 func (c *counters) snapshot() Counters {

@@ -7,19 +7,19 @@ import (
 	"runtime/debug"
 
 	"github.com/teredo-suite/teredo/internal/memory"
+	"github.com/teredo-suite/teredo/internal/peer"
 )
 
 const (
 	leastCapacity = 1 << 12
-	mostCapacity  = 1 << 20
 	// memoryPerClient is how much memory the host must have for each client of the default capacity. A client takes 512 bytes at most,
 	// so all take a quarter; another is for what the garbage collector has not collected yet.
 	memoryPerClient = 2048
 )
 
 func checkCapacity(n int) error {
-	if n < leastCapacity || n > mostCapacity {
-		return fmt.Errorf("a capacity of %d clients is not possible: choose one from %d to %d, or leave it out", n, leastCapacity, mostCapacity)
+	if n < leastCapacity || n > peer.MostClients {
+		return fmt.Errorf("a capacity of %d clients is not possible: choose one from %d to %d, or leave it out", n, leastCapacity, peer.MostClients)
 	}
 	return nil
 }
@@ -43,5 +43,5 @@ func (f *Flags) bound(log *slog.Logger) (capacity int) {
 }
 
 func defaultCapacity(available uint64) int {
-	return int(min(max(available/memoryPerClient, leastCapacity), mostCapacity))
+	return int(min(max(available/memoryPerClient, leastCapacity), peer.MostClients))
 }

@@ -25,8 +25,8 @@ func (r *Relay) Examine(found *cli.Checkup, names ...string) {
 		local = r.Bind
 	}
 	found.UDPPort(netip.AddrPortFrom(local, r.Port), udp.Options{GSO: r.UDPGSO, GRO: r.UDPGRO}, names...)
-	found.Interface(&r.DeviceFlags, r.TUN)
-	found.Must(netcfg.TryRelay(r.TUN), "IPv6", "The host has IPv6, and no other route to 2001::/32")
+	found.Interface(&r.DeviceFlags, r.KernelFlags, r.TUN)
+	found.Must(netcfg.TryRelay(r.TUN), "IPv6", "The host has IPv6, and no other Teredo tunnel")
 	r.examineRoutes(found)
 	r.examineForwarding(found)
 }

@@ -50,6 +50,7 @@ func (f *Flags) Given() bool {
 // Relay is a relay in a program. Set its fields before Run.
 type Relay struct {
 	Flags
+	cli.KernelFlags
 	Bind       netip.Addr // IPv4 address of this host; zero: whichever the route to a client has
 	Port       uint16
 	HostOnly   bool // it serves this host alone

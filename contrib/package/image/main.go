@@ -5,6 +5,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"encoding/pem"
 	"errors"
 	"flag"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"golang.org/x/crypto/x509roots/fallback/bundle"
 )
 
 func main() {
@@ -102,7 +104,7 @@ func build(source, platform string) (program []byte, err error) {
 	return os.ReadFile(file)
 }
 
-// layerOf is a root file system with the program and the folders that it writes to. It needs no certificates: the client trusts none.
+// layerOf is a root file system with the program, the folders that it writes to, and the certificates that programs of other layers look for.
 func layerOf(program []byte, at time.Time) (v1.Layer, error) {
 	var text bytes.Buffer
 	archive := tar.NewWriter(&text)
@@ -120,8 +122,11 @@ func layerOf(program []byte, at time.Time) (v1.Layer, error) {
 	err := errors.Join(
 		add("etc/", 0o755, 0, nil),
 		add("etc/passwd", 0o644, 0, []byte(fmt.Sprintf("nobody:x:%d:%[1]d:nobody:/:/nonexistent\n", nobody))),
+		add("etc/ssl/", 0o755, 0, nil),
+		add("etc/ssl/certs/", 0o755, 0, nil),
+		add("etc/ssl/certs/ca-certificates.crt", 0o644, 0, certificates()),
 		add("run/", 0o755, 0, nil),
-		add("run/teredo-client/", 0o755, nobody, nil),
+		add("run/teredo-client/", 0o1777, 0, nil), // for nobody, and for a root that has no CAP_DAC_OVERRIDE
 		add("tmp/", 0o1777, 0, nil),
 		add("usr/", 0o755, 0, nil),
 		add("usr/bin/", 0o755, 0, nil),
@@ -132,6 +137,17 @@ func layerOf(program []byte, at time.Time) (v1.Layer, error) {
 		return nil, err
 	}
 	return tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(text.Bytes())), nil })
+}
+
+// certificates are Mozilla's root certificates in PEM, without those that it trusts with constraints, which a file cannot say.
+func certificates() []byte {
+	var text bytes.Buffer
+	for root := range bundle.Roots() {
+		if root.Constraint == nil {
+			_ = pem.Encode(&text, &pem.Block{Type: "CERTIFICATE", Bytes: root.Certificate}) // a buffer takes all
+		}
+	}
+	return text.Bytes()
 }
 
 // imageOf is the image with its only layer.

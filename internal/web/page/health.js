@@ -38,9 +38,15 @@ function judgeClient(s, waits) {
 }
 
 function judgeService(program, s, waits) {
+  if (s.state === "draining") {
+    return { level: "warn", verdict: `The ${program} drains.`, reason: `It serves whoever still comes, and stops within ${duration(s.drain_left_seconds ?? 0)}.` };
+  }
   if (s.state !== "running") return { level: "busy", verdict: `The ${program} sets itself up.`, reason: waits };
   if (program === "server" && s.native === false) {
     return { level: "warn", verdict: "The server serves, without native IPv6.", reason: "It cannot send to native IPv6 hosts, so clients do not find relays through it." };
+  }
+  if ([s, s.relay].some((part) => part?.withdrawn_reason?.startsWith("overload"))) {
+    return { level: "warn", verdict: "The relay is overloaded.", reason: "It has withdrawn its routes, so that new clients take another relay. It serves whoever still comes." };
   }
   return { level: "good", verdict: program === "server" ? "The server serves." : "The relay carries packets.", reason: waits };
 }
