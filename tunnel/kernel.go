@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	kernelRound     = time.Second           // how often the rules are told what the kernel has carried, and a flow is added anew
-	mostSettled     = 8192                  // flows in one round: with more, the rules are told of each less often
+	kernelRound     = time.Second / 2       // how often the rules are told what the kernel has carried: they judge half a second of silence
+	mostSettled     = 4096                  // flows in one round: with more, the rules are told of each less often
+	kernelAgain     = time.Second           // how often a flow is added anew
 	kernelIdle      = 30 * time.Second      // a flow that was not used for so long goes back to the workers
 	offerGap        = 10 * time.Millisecond // between the packets whose flows a worker considers
 	offerWithin     = 2 * time.Second       // of many flows, one is offered when two of its packets in such a time were considered
@@ -251,7 +252,7 @@ func (k *kernelFlows) add(now time.Time, f Flow, to netip.AddrPort, heard time.T
 		return
 	case flow == nil:
 		flow = &kernelFlow{Flow: f, remote: to, used: now, quiet: true}
-	case now.Sub(flow.added) < kernelRound:
+	case now.Sub(flow.added) < kernelAgain:
 		return
 	}
 	introduce, err := k.path.Add(f, to, heard)
@@ -275,7 +276,7 @@ func (k *kernelFlows) add(now time.Time, f Flow, to netip.AddrPort, heard time.T
 }
 
 // hasRoom reports whether the kernel can have one more flow. If it has as many as it may, one of a sample that has not been used
-// for two rounds goes back.
+// for 2 s goes back.
 func (k *kernelFlows) hasRoom(now time.Time) bool {
 	const sample = 16
 	if len(k.all) < k.path.Capacity() {
@@ -283,7 +284,7 @@ func (k *kernelFlows) hasRoom(now time.Time) bool {
 	}
 	seen := 0
 	for f, flow := range k.all { // begins anywhere
-		if flow.quiet && now.Sub(flow.used) >= 2*kernelRound {
+		if flow.quiet && now.Sub(flow.used) >= 2*kernelAgain {
 			k.takeBack(now, f, flow)
 			return true
 		}
