@@ -43,10 +43,11 @@ func (l *list) Carried(t time.Time, peer netip.Addr, to netip.AddrPort, heard ti
 	default:
 		p.heard(received)
 	}
-	if sent.Packets == 0 {
-		return true
+	now, n, last := l.table.Stamp(t), 0, p.sent.Load()
+	if sent.Packets > 0 {
+		n, last = unanswered, p.sent.Swap(now)
+	} else if p.unheard.Load() == 0 || now-last >= pause {
+		return true // there is nothing to be answered
 	}
-	now := l.table.Stamp(t)
-	last := p.sent.Swap(now)
-	return received.Packets > 0 || !p.silent(unanswered, p.received.Load(), last, now)
+	return received.Packets > 0 || !p.silent(n, p.received.Load(), last, now)
 }

@@ -139,6 +139,23 @@ func TestSilenceToldLate(t *testing.T) {
 	r.want(r.send(data(own, host, 1)), "data 1 own>host to relay1", "test own>host to server")
 }
 
+// A flow that others carry is in doubt in time also when nothing more is sent: then the next packet is the workers'.
+func TestSilenceWithoutMore(t *testing.T) {
+	r := heardOf(t)
+	c, heard := r.m.(carrier), r.now
+	r.want(r.wait(200 * time.Millisecond))
+	r.want(r.send(data(own, host, 1)), "data 1 own>host to relay1")
+	r.wait(400 * time.Millisecond)
+	if !c.Carried(r.now, host, relay1, heard, traffic(1), traffic(0)) {
+		t.Error("in doubt too early")
+	}
+	r.wait(500 * time.Millisecond)
+	if c.Carried(r.now, host, relay1, heard, traffic(0), traffic(0)) {
+		t.Error("not in doubt")
+	}
+	r.want(r.send(data(own, host, 1)), "data 1 own>host to relay1", "test own>host to server")
+}
+
 // A flow that others carry goes back to the workers when it is silent, and they have the path tried. Then others may carry it
 // again, whether or not there was an answer.
 func TestSilenceForOthers(t *testing.T) {
