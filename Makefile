@@ -31,7 +31,7 @@ endif
 TOOLS := ip:iproute2 nft:nftables miredo:miredo miredo-server:miredo-server tshark:tshark tcpdump:tcpdump \
 	iperf3:iperf3 curl:curl ping:iputils-ping sysctl:procps setcap:libcap2-bin miniupnpd:miniupnpd-nftables ethtool:ethtool \
 	named:bind9 dig:bind9-dnsutils radvd:radvd dnsmasq:dnsmasq-base prometheus:prometheus shellcheck:shellcheck \
-	chromium:chromium nsenter:util-linux socat:socat setpriv:util-linux bird:bird2
+	chromium:chromium nsenter:util-linux socat:socat setpriv:util-linux bird:bird2 vtysh:frr
 
 .DEFAULT_GOAL := build
 .PHONY: build test test-windows test-vm cross generate deps demo bench bench-quick screenshots lint fuzz install package image test-package release clean help check-go
@@ -42,10 +42,10 @@ build: check-go ## build the programs into bin/
 
 test: deps build lint ## run every check and test; as root, install the tools they need first
 	@echo "testing packages"
-	@go test -count=1 -timeout 10m $$(go list ./... | grep -v -e '/integration$$' -e '/integration/windows$$')
+	@go test -count=1 -timeout 10m $$(go list ./... | grep -v -e '/integration$$' -e '/integration/many$$' -e '/integration/windows$$')
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=10000x
 	@echo "testing with the real kernel and Miredo (takes a few minutes)"
-	@go test -count=1 -timeout 20m -skip '^TestMachine' ./integration
+	@go test -count=1 -timeout 20m -p 1 -skip '^TestMachine' ./integration ./integration/many
 
 # What make cross checks. Programs and libraries are compiled and vetted for the systems of VETTED, and their types are checked for
 # all SYSTEMS, from the sources, which takes a tenth of the time. On an idle machine that is about five minutes the first time.

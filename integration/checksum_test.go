@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -11,7 +12,10 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/teredo-suite/teredo/integration/lab"
+	"github.com/teredo-suite/teredo/teredo"
 )
 
 // finishing has the virtual uplinks of hosts finish packets before they pass them on, as network cards do.
@@ -197,4 +201,20 @@ func TestStatusBytes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// checksumFits checks the TCP checksum of an IPv6 packet without extension headers (RFC 8200 §8.1).
+func checksumFits(packet []byte) bool {
+	sum := uint32(len(packet)-teredo.HeaderLen) + unix.IPPROTO_TCP
+	b := packet[8:] // addresses, and the rest
+	for ; len(b) > 1; b = b[2:] {
+		sum += uint32(binary.BigEndian.Uint16(b))
+	}
+	if len(b) == 1 {
+		sum += uint32(b[0]) << 8
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return sum == 0xffff
 }

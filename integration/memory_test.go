@@ -24,11 +24,13 @@ const smallHost = 64 << 20
 // TestRelayMemory has a relay with 64 MiB get 300,000 packets from the native side, each to another made-up client (SEC-DOS-01, ST-C-06). It
 // lives, and goes on to carry the packets of honest clients.
 func TestRelayMemory(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, lab.PortRestricted)
 	w.startServer(ours)
 	relay := w.startSmallRelay()
 	_, addr := w.startClient("client1", ours)
-	w.ping("native", addr)
+	carries := func() error { return w.Host("native").Ping(addr, stoppedTimeout) }
+	w.until(relay, startTimeout, "the relay to carry a ping", carries)
 
 	const packets = 300_000
 	native := w.socket("native", netip.AddrPortFrom(netip.MustParseAddr(lab.NativeAddr), 0).String()).(*net.UDPConn)
@@ -40,7 +42,8 @@ func TestRelayMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w.ping("native", addr)
+	// What is still waiting at the relay's interface has to pass first, or to be lost.
+	w.until(relay, startTimeout, "the relay to carry a ping", carries)
 	w.checkMemory(relay, smallHost)
 }
 

@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -100,14 +101,14 @@ func TestNativePrefix(t *testing.T) {
 
 // TestNativePrefixKernelPath stops the programs once a flow is confirmed: what arrives then has been translated by the kernel.
 func TestNativePrefixKernelPath(t *testing.T) {
+	t.Parallel()
 	w := newNativeWorld(t, lab.PortRestricted, lab.PortRestricted)
 	relay := w.startNative()
 	client, addr := w.startClient("client1", ours)
 	host, ends := netip.MustParseAddr(lab.NativeAddr), programs{"client1": client, "relay": relay}
-	w.untilCarried("client1", host, ends)
-	w.stopped(ends, func() {
-		w.transfer("client1", "native", host, nativeLarge)
-		w.transferTo("native", "client1", w.nativeOf(addr), addr, nativeLarge)
+	w.carried("client1", host, ends, func() error {
+		return errors.Join(w.tryTransfer("client1", "native", host, host, nativeLarge),
+			w.tryTransfer("native", "client1", w.nativeOf(addr), addr, nativeLarge))
 	})
 }
 

@@ -72,7 +72,7 @@ func (w *world) pingAcross(from string, to netip.Addr, restart func()) {
 	w.t.Helper()
 	p := w.start(from, "ping", "-6", "-n", "-O", "-i", "0.2", to.String())
 	defer p.Kill()
-	answered := func() map[int]bool { return numbers(p, `bytes from .* icmp_seq=(\d+)`) }
+	answered := func() map[int]bool { return numbers(p, echoReplies) }
 	answers := func(after, most int) {
 		w.t.Helper()
 		w.until(p, startTimeout, fmt.Sprintf("answers to %s", from), func() error {

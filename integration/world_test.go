@@ -39,9 +39,7 @@ func newWorld(t *testing.T, nat lab.NAT) *world {
 // newWorldBehind lays out a lab whose clients are behind NATs of two kinds.
 func newWorldBehind(t *testing.T, nat1, nat2 lab.NAT) *world {
 	t.Helper()
-	if reason := os.Getenv(skipReason); reason != "" {
-		t.Skip(reason)
-	}
+	lab.Need(t)
 	l, err := lab.New(nat1, nat2)
 	if err != nil {
 		t.Fatal(err)

@@ -76,7 +76,7 @@ func BenchmarkControlLoop(b *testing.B) {
 		PermitIPv4: []netip.Prefix{netip.MustParsePrefix("198.18.0.0/15")},
 	})
 	r.kernel.path = kernel
-	flows := make([]Flow, MostKernelFlows)
+	flows := make([]Flow, fakeCapacity)
 	for i := range flows {
 		flows[i] = connect(b, r, i)
 		r.handOver(time.Now(), flows[i])

@@ -13,11 +13,13 @@ import (
 )
 
 const (
-	// MostKernelFlows is how many flows the kernel carries at most.
-	MostKernelFlows = 8192
-	kernelRound     = time.Second           // how often the rules are told what the kernel has carried, and a flow is added anew
+	kernelRound     = time.Second / 2       // how often the rules are told what the kernel has carried: they judge half a second of silence
+	mostSettled     = 4096                  // flows in one round: with more, the rules are told of each less often
+	kernelAgain     = time.Second           // how often a flow is added anew
 	kernelIdle      = 30 * time.Second      // a flow that was not used for so long goes back to the workers
-	offerGap        = 10 * time.Millisecond // between the flows that a worker offers
+	offerGap        = 10 * time.Millisecond // between the packets whose flows a worker considers
+	offerWithin     = 2 * time.Second       // of many flows, one is offered when two of its packets in such a time were considered
+	fewFlows        = 1024                  // while the kernel carries fewer, any flow is worth its room
 	introductions   = 3                     // most bubbles that show the other end that a flow is open,
 	introductionGap = 2 * time.Second       // and the time between them (RFC 4380 §5.2.6)
 	mostOrders      = 256                   // that wait for the kernel
@@ -31,6 +33,7 @@ type Kernel interface {
 	Remove(f Flow) error
 	Usage(f Flow) (Usage, error)
 	Failed() (uint64, error) // packets that the kernel has dropped
+	Capacity() int           // how many flows it carries at most
 	Send(packet []byte) error
 	Close() error
 }
@@ -50,11 +53,15 @@ type kernelFlows struct {
 
 	count, bursts atomic.Int64 // flows that the kernel carries, and those of them whose bursts it leaves to the workers
 
+	inherited []Flow                                // that the kernel has carried for the process before,
+	confirm   func(context.Context, []Flow) []order // and what the rules say of them
+
 	mu  sync.Mutex // held to change all, and by other goroutines to read it
 	all map[Flow]*kernelFlow
 
 	// Of the goroutine.
 	path    Kernel
+	turns   []*kernelFlow // whom the rules are told of next; some may have gone back meanwhile
 	drops   *drop.Counters
 	tell    func([]usage) bool // tells the control goroutine; false: the tunnel ends
 	refused map[Flow]bool      // by the kernel, since the last round
@@ -81,9 +88,11 @@ type usage struct {
 }
 
 type kernelFlow struct {
+	Flow
 	remote     netip.AddrPort
 	added      time.Time
 	used       time.Time // about when the kernel carried something last
+	quiet      bool      // it had carried nothing when it was last looked at
 	usage      Usage
 	bubbles    int // that introduced it
 	introduced time.Time
@@ -96,16 +105,35 @@ func newKernelFlows(open func() (Kernel, error), drops *drop.Counters) *kernelFl
 	}
 }
 
-// offers are what one worker offers.
-type offers struct{ next peer.Stamp }
+// offers are what one worker offers. Most flows of a relay with very many clients have few packets. When the kernel carries many
+// flows already, another one is worth its room if it has packets again and again. So the worker notes the peers of the packets that it considers.
+type offers struct {
+	next  peer.Stamp
+	noted [64]struct {
+		peer [16]byte
+		at   peer.Stamp
+	}
+}
 
-// offer offers the flow of a packet that a worker has carried.
-func (t *tunnel) offer(o *offers, kind questionKind, packet []byte, now peer.Stamp) {
+// seen notes the peer with an address, of 16 bytes, and reports whether it was noted a short time ago. The first time is never
+// a short time ago: no worker carries packets when the table begins.
+func (o *offers) seen(address []byte, now peer.Stamp) bool {
+	n := &o.noted[address[15]%uint8(len(o.noted))]
+	again := n.at != 0 && now-n.at <= peer.Stamp(offerWithin) && string(n.peer[:]) == string(address)
+	copy(n.peer[:], address)
+	n.at = now
+	return again
+}
+
+// offer offers the flow of a packet that a worker has carried, whose peer has the address.
+func (t *tunnel) offer(o *offers, kind questionKind, packet, address []byte, now peer.Stamp) {
 	if !t.kernel.opened.Load() || now < o.next {
 		return
 	}
 	o.next = now + peer.Stamp(offerGap)
-	t.tell(kind, packet[:teredo.HeaderLen])
+	if o.seen(address, now) || t.kernel.count.Load() < fewFlows {
+		t.tell(kind, packet[:teredo.HeaderLen])
+	}
 }
 
 // handOver orders the kernel to carry a flow if the rules agree.
@@ -170,12 +198,14 @@ func (k *kernelFlows) run(ctx context.Context, serving <-chan struct{}, ready fu
 			return err
 		}
 	}
-	ready()
 	if k.path == nil {
+		ready()
 		return nil
 	}
 	defer k.path.Close()
 	k.tell = func(usages []usage) bool { return tell(ctx, usages) }
+	k.inherit(ctx)
+	ready()
 	k.opened.Store(true)
 	rounds := time.NewTicker(kernelRound)
 	defer rounds.Stop()
@@ -221,8 +251,8 @@ func (k *kernelFlows) add(now time.Time, f Flow, to netip.AddrPort, heard time.T
 	case !to.IsValid() || k.refused[f] || flow == nil && !k.hasRoom(now):
 		return
 	case flow == nil:
-		flow = &kernelFlow{remote: to, used: now}
-	case now.Sub(flow.added) < kernelRound:
+		flow = &kernelFlow{Flow: f, remote: to, used: now, quiet: true}
+	case now.Sub(flow.added) < kernelAgain:
 		return
 	}
 	introduce, err := k.path.Add(f, to, heard)
@@ -231,6 +261,9 @@ func (k *kernelFlows) add(now time.Time, f Flow, to netip.AddrPort, heard time.T
 		return
 	}
 	flow.added = now
+	if k.all[f] == nil {
+		k.turns = append(k.turns, flow)
+	}
 	k.mu.Lock()
 	k.all[f] = flow
 	k.mu.Unlock()
@@ -243,15 +276,15 @@ func (k *kernelFlows) add(now time.Time, f Flow, to netip.AddrPort, heard time.T
 }
 
 // hasRoom reports whether the kernel can have one more flow. If it has as many as it may, one of a sample that has not been used
-// for two rounds goes back.
+// for 2 s goes back.
 func (k *kernelFlows) hasRoom(now time.Time) bool {
 	const sample = 16
-	if len(k.all) < MostKernelFlows {
+	if len(k.all) < k.path.Capacity() {
 		return true
 	}
 	seen := 0
 	for f, flow := range k.all { // begins anywhere
-		if now.Sub(flow.used) >= 2*kernelRound {
+		if flow.quiet && now.Sub(flow.used) >= 2*kernelAgain {
 			k.takeBack(now, f, flow)
 			return true
 		}
@@ -263,22 +296,25 @@ func (k *kernelFlows) hasRoom(now time.Time) bool {
 }
 
 // round tells the rules what the kernel has carried, and takes flows back that are idle or whose path the rules have given up.
-// It ends early when all flows are to come back.
+// Of very many flows some have their turn. It ends early when all flows are to come back.
 func (k *kernelFlows) round(now time.Time) {
 	clear(k.refused)
-	bursts := 0
-	for f, flow := range k.all {
-		if !k.settle(now, f, flow) || len(k.recall) > 0 {
+	for range min(len(k.turns), mostSettled) {
+		flow := k.turns[0]
+		k.turns = k.turns[1:]
+		if k.all[flow.Flow] != flow {
+			continue
+		}
+		if !k.settle(now, flow.Flow, flow) || len(k.recall) > 0 {
 			return
 		}
 		if now.Sub(flow.used) >= kernelIdle {
-			k.release(f)
-		} else if flow.usage.NoBursts {
-			bursts++
+			k.release(flow.Flow)
+		} else {
+			k.turns = append(k.turns, flow)
 		}
 	}
 	k.flush()
-	k.bursts.Store(int64(bursts))
 	if failed, err := k.path.Failed(); err == nil {
 		k.drops.Add(drop.KernelPath, failed-k.failed)
 		k.failed = failed
@@ -296,7 +332,6 @@ func (k *kernelFlows) clear(now time.Time) {
 		k.release(f)
 	}
 	k.flush()
-	k.bursts.Store(0)
 	k.cleared.Store(era)
 	k.tell(nil) // the control goroutine waits for it
 }
@@ -317,12 +352,13 @@ func (k *kernelFlows) settle(now time.Time, f Flow, flow *kernelFlow) bool {
 	}
 	was := flow.usage
 	flow.usage = u
+	k.leaves(was.NoBursts, u.NoBursts)
 	next := usage{
 		flow: f, remote: flow.remote, heard: u.Heard,
 		sent:     peer.Traffic{Packets: u.Sent - was.Sent, Bytes: u.SentBytes - was.SentBytes},
 		received: peer.Traffic{Packets: u.Received - was.Received, Bytes: u.ReceivedBytes - was.ReceivedBytes},
 	}
-	if next.sent.Packets+next.received.Packets > 0 {
+	if flow.quiet = next.sent.Packets+next.received.Packets == 0; !flow.quiet {
 		flow.used = now
 	}
 	if u.Open {
@@ -330,6 +366,16 @@ func (k *kernelFlows) settle(now time.Time, f Flow, flow *kernelFlow) bool {
 	}
 	k.usages = append(k.usages, next)
 	return len(k.usages) < mostUsages || k.flush()
+}
+
+// leaves keeps count of the flows whose bursts the kernel leaves to the workers.
+func (k *kernelFlows) leaves(was, is bool) {
+	switch {
+	case is && !was:
+		k.bursts.Add(1)
+	case was && !is:
+		k.bursts.Add(-1)
+	}
 }
 
 // flush tells the rules what is noted, and releases the flows that they refuse. It reports false when the tunnel ends.
@@ -349,9 +395,11 @@ func (k *kernelFlows) flush() bool {
 
 // release has the workers carry a flow again that is settled.
 func (k *kernelFlows) release(f Flow) {
-	if _, there := k.all[f]; !there {
+	flow := k.all[f]
+	if flow == nil {
 		return
 	}
+	k.leaves(flow.usage.NoBursts, false)
 	// It fails only when the flow is not there.
 	_ = k.path.Remove(f)
 	k.mu.Lock()

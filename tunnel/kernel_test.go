@@ -44,6 +44,9 @@ type KernelCall struct {
 	Packet []byte         // of a send
 }
 
+// fakeCapacity is how many flows a FakeKernel carries at most.
+const fakeCapacity = 3 * mostSettled / 2
+
 // NewFakeKernel makes a kernel without flows.
 func NewFakeKernel() *FakeKernel {
 	return &FakeKernel{flows: make(map[kernelpath.Flow]*fakeFlow)}
@@ -92,6 +95,8 @@ func (k *FakeKernel) Failed() (uint64, error) {
 	defer k.mu.Unlock()
 	return k.failed, nil
 }
+
+func (*FakeKernel) Capacity() int { return fakeCapacity }
 
 func (k *FakeKernel) Send(packet []byte) error {
 	k.mu.Lock()
@@ -224,22 +229,32 @@ func numbered(n int) kernelpath.Flow {
 	return kernelpath.Flow{Local: netip.AddrFrom16(local), Peer: netip.AddrFrom16(other)}
 }
 
-// Each worker offers one flow in 10 ms, by nothing but the header of a packet.
+// Each worker considers one packet in 10 ms, and offers its flow by nothing but the header. Once the kernel carries many flows it does so
+// only if it has considered another packet of the same peer within 2 s.
 func TestOffersThrottled(t *testing.T) {
 	p := newKernelRig()
-	f := numbered(1)
-	packet := teredo.AppendEchoRequest(nil, f.Local, f.Peer, 1, 1, make([]byte, 1000))
-	var uplink, receive offers
+	p.kernel.count.Store(fewFlows)
+	busy, rare := numbered(1), numbered(2)
+	var uplink, receive, few offers // few: the kernel carries few flows then
+	const begin = time.Hour
 	for i, step := range []struct {
 		worker *offers
+		flow   kernelpath.Flow
 		at     time.Duration
 		want   bool
 	}{
-		{&uplink, 0, true}, {&uplink, 0, false}, {&receive, 0, true}, {&uplink, 10*time.Millisecond - 1, false},
-		{&uplink, 10 * time.Millisecond, true}, {&uplink, 15 * time.Millisecond, false}, {&receive, 15 * time.Millisecond, true},
-		{&uplink, time.Second, true}, {&receive, 25*time.Millisecond - 1, false},
+		{&uplink, busy, 0, false}, {&uplink, busy, 10*time.Millisecond - 1, false}, {&receive, busy, 10 * time.Millisecond, false},
+		{&uplink, rare, 10 * time.Millisecond, false}, {&uplink, busy, 15 * time.Millisecond, false}, {&receive, busy, 15 * time.Millisecond, false},
+		{&uplink, busy, 20 * time.Millisecond, true}, {&receive, busy, 20 * time.Millisecond, true}, {&uplink, busy, 25 * time.Millisecond, false},
+		{&uplink, busy, 30 * time.Millisecond, true}, {&uplink, rare, 2*time.Second + 10*time.Millisecond, true},
+		{&uplink, busy, 2*time.Second + 30*time.Millisecond + 1, false}, {&uplink, busy, 2*time.Second + 41*time.Millisecond, true},
+		{&few, busy, 3 * time.Second, true}, {&few, rare, 3*time.Second + 10*time.Millisecond - 1, false}, {&few, rare, 3*time.Second + 10*time.Millisecond, true},
 	} {
-		p.offer(step.worker, offerOutbound, packet, peer.Stamp(step.at))
+		if step.worker == &few {
+			p.kernel.count.Store(fewFlows - 1)
+		}
+		packet := teredo.AppendEchoRequest(nil, step.flow.Local, step.flow.Peer, 1, 1, make([]byte, 1000))
+		p.offer(step.worker, offerOutbound, packet, teredo.DestinationBytes(packet), peer.Stamp(begin+step.at))
 		q := &p.queues[fromStack]
 		if got := len(q.waiting) == 1; got != step.want {
 			t.Errorf("step %d, at %v: offered: %v", i, step.at, got)
@@ -252,6 +267,20 @@ func TestOffersThrottled(t *testing.T) {
 	}
 }
 
+// Peers that the worker cannot tell apart by where it notes them are not taken for each other.
+func TestOffersOfOthers(t *testing.T) {
+	var o offers
+	a, b := numbered(1).Peer.As16(), numbered(1+len(o.noted)).Peer.As16()
+	for i, address := range [][]byte{a[:], b[:], a[:], b[:]} {
+		if o.seen(address, peer.Stamp(time.Second)) {
+			t.Errorf("step %d: seen", i)
+		}
+	}
+	if !o.seen(b[:], peer.Stamp(2*time.Second)) {
+		t.Error("not seen again")
+	}
+}
+
 // Nothing is offered when there is no kernel to carry it. An offer that finds the control goroutine busy is no loss.
 func TestOffersInVain(t *testing.T) {
 	p := newKernelRig()
@@ -260,7 +289,13 @@ func TestOffersInVain(t *testing.T) {
 	for range cap(q.free) {
 		<-q.free
 	}
-	p.offer(new(offers), offerInbound, packet, 0)
+	twice := func(p *tunnel) {
+		o := new(offers)
+		for _, at := range []time.Duration{time.Second, 2 * time.Second} {
+			p.offer(o, offerInbound, packet, teredo.SourceBytes(packet), peer.Stamp(at))
+		}
+	}
+	twice(p.tunnel)
 	if n := p.drops.Get(drop.Overload); n != 0 || len(q.waiting) != 0 {
 		t.Errorf("%d questions, %d dropped for overload", len(q.waiting), n)
 	}
@@ -269,7 +304,7 @@ func TestOffersInVain(t *testing.T) {
 		t.Errorf("%d packets dropped for overload", n)
 	}
 	without := newTunnel(nil, newSockets(nil), new(fakePaths), nil, new(drop.Counters))
-	without.offer(new(offers), offerInbound, packet, 0)
+	twice(without)
 	if len(without.queues[fromStack].waiting) != 0 {
 		t.Error("offered, though there is no kernel")
 	}
@@ -280,35 +315,53 @@ func TestMostKernelFlows(t *testing.T) {
 	p := newKernelRig()
 	k := p.fake
 	start := time.Now()
-	for n := range MostKernelFlows + 10 {
+	for n := range fakeCapacity + 10 {
 		p.offered(start, numbered(n))
 	}
-	if n := len(k.Calls("add")); n != MostKernelFlows || k.Flows() != MostKernelFlows || len(p.kernel.all) != MostKernelFlows {
+	if n := len(k.Calls("add")); n != fakeCapacity || k.Flows() != fakeCapacity || len(p.kernel.all) != fakeCapacity {
 		t.Fatalf("%d added, %d there", n, k.Flows())
 	}
 	p.offered(start.Add(time.Second), numbered(0))
-	p.offered(start.Add(time.Second), numbered(MostKernelFlows))
+	p.offered(start.Add(time.Second), numbered(fakeCapacity))
 	if calls := k.Calls("add"); len(calls) != 1 || calls[0].Flow != numbered(0) {
 		t.Errorf("added again: %v", calls)
 	}
-	p.offered(start.Add(2*time.Second), numbered(MostKernelFlows)) // takes the place of one that was not used
+	p.offered(start.Add(2*time.Second), numbered(fakeCapacity)) // takes the place of one that was not used
 	added, removed := k.Calls("add"), k.Calls("remove")
-	if len(added) != 1 || added[0].Flow != numbered(MostKernelFlows) || len(removed) != 1 || k.Flows() != MostKernelFlows {
+	if len(added) != 1 || added[0].Flow != numbered(fakeCapacity) || len(removed) != 1 || k.Flows() != fakeCapacity {
 		t.Fatalf("added %v, removed %v", added, removed)
 	}
-	p.kernel.takeBack(start, numbered(MostKernelFlows), p.kernel.all[numbered(MostKernelFlows)])
+	p.kernel.takeBack(start, numbered(fakeCapacity), p.kernel.all[numbered(fakeCapacity)])
 	p.kernel.flush()
 	p.offered(start.Add(2*time.Second), removed[0].Flow)
 	k.Calls("add")
 	k.Calls("remove")
 	k.Carry(numbered(0), 1, 0)
-	p.kernel.round(start.Add(32 * time.Second))
-	if n := len(k.Calls("remove")); n != MostKernelFlows-1 || k.Flows() != 1 {
+	for range 2 {
+		p.kernel.round(start.Add(32 * time.Second))
+	}
+	if n := len(k.Calls("remove")); n != fakeCapacity-1 || k.Flows() != 1 {
 		t.Errorf("%d came back, %d left", n, k.Flows())
 	}
-	p.offered(start.Add(32*time.Second), numbered(MostKernelFlows))
-	if calls := k.Calls("add"); len(calls) != 1 || calls[0].Flow != numbered(MostKernelFlows) || k.Flows() != 2 {
+	p.offered(start.Add(32*time.Second), numbered(fakeCapacity))
+	if calls := k.Calls("add"); len(calls) != 1 || calls[0].Flow != numbered(fakeCapacity) || k.Flows() != 2 {
 		t.Errorf("added then: %v", calls)
+	}
+}
+
+// When the kernel has very many flows, the rules are told of each in its turn, and lose none.
+func TestRoundsTakeTurns(t *testing.T) {
+	p := newKernelRig()
+	start := time.Now()
+	for n := range fakeCapacity {
+		p.offered(start, numbered(n))
+		p.fake.Carry(numbered(n), 1, 1)
+	}
+	for n, want := range []uint64{mostSettled, fakeCapacity, fakeCapacity} {
+		p.kernel.round(start.Add(time.Duration(n+1) * kernelRound))
+		if got := p.paths.carried[0].Packets; got != want {
+			t.Errorf("after round %d the rules know of %d packets, want %d", n+1, got, want)
+		}
 	}
 }
 

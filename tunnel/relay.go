@@ -25,7 +25,8 @@ type RelayConfig struct {
 	PermitIPv4 []netip.Prefix         // special-use IPv4 ranges to take for global ones; SetPermit changes them
 	Network    RelayNetwork           // as it is at the start; tell changes with NetworkChanged
 	Rand       func([]byte)           // fills with random bytes; one goroutine at a time calls it; nil: crypto/rand
-	Ready      func()                 // is called when all is open; it may be nil
+	Legacy     Legacy                 // of a relay in another process, whose Device and Conn these are
+	Ready      func()                 // is called when all is open, and the kernel carries the flows of Legacy; it may be nil
 }
 
 // RelayNetwork is what a relay needs to know about the network that its host is in.
@@ -52,6 +53,8 @@ type Relay struct {
 	peers   *peer.Relay
 	permit  atomic.Pointer[[]netip.Prefix] // special-use IPv4 ranges to take for global ones now
 	network RelayNetwork                   // of the control goroutine
+
+	restored int // peers that another process has known
 }
 
 // NewRelay makes a relay that Run starts.
@@ -67,10 +70,14 @@ func NewRelay(cfg RelayConfig) *Relay {
 	r := &Relay{
 		tunnel: newTunnel(cfg.Device, sockets, peers, cfg.Kernel, drops), cfg: cfg, peers: peers, network: cfg.Network,
 	}
+	r.restored = r.restore(cfg.Legacy, peers)
 	r.permit.Store(&cfg.PermitIPv4)
 	r.turnBack = func(now time.Time, packet []byte) { r.peers.Turned(now, packet, &r.out) }
 	return r
 }
+
+// Restored is how many peers of RelayConfig.Legacy the relay has taken over.
+func (r *Relay) Restored() int { return r.restored }
 
 // filter permits special-use ranges, and refuses the directed-broadcast addresses of now (SEC-V4-01).
 func (n RelayNetwork) filter(permit []netip.Prefix) teredo.Filter {

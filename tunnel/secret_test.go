@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,23 +15,29 @@ import (
 	"github.com/teredo-suite/teredo/tunnel"
 )
 
-// secureServer is a server that serves only clients with a secret.
+// secureServer is a server that serves only clients with a secret. It may be at several sites, which take turns.
 type secureServer struct {
-	*server.Handler
+	sites []*server.Handler
+	turn  atomic.Int64
 	addrs [2]netip.Addr
 	conns [2]*natsim.Conn
 }
 
-func (w *world) secureServer(secrets *server.Secrets) *secureServer {
+// secureServer adds a server with a site for each list of secrets; nil: the site does not answer.
+func (w *world) secureServer(secrets ...*server.Secrets) *secureServer {
 	w.t.Helper()
 	host := w.Host()
 	s := &secureServer{addrs: [2]netip.Addr{host.Addr(), host.AddAddr()}}
-	var err error
-	s.Handler, err = server.NewHandler(server.Config{
-		Primary: s.addrs[0], Secondary: s.addrs[1], Filter: natsim.Filter(), Secrets: secrets,
-	})
-	if err != nil {
-		w.t.Fatal(err)
+	for _, list := range secrets {
+		if list == nil {
+			s.sites = append(s.sites, nil)
+			continue
+		}
+		site, err := server.NewHandler(server.Config{Primary: s.addrs[0], Secondary: s.addrs[1], Filter: natsim.Filter(), Secrets: list})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		s.sites = append(s.sites, site)
 	}
 	for local, a := range s.addrs {
 		s.conns[local] = host.Listen(netip.AddrPortFrom(a, teredo.Port))
@@ -55,7 +62,11 @@ func (s *secureServer) serve(local int) {
 		if _, err := s.conns[local].ReadBatch(in); err != nil {
 			return
 		}
-		v := s.Handle(local, in[0].Remote, in[0].Buf[:in[0].N], make([]byte, 0, server.MaxOutput))
+		site := s.sites[(s.turn.Add(1)-1)%int64(len(s.sites))]
+		if site == nil {
+			continue
+		}
+		v := site.Handle(local, in[0].Remote, in[0].Buf[:in[0].N], make([]byte, 0, server.MaxOutput))
 		if v.Action == server.Send {
 			s.conns[v.Local].WriteBatch([]udp.Message{{Buf: v.Payload, N: len(v.Payload), Remote: v.To}}) // may be lost
 		}
@@ -156,7 +167,7 @@ func TestSetSecretWhileDetermining(t *testing.T) {
 		host <- c.Host
 		addr := c.AwaitAddr(time.Minute)
 		time.Sleep(10 * time.Second)
-		s.SetSecrets(secretsOf("second", time.Time{}))
+		s.sites[0].SetSecrets(secretsOf("second", time.Time{}))
 		if err := c.Tunnel.SetSecret(t.Context(), []byte("laptop"), []byte("second")); err != nil {
 			t.Fatal(err)
 		}

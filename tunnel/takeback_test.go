@@ -131,7 +131,7 @@ func TestKernelRefuses(t *testing.T) {
 		if n := o.client.Status().Offloads.KernelFlows; n != 0 {
 			t.Errorf("%d flows in the status", n)
 		}
-		if n := len(o.kernel.Calls("add")); n < 2 || n > 3 || len(o.kernel.Calls("remove")) != 0 {
+		if n := len(o.kernel.Calls("add")); n < 4 || n > 5 || len(o.kernel.Calls("remove")) != 0 {
 			t.Errorf("it was asked %d times in 2 s, or asked to remove what it has not", n)
 		}
 		o.kernel.Refuse(nil)

@@ -12,6 +12,7 @@ package tunnel
 import (
 	"context"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -58,6 +59,8 @@ type tunnel struct {
 	nonce   atomic.Uint64            // of the router solicitation that a client waits for the answer to; zero: none
 	calls   chan func(now time.Time) // run by the control goroutine
 	stopped chan struct{}            // closed when the control goroutine has ended
+	leaving atomic.Bool              // StopReading was called
+	readers sync.WaitGroup           // workers that read from the device, or from a socket
 
 	// Of the control goroutine.
 	workers  *worker.Group
@@ -100,6 +103,7 @@ func (t *tunnel) run(ctx context.Context, r rules, ready func(), jobs ...job) er
 		defer t.sockets.closeAll()
 		return t.control(ctx, r, t.handle)
 	})
+	t.readers.Add(1)
 	t.workers.Go("uplink", t.uplink)
 	t.workers.Go("kernel path", func(ctx context.Context) error {
 		return t.kernel.run(ctx, t.sockets.serving, ready, t.tellUsage)

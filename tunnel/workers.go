@@ -26,6 +26,7 @@ var ErrDeviceRemoved = errors.New("the TUN interface was removed by another prog
 
 // uplink carries packets from the TUN device to their peers.
 func (t *tunnel) uplink(ctx context.Context) error {
+	defer t.readers.Done()
 	packets := make([]Packet, batch)
 	messages, vias := make([]Message, 0, batch), make([]uint8, 0, batch)
 	runs := newRuns()
@@ -34,7 +35,7 @@ func (t *tunnel) uplink(ctx context.Context) error {
 		n, err := t.device.ReadBatch(packets)
 		switch {
 		case err == nil:
-		case ctx.Err() != nil:
+		case ctx.Err() != nil, t.leaving.Load():
 			return nil
 		case errors.Is(err, os.ErrClosed):
 			return ErrDeviceRemoved
@@ -54,7 +55,7 @@ func (t *tunnel) uplink(ctx context.Context) error {
 			case peer.Refresh:
 				t.tell(refresh, alike[0].Head)
 			case peer.Carry:
-				t.offer(&offers, offerOutbound, alike[0].Head, now)
+				t.offer(&offers, offerOutbound, alike[0].Head, teredo.DestinationBytes(alike[0].Head), now)
 			}
 			for _, packet := range alike {
 				if verdict == peer.Ask || !isWhole(packet) {
@@ -105,6 +106,8 @@ func (t *tunnel) sendFrom(via uint8, messages []Message) {
 
 // receive carries packets from peers to the TUN device, as they come to a socket with the number via, at most size at a time.
 func (t *tunnel) receive(conn Conn, via uint8, size int) error {
+	t.readers.Add(1)
+	defer t.readers.Done()
 	packets := make([][]byte, 0, size)
 	messages := make([]Message, size)
 	runs := newRuns()
@@ -134,7 +137,7 @@ func (t *tunnel) receive(conn Conn, via uint8, size int) error {
 				}
 			}
 			if !ask {
-				t.offer(&offers, offerInbound, m.Buf[:m.N], now)
+				t.offer(&offers, offerInbound, m.Buf[:m.N], teredo.SourceBytes(m.Buf), now)
 			}
 		}
 		t.deliver(packets, &back)

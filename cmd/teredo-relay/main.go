@@ -27,6 +27,7 @@ func main() {
 		Status    cli.Status[status]   `cmd:"" help:"Show what the running relay is doing."`
 		Peers     cli.Peers[peer.Info] `cmd:"" help:"Show the clients that the running relay knows."`
 		Drain     cli.Drain            `cmd:"" help:"Take the running relay out of service without a gap, and wait until it has stopped."`
+		Upgrade   cli.Upgrade          `cmd:"" help:"Replace the running relay by this program, without a gap."`
 		Bugreport cli.PeersBugreport   `cmd:"" help:"Write an archive that tells others what is wrong, without secrets."`
 		Import    importCommand        `cmd:"" help:"Write a configuration file from one of Miredo."`
 		Check     check                `cmd:"" help:"Find out whether a start would succeed, without starting."`
@@ -91,7 +92,7 @@ func (r *run) Run(ctx context.Context, p *cli.Process) error {
 	var confined cli.Confinement
 	a := &relay.Relay{
 		Flags: r.Flags, KernelFlags: r.KernelFlags, Bind: r.Bind.Addr, Port: r.Port, HostOnly: r.HostOnly, Natives: natives, PermitIPv4: r.PermitIPv4,
-		Mark: r.StateFile("forwarding"), Log: log,
+		Mark: r.StateFile("forwarding"), Log: log, Inherited: p.Inherited(), TakeOver: p.TakeOver,
 		WaitsFor: state.WaitsFor, Confine: func(needs confine.Policy) { confined.To(needs, &r.RunFlags, log) },
 	}
 	announcers := []*cli.Announcer{a.Announcer(r.DrainFlags)}
@@ -108,7 +109,7 @@ func (r *run) Run(ctx context.Context, p *cli.Process) error {
 	if err != nil {
 		return err
 	}
-	return cli.Serve(ctx, p, cli.Service[status]{Flags: &r.RunFlags, Log: log, State: state, Run: a.Run, Questions: questions, Announcers: announcers, Reload: cli.Reload{
+	return cli.Serve(ctx, p, cli.Service[status]{Flags: &r.RunFlags, Log: log, State: state, Run: a.Run, Questions: questions, Announcers: announcers, Give: a.Give, Reload: cli.Reload{
 		Flags: []string{"permit-ipv4"},
 		Take: func(ctx context.Context) (files bool) {
 			select {

@@ -12,6 +12,7 @@ import (
 	"github.com/teredo-suite/teredo/internal/cli"
 	"github.com/teredo-suite/teredo/internal/netcfg"
 	"github.com/teredo-suite/teredo/internal/offload"
+	"github.com/teredo-suite/teredo/internal/succession"
 	"github.com/teredo-suite/teredo/internal/tun"
 )
 
@@ -24,7 +25,8 @@ const (
 
 // anycast has the addresses of the server on interfaces of its own.
 type anycast struct {
-	addrs []netip.Addr
+	inherited *succession.Inheritance // from the process that this one replaces
+	addrs     []netip.Addr
 
 	mu              sync.Mutex // a program that stops may begin to drain meanwhile
 	announced, kept tun.Device // nil: it is not there yet, or not any more
@@ -34,10 +36,10 @@ type anycast struct {
 func (a *anycast) keep() (err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.announced, err = openAnycast(anycastInterface); err != nil {
+	if a.announced, err = a.open(anycastInterface); err != nil {
 		return err
 	}
-	if a.kept, err = openAnycast(keptInterface); err != nil {
+	if a.kept, err = a.open(keptInterface); err != nil {
 		return err
 	}
 	if err := a.check(); err != nil {
@@ -82,9 +84,12 @@ func (a *anycast) close() error {
 	return errors.Join(closeDevice(&a.announced), closeDevice(&a.kept))
 }
 
-// openAnycast makes an interface.
-func openAnycast(name string) (tun.Device, error) {
-	device, err := tun.Open(name, offload.Off)
+// open makes an interface, or takes over that of the server before.
+func (a *anycast) open(name string) (tun.Device, error) {
+	device, err := a.inherited.TUN(name, offload.Off)
+	if device == nil && err == nil {
+		device, err = tun.Open(name, offload.Off)
+	}
 	switch {
 	case errors.Is(err, syscall.EBUSY):
 		return nil, fmt.Errorf("the interface %s is in use: stop the other server with --announce on this host: %w", name, err)
@@ -92,6 +97,17 @@ func openAnycast(name string) (tun.Device, error) {
 		return nil, cli.ExplainDevice(name, err)
 	}
 	return device, nil
+}
+
+// give gives both interfaces to a new process.
+func (a *anycast) give(g *succession.Giver) {
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	g.TUN(anycastInterface, a.announced)
+	g.TUN(keptInterface, a.kept)
 }
 
 // closeDevice removes an interface, unless it has gone already.
@@ -105,7 +121,7 @@ func closeDevice(d *tun.Device) (err error) {
 // announcers are those of the server and of its relay.
 func (s *program) announcers() []*cli.Announcer {
 	if s.run.Announce {
-		s.anycast = &anycast{addrs: s.run.addresses()}
+		s.anycast = &anycast{inherited: s.process.Inherited(), addrs: s.run.addresses()}
 	}
 	s.announcer = cli.NewAnnouncer(s.log, "server", s.run.DrainFlags, s.anycast.announce, s.load)
 	all := []*cli.Announcer{s.announcer}

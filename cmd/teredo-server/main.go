@@ -28,6 +28,7 @@ func main() {
 		Status    cli.Status[status]   `cmd:"" help:"Show what the running server is doing."`
 		Peers     cli.Peers[peer.Info] `cmd:"" help:"Show the clients that the relay in a server with --relay knows."`
 		Drain     cli.Drain            `cmd:"" help:"Take the running server out of service without a gap, and wait until it has stopped."`
+		Upgrade   cli.Upgrade          `cmd:"" help:"Replace the running server by this program, without a gap."`
 		Bugreport bugreport            `cmd:"" help:"Write an archive that tells others what is wrong, without secrets."`
 		Import    importCommand        `cmd:"" help:"Write a configuration file from one of Miredo."`
 		Check     check                `cmd:"" help:"Find out whether a start would succeed, without starting."`

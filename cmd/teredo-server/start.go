@@ -14,12 +14,14 @@ import (
 	"github.com/teredo-suite/teredo/internal/control"
 	"github.com/teredo-suite/teredo/internal/netcfg"
 	"github.com/teredo-suite/teredo/internal/server"
+	"github.com/teredo-suite/teredo/internal/succession"
 	"github.com/teredo-suite/teredo/internal/worker"
 )
 
 // program is the server with what it is told to do, and what the control socket tells of it.
 type program struct {
 	run      *run
+	process  *cli.Process
 	log      *slog.Logger
 	cfg      server.Config
 	state    *cli.State[status]
@@ -34,7 +36,8 @@ type program struct {
 }
 
 func start(ctx context.Context, p *cli.Process, r *run) error {
-	s := &program{run: r, log: p.Logger(&r.RunFlags), cfg: r.config(), started: make(chan struct{})}
+	s := &program{run: r, process: p, log: p.Logger(&r.RunFlags), cfg: r.config(), started: make(chan struct{})}
+	s.cfg.Sockets = p.Inherited().UDP
 	var err error
 	if s.cfg.Secrets, err = r.loadSecrets(s.log); err != nil {
 		return cli.Usage(err)
@@ -56,7 +59,7 @@ func start(ctx context.Context, p *cli.Process, r *run) error {
 		}
 	}
 	return cli.Serve(ctx, p, cli.Service[status]{
-		Flags: &r.RunFlags, Log: s.log, State: s.state, Run: s.serve, Questions: questions, Announcers: s.announcers(),
+		Flags: &r.RunFlags, Log: s.log, State: s.state, Run: s.serve, Questions: questions, Announcers: s.announcers(), Give: s.give,
 		Reload: cli.Reload{Flags: []string{"secret-file", "permit-ipv4"}, Take: s.reload},
 	})
 }
@@ -67,7 +70,7 @@ func (s *program) newRelay() (*relay.Relay, error) {
 	natives, err := r.natives()
 	return &relay.Relay{
 		Flags: r.Flags, KernelFlags: r.KernelFlags, Bind: r.Bind.Addr, Port: r.RelayPort, Natives: natives, PermitIPv4: r.PermitIPv4,
-		Mark: r.StateFile("forwarding"), Log: s.log,
+		Mark: r.StateFile("forwarding"), Log: s.log, Inherited: s.process.Inherited(), TakeOver: s.process.TakeOver,
 		WaitsFor: s.state.WaitsFor, Confine: s.confine, Runs: s.runs, Ready: func(netip.AddrPort) {
 			s.announcer.Ready()
 			s.ready("Serving and relaying")
@@ -116,7 +119,7 @@ func (s *program) serve(ctx context.Context) (err error) {
 	workers.Go("server", s.running.Run)
 	if s.relay != nil {
 		workers.Go("relay", s.relay.Run)
-	} else {
+	} else if s.process.TakeOver() {
 		s.announcer.Ready() // before it cannot change addresses any more
 		s.confine(confine.Policy{})
 		s.runs()
@@ -144,4 +147,23 @@ func (s *program) status(ctx context.Context) (now status, err error) {
 		now.State = string(announce.Draining)
 	}
 	return now, err
+}
+
+// give gives a new process what it needs to go on where server and relay are, see cli.Service. The server itself knows nothing of
+// its clients.
+func (s *program) give(g *succession.Giver) (leave func() error, err error) {
+	select {
+	case <-s.started:
+	default:
+		return nil, errors.New("the server is not set up yet: try again when 'status' says that it runs")
+	}
+	if s.announcer.Status().WithdrawnReason == announce.Draining {
+		return nil, errors.New("the server drains: start the new one when it has stopped")
+	}
+	s.running.ShareSockets(g.UDP)
+	s.anycast.give(g)
+	if s.relay != nil {
+		return s.relay.Give(g)
+	}
+	return func() error { return nil }, nil
 }

@@ -53,6 +53,13 @@ func processorTime(p *lab.Process) (time.Duration, error) {
 	return total, nil
 }
 
+// threadTime is the processor time that this thread has used so far.
+func threadTime() (time.Duration, error) {
+	var t unix.Timespec
+	err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t)
+	return time.Duration(t.Nano()), err
+}
+
 // machineTime is the time that the processors have been busy so far, with whatever it was. What the kernel does with packets
 // in a soft interrupt is in it, also when no program pays for that.
 func machineTime() (time.Duration, error) {

@@ -35,7 +35,6 @@ func (b *bench) path(who implementation) (err error) {
 	}{
 		{"tcp", "TCP with the native host", t.withNative},
 		{"tcp", "TCP with other clients", t.withClients},
-		{"tcp", "TCP over plain IPv4", t.withoutTunnel},
 		{"udp", "packet rates", t.packetRates},
 	} {
 		if !b.wants(step.group) {
@@ -76,7 +75,7 @@ func (t *trip) connect() (err error) {
 
 // prepare starts everything and finds all paths.
 func (t *trip) prepare() (err error) {
-	if err := t.connect(); err != nil {
+	if err := errors.Join(t.connect(), t.addIPv4()); err != nil {
 		return err
 	}
 	if _, t.peer, err = t.startClient("client2"); err != nil {
@@ -122,8 +121,10 @@ func (t *trip) addPeers() error {
 
 func peerName(n int) string { return fmt.Sprintf("peer%d", n+1) }
 
-// withNative measures one TCP stream in each direction, and what it needs of the machine, of the client and of the relay.
+// withNative measures one TCP stream in each direction, and what it needs of the machine, of the client and of the relay. The same
+// over plain IPv4 follows, while the programs are idle.
 func (t *trip) withNative() error {
+	_, plain := t.plain()
 	for _, reverse := range []bool{false, true} {
 		stream := bulk{"client1", t.native, reverse}
 		rate, perGB, err := t.billed(t.plan.transfer, stream, machineTime, clockOf(t.client), clockOf(t.relay))
@@ -137,6 +138,13 @@ func (t *trip) withNative() error {
 			t.add("cpu client "+direction, t.who, perGB[1])
 			t.add("cpu relay "+direction, t.who, perGB[2])
 		}
+		stream.to = plain
+		plainRate, perGB, err := t.billed(t.plan.transfer, stream, machineTime)
+		if err != nil {
+			return err
+		}
+		t.ofPlain("tcp "+direction, rate/1e9, plainRate/1e9)
+		t.add("plain machine "+direction, t.who, perGB[0])
 	}
 	return nil
 }

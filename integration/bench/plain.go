@@ -4,7 +4,8 @@ package main
 
 import "net/netip"
 
-// The native host gets IPv4 too, so that plain IPv4 takes the same way through the NAT.
+// The native host gets IPv4 too, so that plain IPv4 takes the same way through the NAT: what a tunnel that costs nothing
+// would come to.
 const (
 	nativeIPv4  = "100.64.1.2"
 	nativeLink  = nativeIPv4 + "/30"
@@ -25,20 +26,15 @@ func (t *trip) addIPv4() error {
 	return nil
 }
 
-// withoutTunnel measures one TCP stream in each direction over plain IPv4, while the programs are idle: what a tunnel that
-// costs nothing would come to.
-func (t *trip) withoutTunnel() error {
-	if err := t.addIPv4(); err != nil {
-		return err
+// plain is the plain way from client1 to the native host.
+func (t *trip) plain() (near, far netip.Addr) {
+	return netip.IPv4Unspecified(), netip.MustParseAddr(nativeIPv4)
+}
+
+// ofPlain notes what plain IPv4 comes to, measured right after the tunnel, and the share of it that the tunnel reaches.
+func (t *trip) ofPlain(key string, tunnelled, plain float64) {
+	t.add("plain "+key, t.who, plain)
+	if plain > 0 {
+		t.add("of plain "+key, t.who, tunnelled/plain)
 	}
-	for _, reverse := range []bool{false, true} {
-		stream := bulk{"client1", netip.MustParseAddr(nativeIPv4), reverse}
-		rate, perGB, err := t.billed(t.plan.transfer, stream, machineTime)
-		if err != nil {
-			return err
-		}
-		t.add("plain tcp "+stream.direction(), t.who, rate/1e9)
-		t.add("plain machine "+stream.direction(), t.who, perGB[0])
-	}
-	return nil
 }

@@ -79,7 +79,13 @@ func (s *scene) transfer(duration time.Duration, streams ...bulk) (bytes, bitRat
 				return fmt.Errorf("%w: %s", err, out)
 			}
 			all[i].ended = time.Now()
-			return json.Unmarshal([]byte(out), &all[i])
+			if err := json.Unmarshal([]byte(out), &all[i]); err != nil {
+				return err
+			}
+			if all[i].End.Received.Bytes == 0 {
+				return fmt.Errorf("nothing came from %s to %v: %s", b.from, b.to, out)
+			}
+			return nil
 		})
 	}
 	if err := group.Wait(); err != nil {

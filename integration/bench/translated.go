@@ -144,7 +144,7 @@ func (t *trip) stream(reverse bool) (float64, error) {
 
 // datagrams finds the loss-free packet rate in one direction.
 func (t *trip) datagrams(reverse bool) (float64, error) {
-	near, far, err := t.sockets()
+	near, far, err := t.sockets(t.address, t.native)
 	if err != nil {
 		return 0, err
 	}
@@ -156,12 +156,12 @@ func (t *trip) datagrams(reverse bool) (float64, error) {
 	return t.lossFree(near, far, smallPayload)
 }
 
-// sockets opens a socket of client1 and one of the native host that are connected to each other.
-func (t *trip) sockets() (near, far *socket, err error) {
-	if near, err = openSocket(t.Host("client1"), netip.AddrPortFrom(t.address, 0)); err != nil {
+// sockets opens a socket of client1 and one of the native host, at these addresses, that are connected to each other.
+func (t *trip) sockets(client, native netip.Addr) (near, far *socket, err error) {
+	if near, err = openSocket(t.Host("client1"), netip.AddrPortFrom(client, 0)); err != nil {
 		return nil, nil, err
 	}
-	if far, err = openSocket(t.Host("native"), netip.AddrPortFrom(t.native, 0)); err != nil {
+	if far, err = openSocket(t.Host("native"), netip.AddrPortFrom(native, 0)); err != nil {
 		return nil, nil, errors.Join(err, near.close())
 	}
 	if err := errors.Join(near.connect(far.local), near.introduce(far)); err != nil {

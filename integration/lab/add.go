@@ -19,7 +19,7 @@ func (l *Lab) AddHost(router, name, routerAddrs, hostAddrs string) (*Host, error
 	}
 	var near, far strings.Builder
 	far.WriteString("link set lo up\n")
-	configureLink(&near, &far, link{router, name, routerAddrs, hostAddrs})
+	configureLink(&near, &far, Link{router, name, routerAddrs, hostAddrs})
 	return h, l.configureEnds(router, name, near.String(), far.String())
 }
 

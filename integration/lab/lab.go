@@ -37,8 +37,15 @@ type Lab struct {
 	processes []*Process
 }
 
-// New lays out an internet whose clients are behind NATs of the given kinds.
+// New lays out the internet of the drawing above, whose clients are behind NATs of the given kinds.
 func New(nat1, nat2 NAT) (*Lab, error) {
+	y := drawing
+	y.NATs = []Translator{{"nat1", nat1, "192.168.1.2"}, {"nat2", nat2, "192.168.2.2"}}
+	return LayOut(y)
+}
+
+// LayOut lays out an internet.
+func LayOut(y Layout) (*Lab, error) {
 	if !Isolated() {
 		return nil, errors.New("a lab needs a program that lab.Isolate started")
 	}
@@ -47,17 +54,13 @@ func New(nat1, nat2 NAT) (*Lab, error) {
 		return nil, fmt.Errorf("make a folder for the lab: %w", err)
 	}
 	l := &Lab{folder: folder, hosts: make(map[string]*Host)}
-	err = l.build()
-	if err == nil {
-		err = errors.Join(l.addNAT("nat1", nat1, "192.168.1.2"), l.addNAT("nat2", nat2, "192.168.2.2"))
-	}
-	if err != nil {
+	if err := l.build(y); err != nil {
 		return nil, errors.Join(fmt.Errorf("lay out the lab: %w", err), l.Close())
 	}
 	return l, nil
 }
 
-// Host returns the host with a name of the drawing above.
+// Host returns the host with a name.
 func (l *Lab) Host(name string) *Host {
 	h, ok := l.hosts[name]
 	if !ok {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -29,11 +30,33 @@ const (
 // A router's interface is named after the host at the other end.
 const uplink = "uplink"
 
-// link connects a host with its router. Addresses are prefixes, separated by spaces.
-type link struct{ router, host, routerAddrs, hostAddrs string }
+// Layout is what a lab consists of. Every router and host is named by a link.
+type Layout struct {
+	Links    []Link
+	Routes   []Route
+	Settings []Setting
+	NATs     []Translator
+}
 
-// links lays out the internet. A host's default routes lead to its router's addresses.
-var links = []link{
+// Link connects a host with its router. Addresses are prefixes, separated by spaces. The host's default routes lead to the
+// router's addresses.
+type Link struct{ Router, Host, RouterAddrs, HostAddrs string }
+
+// Route is a route of a host that does not follow from the links, in the words of the ip command.
+type Route struct{ Host, Route string }
+
+// Setting is a kernel setting of a host; "*" means all hosts.
+type Setting struct{ Host, Path, Value string }
+
+// Translator makes a router a NAT for the client behind it that has an IPv4 address.
+type Translator struct {
+	Host   string
+	Kind   NAT
+	Client string
+}
+
+// drawing is the internet of New.
+var drawing = Layout{Links: []Link{
 	{"inet", "server", "192.0.2.254/24 2001:db8:1::ff/64", ServerAddr + "/24 " + ServerAddr2 + "/24 2001:db8:1::1/64"},
 	{"inet", "relay", "198.51.100.254/24 2001:db8:2::ff/64", RelayAddr + "/24 2001:db8:2::1/64"},
 	{"inet", "native", "2001:db8:6::ff/64", NativeAddr + "/64"},
@@ -41,15 +64,9 @@ var links = []link{
 	{"inet", "nat2", "203.0.113.254/25", NAT2Addr + "/25"},
 	{"nat1", "client1", "192.168.1.1/24", "192.168.1.2/24"},
 	{"nat2", "client2", "192.168.2.1/24", "192.168.2.2/24"},
-}
-
-// routes are those that do not follow from links.
-var routes = []struct{ host, route string }{
+}, Routes: []Route{
 	{"inet", "2001::/32 via 2001:db8:2::1"},
-}
-
-// settings are the kernel settings of each host; "*" means all hosts.
-var settings = []struct{ host, path, value string }{
+}, Settings: []Setting{
 	{"*", "net/ipv6/conf/default/accept_dad", "0"},
 	{"*", "net/ipv6/conf/default/accept_ra", "0"},
 	{"inet", "net/ipv4/ip_forward", "1"},
@@ -57,49 +74,60 @@ var settings = []struct{ host, path, value string }{
 	{"relay", "net/ipv6/conf/all/forwarding", "1"},
 	{"nat1", "net/ipv4/ip_forward", "1"},
 	{"nat2", "net/ipv4/ip_forward", "1"},
-}
+}}
 
-// hostNames lists the routers and hosts of links, each once.
-func hostNames() []string {
-	names := []string{"inet"}
-	for _, l := range links {
-		names = append(names, l.host)
+// hostNames lists the routers and hosts of the links, each once.
+func (y Layout) hostNames() (names []string) {
+	for _, k := range y.Links {
+		for _, name := range []string{k.Router, k.Host} {
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
 	}
 	return names
 }
 
-// build creates namespaces, links, addresses and routes.
-func (l *Lab) build() error {
-	if err := l.addNamespaces(); err != nil {
+// build creates namespaces, links, addresses, routes and NATs.
+func (l *Lab) build(y Layout) error {
+	if err := l.addNamespaces(y.hostNames()); err != nil {
 		return err
 	}
-	for _, s := range settings {
+	for _, s := range y.Settings {
 		for name, h := range l.hosts {
-			if s.host != name && s.host != "*" {
+			if s.Host != name && s.Host != "*" {
 				continue
 			}
 			if err := h.Do(func() error {
-				return os.WriteFile(filepath.Join("/proc/sys", s.path), []byte(s.value), 0o644)
+				return os.WriteFile(filepath.Join("/proc/sys", s.Path), []byte(s.Value), 0o644)
 			}); err != nil {
-				return fmt.Errorf("set %s on %s: %w", s.path, name, err)
+				return fmt.Errorf("set %s on %s: %w", s.Path, name, err)
 			}
 		}
 	}
-	if err := l.addLinks(); err != nil {
+	if err := l.addLinks(y.Links); err != nil {
 		return err
 	}
-	return l.configureHosts()
+	if err := l.configureHosts(y); err != nil {
+		return err
+	}
+	for _, n := range y.NATs {
+		if err := l.addNAT(n.Host, n.Kind, n.Client); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-func (l *Lab) addNamespaces() error {
+func (l *Lab) addNamespaces(names []string) error {
 	var batch bytes.Buffer
-	for _, name := range hostNames() {
+	for _, name := range names {
 		fmt.Fprintf(&batch, "netns add %s\n", l.namespace(name))
 	}
 	if err := ip(batch.String(), "-batch", "-"); err != nil {
 		return err
 	}
-	for _, name := range hostNames() {
+	for _, name := range names {
 		ns, err := os.Open(filepath.Join(namespaceFolder, l.namespace(name)))
 		if err != nil {
 			return fmt.Errorf("open the namespace of %s: %w", name, err)
@@ -109,26 +137,26 @@ func (l *Lab) addNamespaces() error {
 	return nil
 }
 
-func (l *Lab) addLinks() error {
+func (l *Lab) addLinks(links []Link) error {
 	var batch bytes.Buffer
 	for _, k := range links {
 		fmt.Fprintf(&batch, "link add %s netns %s type veth peer name %s netns %s\n",
-			uplink, l.namespace(k.host), k.host, l.namespace(k.router))
+			uplink, l.namespace(k.Host), k.Host, l.namespace(k.Router))
 	}
 	return ip(batch.String(), "-batch", "-")
 }
 
-func (l *Lab) configureHosts() error {
+func (l *Lab) configureHosts(y Layout) error {
 	commands := make(map[string]*strings.Builder)
-	for _, name := range hostNames() {
+	for name := range l.hosts {
 		commands[name] = new(strings.Builder)
 		commands[name].WriteString("link set lo up\n")
 	}
-	for _, k := range links {
-		configureLink(commands[k.router], commands[k.host], k)
+	for _, k := range y.Links {
+		configureLink(commands[k.Router], commands[k.Host], k)
 	}
-	for _, r := range routes {
-		fmt.Fprintf(commands[r.host], "route add %s\n", r.route)
+	for _, r := range y.Routes {
+		fmt.Fprintf(commands[r.Host], "route add %s\n", r.Route)
 	}
 	for name, batch := range commands {
 		if err := ip(batch.String(), "-n", l.namespace(name), "-batch", "-"); err != nil {
@@ -139,10 +167,10 @@ func (l *Lab) configureHosts() error {
 }
 
 // configureLink writes the commands for both ends of a link.
-func configureLink(router, host *strings.Builder, k link) {
-	configureInterface(router, k.host, k.routerAddrs)
-	configureInterface(host, uplink, k.hostAddrs)
-	for _, a := range strings.Fields(k.routerAddrs) {
+func configureLink(router, host *strings.Builder, k Link) {
+	configureInterface(router, k.Host, k.RouterAddrs)
+	configureInterface(host, uplink, k.HostAddrs)
+	for _, a := range strings.Fields(k.RouterAddrs) {
 		fmt.Fprintf(host, "route add default via %s\n", netip.MustParsePrefix(a).Addr())
 	}
 }

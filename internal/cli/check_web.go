@@ -12,7 +12,7 @@ func (c *Checkup) web(flags *RunFlags) {
 	if held { // any other port shows whether the files are right
 		attempt.Web = WebAddress{netip.AddrPortFrom(flags.Web.Addr(), 0)}
 	}
-	site, err := attempt.listenWeb(c.Log(subject))
+	site, err := attempt.listenWeb(nil, c.Log(subject))
 	if site != nil {
 		site.Close()
 	}

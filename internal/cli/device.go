@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/teredo-suite/teredo/internal/kernelpath"
+	"github.com/teredo-suite/teredo/internal/memory"
 	"github.com/teredo-suite/teredo/internal/offload"
 	"github.com/teredo-suite/teredo/internal/tun"
 	"github.com/teredo-suite/teredo/teredo"
@@ -61,13 +62,30 @@ func ExplainDevice(name string, err error) error {
 	return fmt.Errorf("create the interface %s: %w", name, err)
 }
 
-// OpenKernel has the kernel carry up to so many flows between the TUN device and the UDP port at the local address. Peers with
-// addresses in natives have native ones at the TUN device. It returns nil where the kernel cannot and need not.
-func (f *KernelFlags) OpenKernel(name string, local netip.AddrPort, natives teredo.NativePrefixes, flows int, log *slog.Logger) (*kernelpath.Path, error) {
+const (
+	leastKernelFlows = 1 << 12
+	mostKernelFlows  = 1 << 17 // the rules must be told of each before the path is 20 s old
+	// memoryPerKernelFlow is how much memory the host must have for each flow that the kernel carries at most. A flow takes about 700
+	// bytes of the kernel and of the program, so all take 3 % of the memory.
+	memoryPerKernelFlow = 20 << 10
+)
+
+// kernelFlows is how many flows the kernel carries at most on a host with so much available memory, 0 if that is not known.
+func kernelFlows(available uint64) int {
+	return int(min(max(available/memoryPerKernelFlow, leastKernelFlows), mostKernelFlows))
+}
+
+// OpenKernel has the kernel carry flows between the TUN device and the UDP port at the local address. Peers with addresses in
+// natives have native ones at the TUN device. It returns nil where the kernel cannot and need not.
+func (f *KernelFlags) OpenKernel(name string, local netip.AddrPort, natives teredo.NativePrefixes, log *slog.Logger) (*kernelpath.Path, error) {
 	if f.KernelPath == offload.Off {
 		return nil, nil
 	}
-	path, err := kernelpath.Open(name, local, flows, natives, log)
+	available, err := memory.Available()
+	if err != nil {
+		log.Warn("cannot find out the available memory; the kernel carries few flows", "error", err)
+	}
+	path, err := kernelpath.Open(name, local, kernelFlows(available), natives, log)
 	switch {
 	case err == nil:
 		return path, nil

@@ -37,6 +37,8 @@ type Program struct {
 
 	// Hint says what to do about an error with the program's flags; empty: nothing. It may be nil.
 	Hint func(error) string
+
+	heir *heir // of the process; nil: it replaces no other one
 }
 
 // Main runs the command that the command line names and exits the process.
@@ -58,7 +60,16 @@ func (p Program) Main(commands any) {
 		stopping()
 		end(errors.New(signalName(s)))
 	}()
-	os.Exit(p.run(ctx, hangups, commands, os.Args[1:], os.Stdout, os.Stderr))
+	var err error
+	if p.heir, err = succeed(); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: find the program to replace: %v\n", p.Name, err)
+		os.Exit(exitFailure)
+	}
+	stderr := io.Writer(os.Stderr)
+	if p.heir != nil {
+		stderr = p.heir
+	}
+	os.Exit(p.run(ctx, hangups, commands, os.Args[1:], os.Stdout, stderr))
 }
 
 // makeRoom raises GOMAXPROCS, unless the environment sets it. A busy worker waits for packets inside a system call, and the Go
@@ -74,7 +85,7 @@ func makeRoom() {
 // run is Main without the process around it. It returns the exit code.
 func (p Program) run(ctx context.Context, hangups <-chan os.Signal, commands any, args []string, stdout, stderr io.Writer) int {
 	helped := false
-	process := &Process{hangups: hangups, args: args, hint: p.hint, userControl: p.UserControl, controlToAsk: p.controlToAsk}
+	process := &Process{hangups: hangups, heir: p.heir, args: args, hint: p.hint, userControl: p.UserControl, controlToAsk: p.controlToAsk}
 	process.understand = func(args []string) (*kong.Context, error) {
 		fresh := reflect.New(reflect.TypeOf(commands).Elem()).Interface()
 		return p.parse(fresh, args, kong.Writers(io.Discard, io.Discard))

@@ -9,3 +9,5 @@ func Ready(string) {}
 func StatusLine(string) {}
 
 func stopping() {}
+
+func notify(string) {}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"github.com/alecthomas/kong"
@@ -25,6 +26,8 @@ type Process struct {
 	flags        atomic.Pointer[map[string]string]          // of the run command with their values, for bug reports
 	userControl  string
 	controlToAsk func() string // the control socket of the program to ask now
+	heir         *heir         // nil: this process replaces none
+	upgrading    sync.Mutex    // held while another process replaces this one
 }
 
 // name is the program's name as typed.

@@ -11,6 +11,8 @@ import (
 	"net/http/pprof"
 	"net/netip"
 	"time"
+
+	"github.com/teredo-suite/teredo/internal/succession"
 )
 
 // Loopback is a flag that holds a loopback address and port. The zero value (not IsValid) means that it was not given.
@@ -35,15 +37,25 @@ type ProfileFlags struct {
 }
 
 // listenProfiles opens the address of --pprof. Without the flag there is none, nil.
-func (f *ProfileFlags) listenProfiles() (net.Listener, error) {
+func (f *ProfileFlags) listenProfiles(inherited *succession.Inheritance) (net.Listener, error) {
 	if !f.PProf.IsValid() {
 		return nil, nil
 	}
-	listener, err := net.Listen("tcp", f.PProf.String())
+	listener, err := inherited.Listener(profileSocket + f.PProf.String())
+	if listener == nil && err == nil {
+		listener, err = net.Listen("tcp", f.PProf.String())
+	}
 	if err != nil {
 		return nil, fmt.Errorf("serve profiles: %w; choose another address with --pprof", err)
 	}
 	return listener, nil
+}
+
+// giveProfiles gives the listening socket, if there is one, to a new process.
+func (f *ProfileFlags) giveProfiles(g *succession.Giver, l net.Listener) {
+	if l != nil {
+		giveListener(g, profileSocket+f.PProf.String(), l)
+	}
 }
 
 // serveProfiles serves profiles until ctx ends, and closes the listener.
@@ -79,7 +91,7 @@ func (c *Checkup) profiles(flags *RunFlags) {
 		c.OK("profiles", "The running program serves profiles at %v", flags.PProf)
 		return
 	}
-	listener, err := flags.listenProfiles()
+	listener, err := flags.listenProfiles(nil)
 	if err == nil {
 		listener.Close()
 	}

@@ -38,12 +38,12 @@ func TestServeProfiles(t *testing.T) {
 	}
 	at := netip.MustParseAddrPort(listener.Addr().String())
 	flags := RunFlags{ProfileFlags: ProfileFlags{PProf: Loopback{at}}}
-	if _, err := flags.listenProfiles(); err == nil || !strings.Contains(err.Error(), "--pprof") {
+	if _, err := flags.listenProfiles(nil); err == nil || !strings.Contains(err.Error(), "--pprof") {
 		t.Errorf("an address in use: error %v", err)
 	}
 	listener.Close()
 
-	listener, err = flags.listenProfiles()
+	listener, err = flags.listenProfiles(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestServeProfiles(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	if listener, err := new(RunFlags).listenProfiles(); listener != nil || err != nil {
+	if listener, err := new(RunFlags).listenProfiles(nil); listener != nil || err != nil {
 		t.Errorf("without the flag: %v, %v", listener, err)
 	}
 }

@@ -3,12 +3,15 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"strings"
 
 	"github.com/teredo-suite/teredo/internal/control"
+	"github.com/teredo-suite/teredo/internal/succession"
 	"github.com/teredo-suite/teredo/internal/worker"
 )
 
@@ -21,6 +24,9 @@ type Service[T any] struct {
 	// Questions are what else can be asked for on the control socket.
 	Questions map[string]control.Question
 	Reload    Reload
+	// Give gives what the program has to a new process that replaces it, while the program goes on. Once the new process does the
+	// work, leave is called: it ends what the program has begun to do, and nothing else, as the process ends then. Give may be nil.
+	Give func(*succession.Giver) (leave func() error, err error)
 	// Announcers announce what the program serves, and withdraw it before the program ends by a drain. Without any it cannot drain.
 	Announcers []*Announcer
 	// Run sets the program up, and works until ctx ends.
@@ -31,6 +37,9 @@ type Service[T any] struct {
 func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 	if p.logFault != nil {
 		return Usage(fmt.Errorf("write the log: %w; choose another file with --log-file", p.logFault))
+	}
+	if p.Inherited(); p.heir != nil && p.heir.fault != nil {
+		return p.heir.fault
 	}
 	questions := map[string]control.Question{"status": {Answer: s.State.answer}}
 	maps.Copy(questions, s.Questions)
@@ -48,16 +57,19 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 			return err
 		}
 	}
-	socket, err := control.Listen(s.Flags.Control)
+	socket, err := p.Inherited().Listener(controlSocket + s.Flags.Control)
+	if socket == nil && err == nil {
+		socket, err = control.Listen(s.Flags.Control)
+	}
 	if err != nil {
 		return err
 	}
-	profiles, err := s.Flags.listenProfiles()
+	profiles, err := s.Flags.listenProfiles(p.Inherited())
 	if err != nil {
 		socket.Close()
 		return err
 	}
-	site, err := s.Flags.listenWeb(s.Log)
+	site, err := s.Flags.listenWeb(p.Inherited(), s.Log)
 	if err != nil {
 		socket.Close()
 		if profiles != nil {
@@ -65,12 +77,30 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 		}
 		return err
 	}
+	if s.Give != nil {
+		if questions[upgrades], err = p.upgrade(s.Log, func(g *succession.Giver) (func() error, error) {
+			giveListener(g, controlSocket+s.Flags.Control, socket)
+			s.Flags.giveProfiles(g, profiles)
+			s.Flags.giveWeb(g, site)
+			return s.Give(g)
+		}); err != nil {
+			return err
+		}
+	}
 	answering, quiet := context.WithCancel(context.WithoutCancel(ctx))
 	defer quiet()
 	told := ctx
 	all, ctx := worker.NewGroup(ctx)
 	defer context.AfterFunc(ctx, s.State.stops)()
-	all.Go("control socket", func(context.Context) error { return control.Serve(answering, socket, questions) })
+	all.Go("control socket", func(ctx context.Context) error {
+		if err := p.succeeded(ctx); err != nil {
+			return errors.Join(err, socket.Close())
+		}
+		if s, ok := socket.(*net.UnixListener); ok {
+			s.SetUnlinkOnClose(true) // an inherited one does not by itself
+		}
+		return control.Serve(answering, socket, questions)
+	})
 	all.Go("service", func(ctx context.Context) error {
 		defer quiet()
 		workers, _ := worker.NewGroup(ctx)
@@ -79,10 +109,18 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 			workers.Go("announcements", drains.run)
 		}
 		if profiles != nil {
-			workers.Go("profiles", func(ctx context.Context) error { return serveProfiles(ctx, profiles) })
+			workers.Go("profiles", func(ctx context.Context) error {
+				if err := p.succeeded(ctx); err != nil {
+					return errors.Join(err, profiles.Close())
+				}
+				return serveProfiles(ctx, profiles)
+			})
 		}
 		if site != nil {
 			workers.Go("web", func(ctx context.Context) error {
+				if err := p.succeeded(ctx); err != nil {
+					return errors.Join(err, site.Close())
+				}
 				return serveWeb(ctx, site, cmp.Or(s.Role, strings.TrimPrefix(p.name(), "teredo-")), s.State, questions, p.latest.since)
 			})
 		}

@@ -28,9 +28,13 @@ func TestUnits(t *testing.T) {
 		if !strings.Contains(string(users), "\nu "+name+" - ") {
 			t.Errorf("no user %s is made", name)
 		}
+		reload := "/usr/bin/" + name + " upgrade"
+		if name == "teredo-client" {
+			reload = "/bin/kill -HUP $MAINPID"
+		}
 		for _, line := range []string{
 			"User=" + name, "RuntimeDirectory=" + name, // each has its own
-			"Restart=on-failure", "ExecReload=/bin/kill -HUP $MAINPID", fmt.Sprintf("RestartPreventExitStatus=%d", exitUsage),
+			"Restart=on-failure", "ExecReload=" + reload, fmt.Sprintf("RestartPreventExitStatus=%d", exitUsage),
 		} {
 			if !strings.Contains(string(text), "\n"+line+"\n") {
 				t.Errorf("%s has no %s", unit, line)

@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/teredo-suite/teredo/internal/control"
+	"github.com/teredo-suite/teredo/internal/succession"
 	"github.com/teredo-suite/teredo/internal/web"
 )
 
@@ -37,8 +38,11 @@ func (a *WebAddress) UnmarshalText(text []byte) error {
 }
 
 // listenWeb opens the web address that --web asks for. Nil: it asks for none.
-func (f *WebFlags) listenWeb(log *slog.Logger) (*web.Site, error) {
+func (f *WebFlags) listenWeb(inherited *succession.Inheritance, log *slog.Logger) (*web.Site, error) {
+	listener, err := inherited.Listener(webSocket + f.Web.String())
 	switch {
+	case err != nil:
+		return nil, err
 	case !f.Web.IsValid() && (f.WebTokenFile != "" || f.WebCert != "" || f.WebKey != "" || len(f.WebHost) > 0):
 		return nil, Usage(errors.New("--web-token-file, --web-cert, --web-key and --web-host are for --web, which is not given"))
 	case !f.Web.IsValid():
@@ -47,7 +51,7 @@ func (f *WebFlags) listenWeb(log *slog.Logger) (*web.Site, error) {
 		return nil, Usage(errors.New("--web-cert and --web-key go together: give both or none"))
 	}
 	site, err := web.Listen(web.Config{
-		Address: f.Web.AddrPort, TokenFile: f.WebTokenFile, CertFile: f.WebCert, KeyFile: f.WebKey, Hosts: f.WebHost,
+		Address: f.Web.AddrPort, Listener: listener, TokenFile: f.WebTokenFile, CertFile: f.WebCert, KeyFile: f.WebKey, Hosts: f.WebHost,
 	})
 	switch {
 	case errors.Is(err, web.ErrNeedsToken):
@@ -64,6 +68,13 @@ func (f *WebFlags) listenWeb(log *slog.Logger) (*web.Site, error) {
 	}
 	log.Info("serving metrics and status", "address", site.Addr())
 	return site, nil
+}
+
+// giveWeb gives the listening socket of a site, if there is one, to a new process.
+func (f *WebFlags) giveWeb(g *succession.Giver, site *web.Site) {
+	if site != nil {
+		giveListener(g, webSocket+f.Web.String(), site.Listener())
+	}
 }
 
 // serveWeb answers on the web address until ctx ends.

@@ -5,6 +5,8 @@ package cli
 import (
 	"context"
 	"log/slog"
+
+	"github.com/teredo-suite/teredo/internal/succession"
 )
 
 // WebFlags are none: a small program serves nothing over HTTP but its control socket.
@@ -14,7 +16,9 @@ type noSite struct{}
 
 func (*noSite) Close() error { return nil }
 
-func (*WebFlags) listenWeb(*slog.Logger) (*noSite, error) { return nil, nil }
+func (*WebFlags) listenWeb(*succession.Inheritance, *slog.Logger) (*noSite, error) { return nil, nil }
+
+func (*WebFlags) giveWeb(*succession.Giver, *noSite) {}
 
 func serveWeb(context.Context, *noSite, ...any) error { return nil }
 

@@ -36,7 +36,7 @@ func TestWebFlags(t *testing.T) {
 		"no token file":              {WebFlags{Web: webAt("127.0.0.1:0"), WebTokenFile: "/nonexistent"}, "token file /nonexistent: no such file", true},
 		"no certificate file":        {WebFlags{Web: webAt("127.0.0.1:0"), WebCert: "/nonexistent", WebKey: "/nonexistent"}, "certificate /nonexistent", true},
 	} {
-		_, err := test.flags.listenWeb(slog.New(slog.DiscardHandler))
+		_, err := test.flags.listenWeb(nil, slog.New(slog.DiscardHandler))
 		_, usage := errors.AsType[*usageError](err)
 		if err == nil || !strings.Contains(err.Error(), test.says) || usage != test.usage {
 			t.Errorf("%s: error %v (usage: %v), want %q in it", name, err, usage, test.says)
@@ -48,7 +48,7 @@ func TestWebFlags(t *testing.T) {
 		}
 	}
 	var log strings.Builder
-	site, err := (&WebFlags{Web: webAt("0.0.0.0:0"), WebTokenFile: token}).listenWeb(slog.New(slog.NewTextHandler(&log, nil)))
+	site, err := (&WebFlags{Web: webAt("0.0.0.0:0"), WebTokenFile: token}).listenWeb(nil, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func webAt(address string) WebAddress { return WebAddress{netip.MustParseAddrPor
 
 // The web address tells that the program is not ready, that it is, and that it hangs.
 func TestServeWeb(t *testing.T) {
-	site, err := (&WebFlags{Web: webAt("127.0.0.1:0")}).listenWeb(slog.New(slog.DiscardHandler))
+	site, err := (&WebFlags{Web: webAt("127.0.0.1:0")}).listenWeb(nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ type caller struct {
 	known  bool
 	uid    uint32
 	groups []uint32
+	socket *net.UnixConn // the connection itself; nil: it is of another kind
 }
 
 // Network and String are those of a net.Addr.
@@ -24,7 +25,9 @@ func (l callers) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return callerConn{c, identify(c)}, nil
+	who := identify(c)
+	who.socket, _ = c.(*net.UnixConn)
+	return callerConn{c, who}, nil
 }
 
 type callerConn struct {

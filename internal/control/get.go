@@ -58,31 +58,63 @@ func Do(ctx context.Context, path, what, argument string, into any) error {
 func ask(ctx context.Context, method, path, what, query string, limit time.Duration, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	transport := &http.Transport{
-		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, path) },
-		DisableKeepAlives: true,
-	}
-	defer transport.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(ctx, method, "http://control/"+what+query, nil)
+	resp, _, err := request(ctx, method, path, what, query, http.StatusOK, limit)
 	if err != nil {
-		return fmt.Errorf("ask for %s: %w", what, err)
-	}
-	if err := authorize(path, req); err != nil {
-		return unreachable(path, limit, err)
-	}
-	resp, err := transport.RoundTrip(req)
-	if err != nil {
-		return unreachable(path, limit, err)
+		return err
 	}
 	defer resp.Body.Close()
-	body := io.LimitReader(resp.Body, maxAnswer)
-	if resp.StatusCode != http.StatusOK {
-		return refused(path, what, resp.StatusCode, body)
-	}
-	if err := json.NewDecoder(body).Decode(into); err != nil {
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(into); err != nil {
 		return fmt.Errorf("read the %s from control socket %s: %w", what, path, err)
 	}
 	return nil
+}
+
+// Connect asks the program that listens on the control socket at path for what has Take there, and returns the connection to it.
+func Connect(ctx context.Context, path, what string) (*net.UnixConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, getTimeout)
+	defer cancel()
+	_, conn, err := request(ctx, http.MethodPost, path, what, "", http.StatusSwitchingProtocols, getTimeout)
+	if err != nil {
+		return nil, err
+	}
+	socket, ok := conn.(*net.UnixConn)
+	if !ok {
+		conn.Close()
+		return nil, fmt.Errorf("ask on control socket %s: %w", path, errors.ErrUnsupported)
+	}
+	if _, err := socket.Write([]byte{0}); err != nil { // see serveTake
+		socket.Close()
+		return nil, unreachable(path, getTimeout, err)
+	}
+	return socket, nil
+}
+
+// request sends a request, whose answer must have the status code that is wanted. It returns the connection, too.
+func request(ctx context.Context, method, path, what, query string, want int, limit time.Duration) (resp *http.Response, conn net.Conn, err error) {
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var err error
+			conn, err = dial(ctx, path)
+			return conn, err
+		},
+		DisableKeepAlives: true,
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://control/"+what+query, nil)
+	if err != nil {
+		return nil, nil, fmt.Errorf("ask for %s: %w", what, err)
+	}
+	if err := authorize(path, req); err != nil {
+		return nil, nil, unreachable(path, limit, err)
+	}
+	resp, err = transport.RoundTrip(req)
+	if err != nil {
+		return nil, nil, unreachable(path, limit, err)
+	}
+	if resp.StatusCode != want {
+		defer resp.Body.Close()
+		return nil, nil, refused(path, what, resp.StatusCode, resp.Body)
+	}
+	return resp, conn, nil
 }
 
 // unreachable says in one sentence why nobody answered on the socket.

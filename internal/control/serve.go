@@ -33,7 +33,10 @@ type Question struct {
 	Answer func(ctx context.Context) (any, error)
 	// Do, in place of Answer, does something with an argument, for one caller, and returns what has come of it. Its context ends when
 	// the caller has gone.
-	Do     func(ctx context.Context, argument string) (any, error)
+	Do func(ctx context.Context, argument string) (any, error)
+	// Take, in place of Answer, gets the connection, and talks with the caller over it in a way of its own. The connection is closed when
+	// it returns. The caller uses Connect.
+	Take   func(*net.UnixConn)
 	Circle *Circle // who may ask; nil: every local user
 }
 
@@ -47,7 +50,9 @@ func Serve(ctx context.Context, l net.Listener, questions map[string]Question) e
 	mux := http.NewServeMux()
 	for name, question := range questions {
 		pattern, serve := "POST /"+name, question.serveDo
-		if question.Do == nil {
+		if question.Take != nil {
+			serve = question.serveTake
+		} else if question.Do == nil {
 			a := newAnswers(making, question.Answer)
 			defer a.wait()
 			pattern, serve = "GET /"+name, a.serve
@@ -112,4 +117,30 @@ func (q Question) serveDo(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Write(body)
+}
+
+// serveTake lets Take have the connection.
+func (q Question) serveTake(w http.ResponseWriter, r *http.Request) {
+	socket := callerOf(r.Context()).socket
+	if socket == nil {
+		http.Error(w, "this takes a Unix socket", http.StatusNotImplemented)
+		return
+	}
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return // the caller has gone
+	}
+	defer conn.Close()
+	if conn.SetDeadline(time.Now().Add(answerTimeout)) != nil {
+		return
+	}
+	const answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: teredo\r\n\r\n"
+	if _, err := io.WriteString(conn, answer); err != nil {
+		return
+	}
+	// The caller's HTTP may read ahead until it has understood the answer.
+	var understood [1]byte
+	if _, err := io.ReadFull(socket, understood[:]); err == nil && conn.SetDeadline(time.Time{}) == nil {
+		q.Take(socket)
+	}
 }

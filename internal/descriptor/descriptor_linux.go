@@ -41,6 +41,16 @@ func (d *Descriptor) Acquire() (fd int, err error) {
 // Release ends the use that Acquire began.
 func (d *Descriptor) Release() { d.users.RUnlock() }
 
+// Share calls use with the file descriptor, which stays open meanwhile.
+func (d *Descriptor) Share(use func(fd int) error) error {
+	fd, err := d.Acquire()
+	if err != nil {
+		return err
+	}
+	defer d.Release()
+	return use(fd)
+}
+
 // Wait waits for events (POLLIN, POLLOUT) or an error condition of the file descriptor, between Acquire and Release.
 // When Close is called it returns os.ErrClosed.
 func (d *Descriptor) Wait(events int16) error {
@@ -64,12 +74,20 @@ func (d *Descriptor) Close() error {
 	if d.closed.Swap(true) {
 		return os.ErrClosed
 	}
-	one := [8]byte{1, 1, 1, 1, 1, 1, 1, 1} // not zero in any byte order
-	if _, err := unix.Write(d.wake, one[:]); err != nil {
-		return fmt.Errorf("wake up users: %w", err)
+	if err := d.wakeUp(); err != nil {
+		return err
 	}
 	d.users.Lock()
 	defer d.users.Unlock()
 	_ = unix.Close(d.wake) // nothing could be lost
 	return os.NewSyscallError("close", unix.Close(d.fd))
+}
+
+// wakeUp ends all waits.
+func (d *Descriptor) wakeUp() error {
+	one := [8]byte{1, 1, 1, 1, 1, 1, 1, 1} // not zero in any byte order
+	if _, err := unix.Write(d.wake, one[:]); err != nil {
+		return fmt.Errorf("wake up users: %w", err)
+	}
+	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
@@ -35,8 +36,9 @@ type Reader struct {
 	conn  syscall.RawConn    // epoll in the runtime's poller
 	again func(uintptr) bool // what conn calls
 
-	done  bool      // try had input or an error
-	last  time.Time // of the last input
+	left  atomic.Bool // nothing more is to be read
+	done  bool        // try had input or an error
+	last  time.Time   // of the last input
 	brisk bool
 	odds  int // arrivals in a row that contradicted brisk
 }
@@ -50,7 +52,7 @@ func NewReader(fd int, try func(fd int) bool) (*Reader, error) {
 	r := &Reader{Descriptor: d, try: try}
 	r.again = func(uintptr) bool {
 		r.done = r.try(r.fd)
-		return r.done || r.closed.Load()
+		return r.done || r.ended()
 	}
 	if err := r.watch(); err != nil {
 		_ = unix.Close(d.wake) // nothing could be lost
@@ -81,13 +83,29 @@ func (r *Reader) watch() error {
 	return nil
 }
 
-// Read calls try, and waits until there is input or an error. It returns os.ErrClosed after Close, or when Close is called
-// meanwhile.
+// StopReading ends Read, now and from now on, as Close does. The descriptor stays open for other uses, of which this is to be one of the
+// last: who waits for it does not sleep any more.
+func (r *Reader) StopReading() error {
+	r.left.Store(true)
+	if _, err := r.Acquire(); err != nil {
+		return err
+	}
+	defer r.Release()
+	return r.wakeUp()
+}
+
+func (r *Reader) ended() bool { return r.left.Load() || r.closed.Load() }
+
+// Read calls try, and waits until there is input or an error. It returns os.ErrClosed after Close or StopReading, or when one of them is
+// called meanwhile.
 func (r *Reader) Read() error {
 	if _, err := r.Acquire(); err != nil {
 		return err
 	}
 	defer r.Release()
+	if r.left.Load() {
+		return os.ErrClosed
+	}
 	if err := r.await(); err != nil {
 		return err
 	}
@@ -114,6 +132,9 @@ func (r *Reader) await() error {
 		if err := r.Wait(unix.POLLIN); err != nil {
 			return err
 		}
+		if r.left.Load() {
+			return os.ErrClosed
+		}
 	}
 	return nil
 }
@@ -123,7 +144,7 @@ func (r *Reader) await() error {
 func (r *Reader) park() error {
 	r.done = false
 	err := r.conn.Read(r.again)
-	if !r.done && r.closed.Load() {
+	if !r.done && r.ended() {
 		return os.ErrClosed
 	}
 	return err

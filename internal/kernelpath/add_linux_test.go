@@ -136,7 +136,7 @@ func TestAddPhysical(t *testing.T) {
 	if usage, err := p.Usage(e.Flow); !usage.Open || err != nil {
 		t.Errorf("usage %+v, error %v", usage, err)
 	}
-	if get(t, p, e.Flow).Physical == 0 {
+	if !get(t, p, e.Flow).Physical {
 		t.Error("its datagrams have no checksum")
 	}
 }
@@ -175,7 +175,7 @@ func TestAddAgain(t *testing.T) {
 	_, err := p.Add(e.Flow, e.far, time.Now().Add(-10*time.Second))
 	must(t, err)
 	known := get(t, p, e.Flow)
-	known.Sent, known.Received, known.SentBytes, known.ReceivedBytes, known.Open = 5, 7, 500, 700, 1
+	known.Sent, known.Received, known.SentBytes, known.ReceivedBytes, known.Open = 5, 7, 500, 700, true
 	known.Encapsulated, known.Introduced, known.InOrder, known.BurstIn, known.Last, known.Answered, known.Brisk = 7, 8, 9, 10, 11, 12, 13
 	put(t, p, e.Flow, known)
 
@@ -194,12 +194,12 @@ func TestAddAgain(t *testing.T) {
 		t.Errorf("heard of later: flow is %+v, want %+v", got, known)
 	}
 	for _, far := range []string{"192.0.2.2:50001", "192.0.2.3:50001", "203.0.113.5:50001"} {
-		known.Open = 1
+		known.Open = true
 		put(t, p, e.Flow, known)
 		_, err = p.Add(e.Flow, netip.MustParseAddrPort(far), time.Now().Add(-15*time.Second))
 		must(t, err)
 		got := get(t, p, e.Flow)
-		if got.Open != 0 || got.Sent != 5 || got.Received != 7 || got.SentBytes != 500 || got.ReceivedBytes != 700 || got.Heard >= known.Heard {
+		if got.Open || got.Sent != 5 || got.Received != 7 || got.SentBytes != 500 || got.ReceivedBytes != 700 || got.Heard >= known.Heard {
 			t.Errorf("%s: flow is %+v, was %+v", far, got, known)
 		}
 	}

@@ -19,7 +19,7 @@ import (
 func (w *wire) physical(t *testing.T) objectFlow {
 	t.Helper()
 	value := w.put(t, heardJustNow, true)
-	value.Physical = 1
+	value.Physical = true
 	put(t, w.Path, w.Flow, value)
 	return value
 }

@@ -157,14 +157,14 @@ func TestIncomingCloses(t *testing.T) {
 		encapsulated uint64
 		introduced   uint64
 		payload      []byte
-		open         uint64
+		open         bool
 	}{
-		{"never with the mark", 0, 1, data, 1},
-		{"with the mark long ago", 1, 1, data, 0},
-		{"with the mark just now", uint64(bootTime(time.Now())) + hour, 1, data, 1},
-		{"not introduced yet", 1, 0, data, 1},
-		{"introduced just now", 1, uint64(bootTime(time.Now())) + hour, data, 1},
-		{"bubble", 1, 1, bubble, 1},
+		{"never with the mark", 0, 1, data, true},
+		{"with the mark long ago", 1, 1, data, false},
+		{"with the mark just now", uint64(bootTime(time.Now())) + hour, 1, data, true},
+		{"not introduced yet", 1, 0, data, true},
+		{"introduced just now", 1, uint64(bootTime(time.Now())) + hour, data, true},
+		{"bubble", 1, 1, bubble, true},
 	} {
 		flow := e.value(1, time.Now(), true)
 		flow.Encapsulated, flow.Introduced = test.encapsulated, test.introduced
@@ -173,10 +173,10 @@ func TestIncomingCloses(t *testing.T) {
 		if got := get(t, p, e.Flow); got.Open != test.open || got.Encapsulated != test.encapsulated {
 			t.Errorf("%s: flow is %+v", test.name, got)
 		}
-		flow.Physical = 1
+		flow.Physical = true
 		put(t, p, e.Flow, flow)
 		runProgram(t, p.objects.Incoming, newDatagram(e.swapped(), test.payload).frame(), nil)
-		if got := get(t, p, e.Flow); got.Open != 1 {
+		if got := get(t, p, e.Flow); !got.Open {
 			t.Errorf("%s, over a physical link: flow is %+v", test.name, got)
 		}
 	}

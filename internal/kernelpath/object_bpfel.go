@@ -25,20 +25,20 @@ type objectFlow struct {
 	Received      uint64
 	SentBytes     uint64
 	ReceivedBytes uint64
-	Physical      uint64
-	Open          uint64
+	InOrder       uint64
+	Last          uint64
+	Answered      uint32
+	Brisk         uint16
+	Physical      bool
+	Open          bool
 	Encapsulated  uint64
 	Introduced    uint64
-	InOrder       uint64
 	Trial         uint64
 	TrialSequence uint32
 	TrialLocal    uint16
 	TrialPeer     uint16
 	Withheld      uint64
 	BurstIn       uint64
-	Last          uint64
-	Answered      uint64
-	Brisk         uint64
 	Native        objectIn6Addr
 }
 

@@ -266,15 +266,15 @@ func TestOutgoingAnswers(t *testing.T) {
 	for _, test := range []struct {
 		name     string
 		received uint64 // since the last packet
-		brisk    uint64
+		brisk    uint16
 	}{{"alone", 0, 64}, {"an answer", 1, 0}} {
 		flow := w.put(t, 0, false)
 		flow.Brisk, flow.Last = 63, uint64(bootTime(time.Now().Add(time.Hour))) // so that it is brisk on any machine
-		flow.Answered = flow.Received - test.received
+		flow.Answered = uint32(flow.Received - test.received)
 		put(t, w.Path, w.Flow, flow)
 		runProgram(t, w.objects.Outgoing, frame, nil)
 		got := get(t, w.Path, w.Flow)
-		if got.Brisk != test.brisk || got.Answered != got.Received || (got.InOrder != 0) != (test.brisk == 64) {
+		if got.Brisk != test.brisk || got.Answered != uint32(got.Received) || (got.InOrder != 0) != (test.brisk == 64) {
 			t.Errorf("%s: flow is %+v", test.name, got)
 		}
 	}

@@ -166,7 +166,7 @@ func (e ends) value(uplink int, heard time.Time, open bool) objectFlow {
 		Uplink: uint32(uplink), Heard: uint64(bootTime(heard)), Sent: 1000, Received: 2000,
 	}
 	if open {
-		value.Open = 1
+		value.Open = true
 	}
 	return value
 }

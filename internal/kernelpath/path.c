@@ -72,7 +72,7 @@ struct flow_key {
 	struct in6_addr peer;
 };
 
-struct flow {
+struct flow { // With key and administration it takes 232 bytes; the kernel allocates 256 bytes, or 512.
 	__be32 local; // addresses and ports of the datagrams
 	__be32 remote;
 	__be16 local_port;
@@ -83,20 +83,20 @@ struct flow {
 	__u64 received;
 	__u64 sent_bytes; // of the packets, without the headers of the datagrams
 	__u64 received_bytes;
-	__u64 physical;     // the uplink segments GSO packets, and resolves CHECKSUM_PARTIAL, before they leave the host
-	__u64 open;         // packets may be sent
+	__u64 in_order;     // until then the program sends everything, so that packets keep their order
+	__u64 last;         // when the last packet that is not TCP came from the local stack
+	__u32 answered;     // the value of received at that time
+	__u16 brisk;        // how many packets in a row came faster than BRISK, while the peer sent nothing
+	bool physical;      // the uplink segments GSO packets, and resolves CHECKSUM_PARTIAL, before they leave the host
+	bool open;          // packets may be sent
 	__u64 encapsulated; // virtual uplink: when a packet last came with the encapsulation mark (skb->encapsulation), 0: never
 	__u64 introduced;   // virtual uplink: when the first packet with the mark left since the flow is open, 0: none yet
-	__u64 in_order;     // until then the program sends everything, so that packets keep their order
 	__u64 trial;        // when a packet of TCP left without a UDP checksum that is not acknowledged yet, 0: there is none
 	__u32 trial_sequence;
 	__be16 trial_local; // ports
 	__be16 trial_peer;
 	__u64 withheld; // when a packet last went to the program because datagrams without a UDP checksum do not get through
 	__u64 burst_in; // when several datagrams last came as one GSO packet, which only the program can deliver
-	__u64 last;     // when the last packet that is not TCP came from the local stack
-	__u64 answered; // the value of received at that time
-	__u64 brisk;    // how many packets in a row came faster than BRISK, while the peer sent nothing
 	struct in6_addr native; // the peer's address outside of the Teredo service; zero: it is not translated
 };
 
@@ -307,9 +307,9 @@ static bool is_burst(const struct __sk_buff *skb, const struct ipv6hdr *ip, stru
 {
 	if (ip->nexthdr == IPPROTO_TCP)
 		return false;
-	bool follows = !is_older(flow->last, now, BRISK) && flow->answered == flow->received;
+	bool follows = !is_older(flow->last, now, BRISK) && flow->answered == (__u32)flow->received;
 
-	flow->brisk = follows ? flow->brisk + 1 : 0;
+	flow->brisk = !follows ? 0 : flow->brisk < MANY ? flow->brisk + 1 : MANY;
 	flow->last = now;
 	flow->answered = flow->received;
 	return skb->gso_size || flow->brisk >= MANY;

@@ -31,6 +31,7 @@ type Path struct {
 	egress  link.Link
 	uplinks map[int]*uplink
 	packets int // socket that bubbles leave from
+	most    int // flows
 
 	log    *slog.Logger
 	logged map[netip.Addr]bool // addresses that datagrams without a UDP checksum do not reach
@@ -44,22 +45,24 @@ func Open(tun string, local netip.AddrPort, flows int, natives teredo.NativePref
 	if err != nil {
 		return nil, fmt.Errorf("find interface %s: %w", tun, err)
 	}
-	p := &Path{tun: device.Index, local: local, natives: natives, uplinks: make(map[int]*uplink), packets: -1, log: log, logged: make(map[netip.Addr]bool)}
-	if err := p.open(uint32(flows)); err != nil {
+	p := &Path{tun: device.Index, local: local, natives: natives, uplinks: make(map[int]*uplink), packets: -1, most: flows, log: log, logged: make(map[netip.Addr]bool)}
+	if err := p.open(); err != nil {
 		return nil, errors.Join(explain(err), p.Close())
 	}
 	return p, nil
 }
 
-func (p *Path) open(flows uint32) error {
+func (p *Path) open() error {
 	spec, err := loadObject()
 	if err != nil {
 		return err
 	}
-	spec.Maps["flows"].MaxEntries = flows
-	spec.Maps["clients"].MaxEntries = flows
+	spec.Maps["flows"].MaxEntries = uint32(p.most)
 	if err := spec.Variables["translates"].Set(len(p.natives) > 0); err != nil {
 		return err
+	}
+	if len(p.natives) > 0 {
+		spec.Maps["clients"].MaxEntries = uint32(p.most)
 	}
 	if err := spec.Variables["tunnel"].Set(uint32(p.tun)); err != nil {
 		return err
@@ -121,7 +124,7 @@ func (p *Path) Add(f Flow, remote netip.AddrPort, heard time.Time) (introduce bo
 	if value.Remote != to || value.RemotePort != toPort || value.Uplink != uint32(up.index) {
 		value = objectFlow{Sent: value.Sent, Received: value.Received, SentBytes: value.SentBytes, ReceivedBytes: value.ReceivedBytes}
 		if up.physical {
-			value.Physical, value.Open = 1, 1
+			value.Physical, value.Open = true, true
 		}
 	}
 	value.Local, value.LocalPort = ipv4(source), networkOrder(p.local.Port())
@@ -163,7 +166,7 @@ func (p *Path) Usage(f Flow) (Usage, error) {
 	}
 	u := Usage{
 		Sent: value.Sent, Received: value.Received, SentBytes: value.SentBytes, ReceivedBytes: value.ReceivedBytes,
-		Heard: fromBootTime(value.Heard), Open: value.Open != 0,
+		Heard: fromBootTime(value.Heard), Open: value.Open,
 		NoBursts: time.Since(fromBootTime(value.Withheld)) < withheldRecently,
 	}
 	if u.NoBursts {
@@ -183,6 +186,9 @@ func (p *Path) tell(remote uint32) {
 	p.logged[to] = true
 	p.log.Info("a NAT or firewall drops datagrams without a UDP checksum; the program carries TCP bursts instead of the kernel", "to", to)
 }
+
+// Capacity is how many flows the kernel carries at most.
+func (p *Path) Capacity() int { return p.most }
 
 // Failed is how many packets the kernel has dropped for want of memory.
 func (p *Path) Failed() (n uint64, err error) {

@@ -23,5 +23,6 @@ func (*Path) Add(Flow, netip.AddrPort, time.Time) (bool, error) { return false, 
 func (*Path) Remove(Flow) error                                 { return nil }
 func (*Path) Usage(Flow) (Usage, error)                         { return Usage{}, nil }
 func (*Path) Failed() (uint64, error)                           { return 0, nil }
+func (*Path) Capacity() int                                     { return 0 }
 func (*Path) Send([]byte) error                                 { return nil }
 func (*Path) Close() error                                      { return nil }

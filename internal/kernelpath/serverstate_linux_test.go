@@ -89,8 +89,14 @@ func TestServerBudget(t *testing.T) {
 		if sent > 11 {
 			t.Errorf("%s: %d answers at once, budget 10", way.name, sent)
 		}
-		if k.Sources().Allow(int64(time.Since(cfg.Started)), key) && k.Sources().Allow(int64(time.Since(cfg.Started)), key) {
-			t.Errorf("%s: the program does not know what the kernel has used", way.name)
+		left := 0
+		for range 10 {
+			if k.Sources().Allow(int64(time.Since(cfg.Started)), key) {
+				left++
+			}
+		}
+		if left > 5 { // it fills up by one in a second
+			t.Errorf("%s: the program does not know what the kernel has used, but may send %d", way.name, left)
 		}
 	}
 }

@@ -144,7 +144,9 @@ func (k *Gateways) Follow() error {
 			continue
 		}
 		if err := netlink.RouteAdd(g.route()); errors.Is(err, unix.EEXIST) {
-			continue // the administrator has made one
+			if ours, err := g.isOurs(); err != nil || !ours {
+				continue // the administrator has made one
+			}
 		} else if err != nil {
 			return explain(fmt.Sprintf("add a route to the gateway %s", g.addr), err)
 		}
@@ -165,5 +167,13 @@ func (k *Gateways) Undo() {
 
 // route leads to the gateway alone.
 func (g nextHop) route() *netlink.Route {
-	return &netlink.Route{LinkIndex: g.index, Dst: ipNet(netip.PrefixFrom(g.addr, 128)), Priority: nativeMetric}
+	return &netlink.Route{LinkIndex: g.index, Dst: ipNet(netip.PrefixFrom(g.addr, 128)), Priority: nativeMetric, Protocol: carriedProtocol}
+}
+
+// isOurs reports whether there is a route that a relay has made, which this one has replaced.
+func (g nextHop) isOurs() (bool, error) {
+	routes, err := dump(func() ([]netlink.Route, error) {
+		return netlink.RouteListFiltered(netlink.FAMILY_V6, g.route(), netlink.RT_FILTER_OIF|netlink.RT_FILTER_DST|netlink.RT_FILTER_PROTOCOL)
+	})
+	return len(routes) > 0, err
 }

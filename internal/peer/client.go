@@ -23,9 +23,10 @@ type Client struct {
 	serverSilent bool // the server has ceased to answer
 }
 
-// details are what a client keeps of a Teredo peer besides its entry.
+// details are what a client keeps of some peers besides their entry.
 type details struct {
-	local localPeer // RFC 4380 §5.2.8
+	local  localPeer // RFC 4380 §5.2.8
+	relays relays    // of a native host
 	extension
 }
 

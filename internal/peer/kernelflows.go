@@ -11,7 +11,7 @@ import (
 func (l *list) Confirmed(t time.Time, local, peer netip.Addr) (to netip.AddrPort, heard time.Time, ok bool) {
 	p, own := l.table.lookup(keyOf(peer)), keyOf(local)
 	ours := l.table.isOwn(own) || l.table.relays(own, incoming) && l.table.relays(own, outgoing)
-	if p == nil || !ours || !p.recent(l.table.Stamp(t)) || p.path.Load().via() != 0 || p.source.Load() != 0 {
+	if p == nil || !ours || !p.recent(l.table.Stamp(t)) || p.path.Load().via() != 0 || p.isAsymmetric() {
 		return netip.AddrPort{}, time.Time{}, false
 	}
 	return p.endpoint().addrPort(), l.table.time(p.received.Load()), true
@@ -24,10 +24,11 @@ type Traffic struct{ Packets, Bytes uint64 }
 // heard. It reports whether they may go on: that is its path still, and the peer does not leave them unanswered.
 func (l *list) Carried(t time.Time, peer netip.Addr, to netip.AddrPort, heard time.Time, sent, received Traffic) bool {
 	p := l.table.lookup(keyOf(peer))
-	if p == nil || p.path.Load()&^pathMarks != pathTo(endpointOf(to), 0) || p.source.Load() != 0 {
+	if p == nil || p.path.Load()&^pathMarks != pathTo(endpointOf(to), 0) || p.isAsymmetric() {
 		return false
 	}
-	if at, was := l.table.Stamp(heard), p.received.Load(); was < at {
+	at := l.table.Stamp(heard)
+	if was := p.received.Load(); was < at {
 		p.received.CompareAndSwap(was, at) // else a worker has heard of it just now
 	}
 	if w := p.path.Load(); received.Packets > 0 && w&pathRefreshing != 0 {
@@ -35,9 +36,18 @@ func (l *list) Carried(t time.Time, peer netip.Addr, to netip.AddrPort, heard ti
 	}
 	p.sentPackets.Add(sent.Packets)
 	p.sentBytes.Add(sent.Bytes)
-	if received.Packets > 0 {
+	switch {
+	case received.Packets == 0:
+	case p.unheard.Load() > at: // what the workers have sent since then is unanswered
+		p.carried(received)
+	default:
 		p.heard(received)
 	}
-	now := l.table.Stamp(t)
-	return sent.Packets == 0 || !p.silent(p.sent.Swap(now), now)
+	now, n, last := l.table.Stamp(t), 0, p.sent.Load()
+	if sent.Packets > 0 {
+		n, last = unanswered, p.sent.Swap(now)
+	} else if p.unheard.Load() == 0 || now-last >= pause {
+		return true // there is nothing to be answered
+	}
+	return received.Packets > 0 || !p.silent(n, p.received.Load(), last, now)
 }

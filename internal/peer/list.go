@@ -354,7 +354,7 @@ func (l *list) native(k key) bool { return l.filter.Native(k.addr()) }
 // refreshable returns the peer with an address if its path is valid and Table.Outgoing has reason to ask for a refresh; else nil.
 func (l *list) refreshable(dst netip.Addr, now Stamp) *Peer {
 	p := l.table.lookup(keyOf(dst))
-	if !p.valid(now) || p.justHeard(now) || p.ensureSearch().isWaiting() {
+	if !p.valid(now) || p.recent(now) || p.ensureSearch().isWaiting() {
 		return nil
 	}
 	return p

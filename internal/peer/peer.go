@@ -29,7 +29,6 @@
 package peer
 
 import (
-	"math"
 	"sync/atomic"
 	"time"
 )
@@ -40,10 +39,20 @@ const (
 	// refreshAfter is the age at which a path in use is tried anew, so that one-way traffic does not stall when the
 	// validity of the entry ends.
 	refreshAfter = Stamp(20 * time.Second)
-	// silence is how long a client's transmissions to a native host go without an answer before it tries another relay.
-	silence = Stamp(5 * time.Second)
-	// tried stands in Peer.unheard since the last test of the path.
-	tried = Stamp(math.MaxInt64)
+	// silence is how long a client's transmissions to a native host go without an answer before it looks for another relay. There
+	// must be several of them: TCP sends the third one 0.6 s after the first when its round trips are short. After a pause the
+	// count begins anew. Each test doubles the time until data of the host comes, so a flow that nobody answers does not cause
+	// test after test.
+	silence = Stamp(500 * time.Millisecond)
+	pause   = Stamp(2 * time.Second)
+
+	// What the lowest bits of Peer.unheard tell: how many transmissions there were, up to those that suffice, how often the time was
+	// doubled, and whether it is over.
+	unanswered = 3
+	doubling   = 1 << 2
+	doublings  = 7 * doubling
+	doubted    = 1 << 5
+	unheardLow = unanswered | doublings | doubted
 )
 
 // Stamp is a moment of the coarse clock, in nanoseconds since the table was made.
@@ -73,8 +82,8 @@ type Peer struct {
 	receivedPackets atomic.Uint64
 	sentBytes       atomic.Uint64
 	receivedBytes   atomic.Uint64
-	source          atomicPath  // path that its packets come by when that is not the one above (X-UPNP-08); zero: none
-	unheard         atomicStamp // first transmission to a native host since data of it has come; zero: none; or tried
+	source          atomicPath  // another path that its packets come by (X-UPNP-08; of a native host, see addRelay); zero: none
+	unheard         atomicStamp // first transmission to a native host since data of it has come, see silent; zero: none
 
 	entry
 }
@@ -84,8 +93,11 @@ func (p *Peer) endpoint() endpoint { return p.path.Load().endpoint() }
 
 // isAt reports whether packets of a trusted peer come by the path.
 func (p *Peer) isAt(at path) bool {
-	return p != nil && (p.path.Load()&^pathMarks == at || p.trusted() && p.source.Load() == at)
+	return p != nil && (p.path.Load()&^pathMarks == at || p.isAsymmetric() && p.trusted() && p.source.Load() == at)
 }
+
+// isAsymmetric reports whether packets for a Teredo peer go another way than its own come.
+func (p *Peer) isAsymmetric() bool { return p.isTeredo() && p.source.Load() != 0 }
 
 // noPath takes the path away. A search of the local side goes on.
 func (p *Peer) noPath() { p.path.And(pathSought) }
@@ -98,8 +110,8 @@ func (p *Peer) valid(now Stamp) bool {
 // recent reports whether the path is valid and needs no refresh yet.
 func (p *Peer) recent(now Stamp) bool { return p.trusted() && now-p.received.Load() < refreshAfter }
 
-// justHeard reports whether a packet has come so recently that there is no need for a refresh any more.
-func (p *Peer) justHeard(now Stamp) bool { return now-p.received.Load() < silence }
+// justHeard reports whether a packet has come since about the last attempt at a path, so that there is no need for another one.
+func (p *Peer) justHeard(now Stamp) bool { return now-p.received.Load() <= retryAfter }
 
 // bidirectional reports whether data has gone both ways, more than a single spoofed datagram can bring about.
 func (p *Peer) bidirectional() bool {
@@ -108,29 +120,53 @@ func (p *Peer) bidirectional() bool {
 
 func (p *Peer) lastUse() Stamp { return max(p.sent.Load(), p.received.Load()) }
 
-// silent reports at a transmission whether a native host has left transmissions of some seconds unanswered; last is when the one
-// before left. The host's relay may have gone or restarted, and a test finds the way. To a Teredo peer there is one way only.
-// Once the path was tried, the host must send data before the path is tried again, so a flow that nobody answers does not cause
-// test after test. After a pause of that length the count begins anew: what was sent before may not have wanted an answer.
-func (p *Peer) silent(last, now Stamp) bool {
+// silent reports whether a native host leaves transmissions unanswered, n of which are about to leave, or have left since a moment;
+// last is when the one before left. The host's relay may have gone or restarted, and a test finds the way. To a Teredo peer there
+// is one way only. What was sent before a pause may not have wanted an answer.
+func (p *Peer) silent(n int, since, last, now Stamp) bool {
 	if p.isTeredo() {
 		return false // and the field is not looked at, which may be in another line of the cache
 	}
-	switch first := p.unheard.Load(); {
-	case first == tried:
-		return false
-	case first == 0 || now-last >= silence:
-		p.unheard.Store(now)
-		return false
-	default:
-		return now-first >= silence
+	was := p.unheard.Load()
+	if was&doubted != 0 {
+		return true
 	}
+	first, doubled, count := was&^unheardLow, was&doublings, was&unanswered
+	if was == 0 || now-last >= pause {
+		first, count = since&^unheardLow, 0
+	}
+	count = min(count+Stamp(n), unanswered)
+	next := first | doubled | count
+	if count == unanswered && now-first >= silence<<(doubled/doubling) {
+		next |= doubted
+	}
+	return (next == was || p.unheard.CompareAndSwap(was, next)) && next&doubted != 0
 }
 
-// heard records packets of data that have come from the peer.
-func (p *Peer) heard(t Traffic) {
+// inDoubt reports whether the path was found silent, and begins to count anew.
+func (p *Peer) inDoubt(now Stamp) bool {
+	was := p.unheard.Load()
+	return was&doubted != 0 && p.unheard.CompareAndSwap(was, now&^unheardLow|min(was&doublings+doubling, doublings))
+}
+
+// recount begins to count anew when the path is tested. A path that is being looked for is in no doubt before data has come by it.
+func (p *Peer) recount(now Stamp) {
+	doubled := p.unheard.Load() & doublings
+	if !p.valid(now) {
+		doubled = doublings
+	}
+	p.unheard.Store(now&^unheardLow | doubled)
+}
+
+// carried records packets of data that have come from the peer.
+func (p *Peer) carried(t Traffic) {
 	p.receivedPackets.Add(t.Packets)
 	p.receivedBytes.Add(t.Bytes)
+}
+
+// heard records packets of data that have come by the peer's path.
+func (p *Peer) heard(t Traffic) {
+	p.carried(t)
 	if !p.isTeredo() && p.unheard.Load() != 0 {
 		p.unheard.Store(0)
 	}

@@ -107,7 +107,7 @@ func TestRefreshDuringTest(t *testing.T) {
 	r.wait(time.Second)
 	r.want(r.send(data(own, host, 2)), "data 2 own>host to relay1")
 	r.want(r.wait(time.Second), "1s test own>host to server")
-	r.want(r.receive(relay1, r.reply()), "drop 1 untested")
+	r.want(r.receive(relay1, r.reply()), "test own>host to relay2")
 }
 
 // A refresh whose flow has stopped ends with the path's validity: it does not turn into a search that nobody waits for.

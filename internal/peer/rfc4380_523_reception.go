@@ -71,6 +71,11 @@ func (c *Client) direct(d *datagram, now Stamp, out *Output) drop.Reason {
 		return why
 	}
 	switch {
+	case !answers && d.peer.hasRelay(d.at, now):
+		if data {
+			c.acceptBeside(d.peer, d.at, d.ipv6, out)
+		}
+		return drop.None
 	case d.peer.isAt(d.at): // case 1, C-RX-10
 	case answers: // case 2, C-RX-11 and C-RX-17
 	case d.fromMapped(): // case 3, C-RX-12
@@ -94,6 +99,10 @@ func (c *Client) direct(d *datagram, now Stamp, out *Output) drop.Reason {
 		return c.directBubble(d, now, out)
 	}
 	switch p := d.peer; {
+	case answers && p.search.beside != 0:
+		c.admitRelay(p, now, out)
+	case answers && !p.isTeredo():
+		c.learnRelay(p, d.at, now, out)
 	case answers || p.mayMove(d.at, false, now):
 		c.learn(p, d.at, answers && !p.provisional(), now, out)
 	case !data:

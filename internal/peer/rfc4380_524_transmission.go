@@ -2,6 +2,7 @@ package peer
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/teredo-suite/teredo/internal/drop"
@@ -23,6 +24,9 @@ func (c *Client) outbound(packet []byte, now Stamp, out *Output) drop.Reason {
 	}
 	if p.valid(now) { // case 1
 		c.transmit(p, packet, now, out)
+		if p.inDoubt(now) {
+			c.doubt(p, packet, now, out)
+		}
 		return drop.None
 	}
 	p, why := c.seek(p, dst, packet, now)
@@ -55,6 +59,17 @@ func (c *Client) refusePeer(dst key) drop.Reason {
 	return c.refuseTeredo(dst)
 }
 
+// doubt looks for another relay of a native host that leaves transmissions unanswered. They go on by the path meanwhile. A copy of
+// the latest waits for another path: TCP repeats a packet ever more rarely.
+func (c *Client) doubt(p *Peer, packet []byte, now Stamp, out *Output) {
+	p.want(now)
+	s := p.ensureSearch()
+	s.doubted = slices.Clone(packet)
+	if !s.isWaiting() {
+		c.try(p, now, out)
+	}
+}
+
 // Refresh tries the path to a peer anew while it is still in use. It is asked for by Table.Outgoing.
 func (c *Client) Refresh(t time.Time, dst netip.Addr, out *Output) {
 	now := c.table.Stamp(t)
@@ -77,6 +92,8 @@ func (c *Client) retry(p *Peer, now Stamp, out *Output) {
 	switch {
 	case p.echoing(), p.migrating(): // go on whatever the search says
 		c.try(p, now, out)
+	case s.beside != 0:
+		c.fail(p, now, out)
 	case needless:
 		c.end(p)
 	case s.spent():

@@ -2,6 +2,7 @@ package peer
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/teredo-suite/teredo/internal/drop"
 	"github.com/teredo-suite/teredo/teredo"
@@ -24,7 +25,7 @@ func (c *Client) test(p *Peer, to path, now Stamp, out *Output) {
 	}
 	s.sent++
 	p.sent.Store(now)
-	p.unheard.Store(tried)
+	p.recount(now)
 	out.send(to, teredo.AppendEchoRequest(out.UDP.Next(), c.own, p.addr(), c.table.testID, uint16(s.sent), s.nonce[:]))
 	c.wait(p, now+retryAfter)
 }
@@ -37,10 +38,11 @@ func (t *Table) isTestReply(packet []byte) bool {
 }
 
 // answersTest reports whether a datagram is the Echo Reply to the running test of its source (RFC 4380 §5.2.9). A native peer's
-// relay is wherever the reply comes from; a Teredo peer must answer from its known endpoint.
+// relay is wherever the reply comes from; a Teredo peer must answer from its known endpoint, and a host whose other relay is tested
+// by its path.
 func (c *Client) answersTest(d *datagram) bool {
 	p := d.peer
-	if p == nil || p.search == nil || !p.search.testing || p.isTeredo() && !p.isAt(d.at) {
+	if p == nil || p.search == nil || !p.search.testing || (p.isTeredo() || p.search.beside != 0) && !p.isAt(d.at) {
 		return false
 	}
 	e, err := teredo.ParseEcho(d.ipv6)
@@ -54,9 +56,17 @@ func (c *Client) holdForTest(d *datagram, from endpoint, now Stamp, out *Output)
 	if p == nil {
 		return drop.TableFull
 	}
+	late := p.searching() && p.search.isLate(now)
 	why := c.hold(p, held{packet: d.ipv6, from: from})
-	if why == drop.None && !p.search.isWaiting() {
+	if why == drop.None && (late || !p.search.isWaiting()) {
 		c.try(p, now, out)
 	}
 	return why
+}
+
+// isLate reports whether the latest connectivity test has been without an answer for a while, and no packet has come from a relay
+// since: the answer may have gone to another one, that the host's routers have held to be alive.
+func (s *search) isLate(now Stamp) bool {
+	return s.testing && s.beside == 0 && !s.spent() && now-(s.deadline-retryAfter) >= silence &&
+		!slices.ContainsFunc(s.held, func(h held) bool { return h.from != 0 })
 }

@@ -26,6 +26,8 @@ type search struct {
 	bubbles  bubbleRecord
 	nonce    [8]byte // of the running connectivity test
 	testing  bool
+	beside   path      // of the relay that is being tested, see testRelay; zero: none
+	doubted  []byte    // the packet at which the path came into doubt: it goes again if another path is found
 	stranger bool      // of a relay: nobody has sent to the client, and it has not proved itself
 	cause    uint64    // of a relay: the network that the first bubble is on the account of
 	tests    pathTests // those of RFC 6081 end with the search
@@ -114,6 +116,7 @@ func (p *Peer) firstHeld() []byte {
 // from; the two differ only for X-UPNP-08. Held packets are sent, and delivered if they came by from, or by also if that is not
 // zero.
 func (l *list) trust(p *Peer, to, from, also path, now Stamp, out *Output) {
+	was := p.path.Load() &^ pathMarks
 	p.source.Store(0)
 	if to != from {
 		p.source.Store(from)
@@ -123,6 +126,9 @@ func (l *list) trust(p *Peer, to, from, also path, now Stamp, out *Output) {
 	p.received.Store(now)
 	if p.search == nil {
 		return
+	}
+	if again := p.search.doubted; again != nil && to != was {
+		l.transmit(p, again, now, out)
 	}
 	l.release(p, func(h held) drop.Reason {
 		switch {
@@ -210,7 +216,7 @@ func (l *list) stopWaiting(p *Peer) {
 		if s.isWaiting() {
 			heap.Remove(&l.waiting, s.index)
 		}
-		s.sent, s.testing, s.tests = 0, false, pathTests{}
+		s.sent, s.testing, s.tests, s.beside, s.doubted = 0, false, pathTests{}, 0, nil
 	}
 }
 

@@ -169,10 +169,13 @@ func (t *Table) Turned(packet []byte, count, size int, now Stamp) (to netip.Addr
 	if w&pathTrusted == 0 || age >= validity {
 		return netip.AddrPort{}, 0, Ask
 	}
+	if p.silent(1, now, p.sent.Load(), now) {
+		return netip.AddrPort{}, 0, Ask
+	}
+	p.sent.Store(now)
 	p.sentPackets.Add(uint64(count))
 	p.sentBytes.Add(uint64(size))
-	if p.silent(p.sent.Swap(now), now) && p.unheard.Swap(tried) != tried ||
-		age >= refreshAfter && w&pathRefreshing == 0 && p.path.CompareAndSwap(w, w|pathRefreshing) {
+	if age >= refreshAfter && w&pathRefreshing == 0 && p.path.CompareAndSwap(w, w|pathRefreshing) {
 		return w.endpoint().addrPort(), w.via(), Refresh
 	}
 	return w.endpoint().addrPort(), w.via(), Carry
@@ -201,8 +204,14 @@ func (t *Table) Incoming(payload []byte, from netip.AddrPort, via uint8, count, 
 		return Ask // packets may be held for the peer
 	}
 	w, at := p.path.Load(), pathTo(endpointOf(from), via)
-	if w&^pathMarks != at && (w&pathTrusted == 0 || p.source.Load() != at) {
-		return Ask
+	if w&^pathMarks != at {
+		if w&pathTrusted == 0 || p.source.Load() != at {
+			return Ask
+		}
+		if !p.isTeredo() {
+			p.carried(Traffic{uint64(count), uint64(size)})
+			return Carry
+		}
 	}
 	if w&pathRefreshing != 0 {
 		p.path.CompareAndSwap(w, w&^pathRefreshing)

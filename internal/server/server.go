@@ -40,6 +40,9 @@ type Server struct {
 	close    func() error
 }
 
+// Sockets returns the sockets that are bound to an address and port, none if there are none.
+type Sockets func(local netip.AddrPort, o udp.Options) ([]*udp.Conn, error)
+
 // conn is a batched UDP socket, see internal/udp.
 type conn interface {
 	ReadBatch(ms []udp.Message) (int, error)
@@ -88,18 +91,46 @@ func listen(cfg Config, port uint16, size int) (groups [][]conn, err error) {
 		if !a.addr.IsValid() {
 			continue
 		}
-		group, err := udp.ListenGroup(netip.AddrPortFrom(a.addr, port), size, options)
+		group, err := cfg.sockets(netip.AddrPortFrom(a.addr, port), size, options)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("listen at the %s address: %w", a.name, err), closeAll(slices.Concat(groups...)))
 		}
 		if groups == nil {
-			groups = make([][]conn, len(group))
+			size = len(group)
+			groups = make([][]conn, size)
+		}
+		if len(group) != size {
+			return nil, errors.Join(fmt.Errorf("the %s address has %d sockets and the other one %d: stop the server, and start it anew", a.name, len(group), size),
+				closeAll(group), closeAll(slices.Concat(groups...)))
 		}
 		for i, c := range group {
 			groups[i] = append(groups[i], c)
 		}
 	}
 	return groups, nil
+}
+
+// sockets takes over the sockets at an address, or opens as many as size says.
+func (c *Config) sockets(local netip.AddrPort, size int, o udp.Options) ([]*udp.Conn, error) {
+	if c.Sockets != nil {
+		if group, err := c.Sockets(local, o); err != nil || len(group) > 0 {
+			return group, err
+		}
+	}
+	return udp.ListenGroup(local, size, o)
+}
+
+// ShareSockets calls give with the sockets of each address, for a process that takes them over.
+func (s *Server) ShareSockets(give func(...*udp.Conn)) {
+	for address := range s.groups[0] {
+		var group []*udp.Conn
+		for _, conns := range s.groups {
+			if c, ok := conns[address].(*udp.Conn); ok {
+				group = append(group, c)
+			}
+		}
+		give(group...)
+	}
 }
 
 // Run serves until ctx is done or Close is called, and closes everything. Errors of single packets never end it.

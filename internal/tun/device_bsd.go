@@ -33,6 +33,9 @@ type device struct {
 	out []byte // for writing
 }
 
+// Adopt is for Linux.
+func Adopt(int, string, offload.Mode) (Device, error) { return nil, errors.ErrUnsupported }
+
 // Open creates the interface. Where the system gives interfaces their names, a name of another kind stands for the next free one;
 // see Name.
 func Open(name string, offloads offload.Mode) (Device, error) {

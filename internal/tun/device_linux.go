@@ -55,12 +55,42 @@ func open(name string, vnet bool) (Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &device{vnet: vnet, arena: make([]byte, arenaSize)}
-	if err = d.configure(fd, name); err == nil {
+	d := &device{vnet: vnet}
+	err = d.attach(fd, name)
+	return d.begin(fd, vnet, err)
+}
+
+// Adopt takes over the descriptor of a TUN interface that Open has made, in this process or another one, also when it fails. The
+// interface has packets with virtio headers only if it was opened so.
+func Adopt(fd int, name string, mode offload.Mode) (Device, error) {
+	d := new(device)
+	request, err := unix.NewIfreq("")
+	if err == nil {
+		err = unix.IoctlIfreq(fd, unix.TUNGETIFF, request)
+	}
+	if err == nil && request.Name() != name {
+		err = fmt.Errorf("the inherited interface is %s and should be %s", request.Name(), name)
+	}
+	if err == nil {
+		d.vnet = request.Uint16()&unix.IFF_VNET_HDR != 0
+		if mode == offload.On && !d.vnet {
+			err = ErrNoOffload
+		}
+	}
+	return d.begin(fd, mode != offload.Off, err)
+}
+
+// begin sets the offloads, and has the device use the descriptor. If this fails, or err tells of a failure before, the descriptor is
+// closed, and an interface that no other process has is gone.
+func (d *device) begin(fd int, offloads bool, err error) (Device, error) {
+	if err == nil && d.vnet {
+		err = d.setOffloads(fd, offloads)
+	}
+	if err == nil {
+		d.arena = make([]byte, arenaSize)
 		d.file, err = descriptor.NewReader(fd, d.fill)
 	}
 	if err != nil {
-		// This removes the interface, too.
 		_ = unix.Close(fd)
 		return nil, err
 	}
@@ -68,8 +98,14 @@ func open(name string, vnet bool) (Device, error) {
 	return d, nil
 }
 
-// configure makes the interface and turns its offloads on.
-func (d *device) configure(fd int, name string) error {
+// Share calls use with the descriptor of the interface, which stays open meanwhile.
+func (d *device) Share(use func(fd int) error) error { return d.file.Share(use) }
+
+// StopReading ends ReadBatch, as Close does, once what was read is taken. Packets can still be written.
+func (d *device) StopReading() error { return d.file.StopReading() }
+
+// attach makes the interface.
+func (d *device) attach(fd int, name string) error {
 	request, err := unix.NewIfreq(name)
 	if err != nil {
 		return err
@@ -79,11 +115,13 @@ func (d *device) configure(fd int, name string) error {
 		flags |= unix.IFF_VNET_HDR
 	}
 	request.SetUint16(flags)
-	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, request); err != nil {
-		return err
-	}
-	if !d.vnet {
-		return nil
+	return unix.IoctlIfreq(fd, unix.TUNSETIFF, request)
+}
+
+// setOffloads turns the offloads of an interface with virtio headers on or off.
+func (d *device) setOffloads(fd int, on bool) error {
+	if !on {
+		return os.NewSyscallError("TUNSETOFFLOAD", unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, 0))
 	}
 	const (
 		tcp = unix.TUN_F_CSUM | unix.TUN_F_TSO6

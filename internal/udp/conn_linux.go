@@ -87,6 +87,15 @@ func share(fd int) error {
 	return os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1))
 }
 
+// Adopt takes over the descriptor of a bound socket, which another process may have, too, also when it fails.
+func Adopt(fd int, o Options) (*Conn, error) { return newConn(fd, o) }
+
+// Share calls use with the socket's descriptor, which stays open meanwhile.
+func (c *Conn) Share(use func(fd int) error) error { return c.file.Share(use) }
+
+// StopReading ends ReadBatch, as Close does. Datagrams can still be sent.
+func (c *Conn) StopReading() error { return c.file.StopReading() }
+
 // newConn takes over a bound socket, also when it fails.
 func newConn(fd int, o Options) (c *Conn, err error) {
 	c = &Conn{options: o, receiver: newReceiver()}

@@ -3,6 +3,7 @@
 package udp
 
 import (
+	"errors"
 	"net/netip"
 
 	"github.com/teredo-suite/teredo/internal/offload"
@@ -18,6 +19,11 @@ func (o Options) refuse() error {
 	}
 	return nil
 }
+
+// Adopt and Share are for Linux.
+func Adopt(int, Options) (*Conn, error) { return nil, errors.ErrUnsupported }
+
+func (*Conn) Share(func(fd int) error) error { return errors.ErrUnsupported }
 
 // ListenGroup is Listen: this system cannot spread remotes over several sockets.
 func ListenGroup(local netip.AddrPort, _ int, o Options) ([]*Conn, error) {

@@ -33,14 +33,16 @@ var ErrNeedsToken = errors.New("it is not a loopback address, so every host that
 // Config says where to listen, and who may ask.
 type Config struct {
 	Address           netip.AddrPort
-	TokenFile         string   // a file with the token that callers must have; empty: none, for loopback addresses only
-	CertFile, KeyFile string   // certificate chain and key for TLS, in PEM; empty: no TLS
-	Hosts             []string // names and addresses that callers use for this host, besides localhost and the one they connect to
+	Listener          net.Listener // listens at the address already; nil: none does
+	TokenFile         string       // a file with the token that callers must have; empty: none, for loopback addresses only
+	CertFile, KeyFile string       // certificate chain and key for TLS, in PEM; empty: no TLS
+	Hosts             []string     // names and addresses that callers use for this host, besides localhost and the one they connect to
 }
 
 // Site is a web site that listens. Serve answers.
 type Site struct {
 	listener net.Listener
+	socket   net.Listener // of the listener
 	server   *http.Server
 	token    *token // nil: none is needed
 	hosts    hosts
@@ -75,18 +77,25 @@ func Listen(cfg Config) (*Site, error) {
 		}
 		s.server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	}
-	var tcp net.ListenConfig
-	tcp.SetMultipathTCP(false)
-	l, err := tcp.Listen(context.Background(), "tcp", cfg.Address.String())
-	if err != nil {
-		return nil, err
+	l := cfg.Listener
+	if l == nil {
+		var tcp net.ListenConfig
+		tcp.SetMultipathTCP(false)
+		var err error
+		if l, err = tcp.Listen(context.Background(), "tcp", cfg.Address.String()); err != nil {
+			return nil, err
+		}
 	}
 	s.listener = &listener{l, s}
+	s.socket = l
 	return s, nil
 }
 
 // Addr is where the site listens.
 func (s *Site) Addr() net.Addr { return s.listener.Addr() }
+
+// Listener is the socket at which the site listens.
+func (s *Site) Listener() net.Listener { return s.socket }
 
 // Close closes a site that Serve was not called for.
 func (s *Site) Close() error { return s.listener.Close() }

@@ -13,6 +13,9 @@ import (
 	"github.com/teredo-suite/teredo/internal/confine"
 	"github.com/teredo-suite/teredo/internal/neighbor"
 	"github.com/teredo-suite/teredo/internal/peer"
+	"github.com/teredo-suite/teredo/internal/succession"
+	"github.com/teredo-suite/teredo/internal/tun"
+	"github.com/teredo-suite/teredo/internal/udp"
 	"github.com/teredo-suite/teredo/teredo"
 	"github.com/teredo-suite/teredo/tunnel"
 )
@@ -58,9 +61,11 @@ type Relay struct {
 	PermitIPv4 []netip.Prefix
 	Mark       string // file that tells the next run that forwarding was turned on
 	Log        *slog.Logger
+	Inherited  *succession.Inheritance // from the process that this one replaces; nil: it replaces none
 
 	WaitsFor func(what string)          // told while the relay is set up
 	Runs     func()                     // called when Status has something to tell
+	TakeOver func() bool                // called when it does all that the relay before did; false: it has to end
 	Ready    func(local netip.AddrPort) // called when the relay goes on by itself
 	Confine  func(needs confine.Policy) // called when the relay needs no more than this
 
@@ -72,6 +77,9 @@ type Relay struct {
 type running struct {
 	*tunnel.Relay
 	neighbors *neighbors
+	device    tun.Device
+	conn      *udp.Conn
+	linkLocal netip.Addr // of the interface
 }
 
 // SetPermit changes PermitIPv4 of a relay that Runs was called for.

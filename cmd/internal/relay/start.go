@@ -15,19 +15,20 @@ import (
 
 // Run sets the relay up and runs it until ctx ends.
 func (r *Relay) Run(ctx context.Context) error {
-	linkLocal := randomLinkLocal()
-	cfg, err := r.open(linkLocal)
+	linkLocal, legacy := r.inherit(randomLinkLocal())
+	cfg, conn, err := r.open(linkLocal)
 	if err != nil {
 		return err
 	}
 	defer cfg.Device.Close()
-	defer cfg.Conn.Close()
+	defer conn.Close()
+	cfg.Legacy = legacy
 	neighbors, err := r.openNeighbors()
 	if err != nil {
 		return err
 	}
 	defer neighbors.close()
-	local := cfg.Conn.LocalAddr()
+	local := conn.LocalAddr()
 	cfg.Kernel = func() (tunnel.Kernel, error) { return r.openKernel(local) }
 	r.WaitsFor("the addresses of this host")
 	workers, ctx := worker.NewGroup(ctx)
@@ -41,16 +42,25 @@ func (r *Relay) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer restore()
+	defer func() {
+		if r.Inherited.Owns() {
+			restore()
+		}
+	}()
 	cfg.Ready = func() {
-		r.announcer.Ready()
-		r.Ready(local)
+		if r.TakeOver() {
+			r.announcer.Ready()
+			r.Ready(local)
+		}
 	}
 	t := tunnel.NewRelay(cfg)
 	if err := neighbors.start(t); err != nil {
 		return err
 	}
-	r.running.Store(&running{t, neighbors})
+	r.running.Store(&running{t, neighbors, cfg.Device, conn, linkLocal})
+	if n := t.Restored(); n > 0 {
+		r.Log.Info("clients and flows of the relay before are taken over", "clients", n, "kernel flows", len(legacy.Flows))
+	}
 	r.Log.Info("relaying", "interface", r.TUN, "local", local, "native prefixes", r.Natives)
 	r.Runs()
 	workers.Go("relay", t.Run)
@@ -64,7 +74,7 @@ func (r *Relay) Run(ctx context.Context) error {
 // openKernel opens the kernel's path, for which the relay needs more than for anything that comes after it. So then it confines
 // itself. Its interface may have to be restored, and forwarding turned off again.
 func (r *Relay) openKernel(local netip.AddrPort) (tunnel.Kernel, error) {
-	path, err := r.OpenKernel(r.TUN, local, r.Natives, tunnel.MostKernelFlows, r.Log)
+	path, err := r.OpenKernel(r.TUN, local, r.Natives, r.Log)
 	if err == nil {
 		r.Confine(confine.Policy{NetAdmin: true, BPF: path != nil, Settings: []string{netcfg.Settings}})
 	}
@@ -75,36 +85,35 @@ func (r *Relay) openKernel(local netip.AddrPort) (tunnel.Kernel, error) {
 }
 
 // open makes the UDP socket, the interface with its link-local address, and the routes for packets that come to this host.
-func (r *Relay) open(linkLocal netip.Addr) (tunnel.RelayConfig, error) {
+func (r *Relay) open(linkLocal netip.Addr) (cfg tunnel.RelayConfig, conn *udp.Conn, err error) {
 	if err := r.checkLinks(); err != nil {
-		return tunnel.RelayConfig{}, err
+		return cfg, nil, err
 	}
 	r.WaitsFor("its UDP port")
 	local := netip.IPv4Unspecified()
 	if r.Bind.IsValid() {
 		local = r.Bind
 	}
-	conn, err := udp.Listen(netip.AddrPortFrom(local, r.Port), udp.Options{GSO: r.UDPGSO, GRO: r.UDPGRO})
-	if err != nil {
-		return tunnel.RelayConfig{}, err
+	if conn, err = r.listen(netip.AddrPortFrom(local, r.Port), udp.Options{GSO: r.UDPGSO, GRO: r.UDPGRO}); err != nil {
+		return cfg, nil, err
 	}
 	r.WaitsFor("the interface " + r.TUN)
-	device, _, err := r.OpenDevice(r.TUN)
+	device, err := r.openDevice()
 	if err != nil {
 		conn.Close()
-		return tunnel.RelayConfig{}, err
+		return cfg, nil, err
 	}
 	if err := netcfg.RelayUp(r.TUN, teredo.MTU, linkLocal, r.Natives.Prefixes()...); err != nil {
 		device.Close()
 		conn.Close()
-		return tunnel.RelayConfig{}, err
+		return cfg, nil, err
 	}
 	if r.HostOnly {
 		if err := netcfg.LimitSegments(r.TUN, udp.MostSegments(teredo.MTU)); err != nil {
 			r.Log.Debug("super-packets may need two bursts", "error", err)
 		}
 	}
-	return tunnel.RelayConfig{Device: device, Conn: conn, Capacity: r.bound(r.Log), Natives: r.Natives, PermitIPv4: r.PermitIPv4}, nil
+	return tunnel.RelayConfig{Device: device, Conn: conn, Capacity: r.bound(r.Log), Natives: r.Natives, PermitIPv4: r.PermitIPv4}, conn, nil
 }
 
 // randomLinkLocal returns a link-local address with a random interface identifier.

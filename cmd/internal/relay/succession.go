@@ -1,0 +1,81 @@
+package relay
+
+import (
+	"errors"
+	"net/netip"
+
+	"github.com/teredo-suite/teredo/internal/announce"
+	"github.com/teredo-suite/teredo/internal/peer"
+	"github.com/teredo-suite/teredo/internal/succession"
+	"github.com/teredo-suite/teredo/internal/tun"
+	"github.com/teredo-suite/teredo/internal/udp"
+	"github.com/teredo-suite/teredo/tunnel"
+)
+
+// legacy is the name of what a relay tells the one that replaces it.
+const legacy = "relay"
+
+// known is what a relay tells the one that replaces it, besides its clients.
+type known struct {
+	LinkLocal    netip.Addr    `json:"link_local"`    // of the interface
+	RecordFormat int           `json:"record_format"` // of the records of clients
+	Flows        []tunnel.Flow `json:"flows"`         // that the kernel carries
+}
+
+// Give gives a new process what it needs to go on where the relay is, see cli.Service.
+func (r *Relay) Give(g *succession.Giver) (leave func() error, err error) {
+	t := r.running.Load()
+	if t == nil {
+		return nil, errors.New("the relay is not set up yet: try again when 'status' says that it runs")
+	}
+	if r.announcer.Status().WithdrawnReason == announce.Draining {
+		return nil, errors.New("the relay drains: start the new one when it has stopped")
+	}
+	g.UDP(t.conn)
+	g.TUN(r.TUN, t.device)
+	l := t.Legacy()
+	g.Data(legacy, known{LinkLocal: t.linkLocal, RecordFormat: peer.RecordFormat, Flows: l.Flows})
+	for records := range l.Records {
+		if err := g.Records(records); err != nil {
+			return nil, err
+		}
+	}
+	return t.StopReading, nil
+}
+
+// inherit takes what the relay before has told: of its clients what is in a form that this one knows.
+func (r *Relay) inherit(linkLocal netip.Addr) (netip.Addr, tunnel.Legacy) {
+	var k known
+	if !r.Inherited.Data(legacy, &k) {
+		return linkLocal, tunnel.Legacy{}
+	}
+	if k.LinkLocal.Is6() && k.LinkLocal.IsLinkLocalUnicast() {
+		linkLocal = k.LinkLocal
+	}
+	l := tunnel.Legacy{Flows: k.Flows}
+	if k.RecordFormat == peer.RecordFormat {
+		l.Records = r.Inherited.Records()
+	}
+	return linkLocal, l
+}
+
+// listen opens the UDP port, or takes over that of the relay before.
+func (r *Relay) listen(local netip.AddrPort, o udp.Options) (*udp.Conn, error) {
+	conns, err := r.Inherited.UDP(local, o)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(conns) == 0:
+		return udp.Listen(local, o)
+	}
+	return conns[0], nil
+}
+
+// openDevice makes the interface, or takes over that of the relay before.
+func (r *Relay) openDevice() (tun.Device, error) {
+	if d, err := r.Inherited.TUN(r.TUN, r.TUNOffload); d != nil || err != nil {
+		return d, err
+	}
+	d, _, err := r.OpenDevice(r.TUN)
+	return d, err
+}
