@@ -4,6 +4,7 @@ package lab
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 )
 
@@ -11,6 +12,7 @@ import (
 func BuildPrograms(folder string) error {
 	// The trailing slash makes the go command put every program in the folder.
 	cmd := exec.Command("go", "build", "-o", folder+"/", "github.com/teredo-suite/teredo/cmd/...")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as they are shipped
 	if err := feed(cmd, ""); err != nil {
 		return fmt.Errorf("build the programs: %w", err)
 	}
