@@ -7,11 +7,11 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+	"unsafe"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
 	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
 	"golang.org/x/sys/unix"
-	"kernel.org/pub/linux/libs/security/libcap/cap"
 	"kernel.org/pub/linux/libs/security/libcap/psx"
 )
 
@@ -36,19 +36,27 @@ func (p Policy) Apply() (r Result) {
 	return r
 }
 
+// What capset(2) reads. All threads call it, while the stack of the calling goroutine may move: so this is not on a stack.
+var (
+	capabilityHeader = unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	capabilities     [2]unix.CapUserData
+)
+
 // dropCapabilities keeps those that are needed, if the process has them. A root user, too, has no others then.
 func (p Policy) dropCapabilities() error {
-	keep := cap.NewSet()
 	if p.NetAdmin {
-		has, err := cap.GetProc().GetFlag(cap.Permitted, cap.NET_ADMIN)
-		if err == nil {
-			err = errors.Join(keep.SetFlag(cap.Permitted, has, cap.NET_ADMIN), keep.SetFlag(cap.Effective, has, cap.NET_ADMIN))
-		}
-		if err != nil {
+		if err := unix.Capget(&capabilityHeader, &capabilities[0]); err != nil {
 			return err
 		}
 	}
-	return keep.SetProc()
+	const keep = 1 << unix.CAP_NET_ADMIN
+	has := capabilities[0].Permitted & keep
+	capabilities = [2]unix.CapUserData{{Permitted: has, Effective: has}}
+	_, _, errno := psx.Syscall3(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&capabilityHeader)), uintptr(unsafe.Pointer(&capabilities)), 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 func forbidNewPrivileges() error {
