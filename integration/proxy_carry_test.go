@@ -19,7 +19,6 @@ import (
 
 	"github.com/miekg/dns"
 	"github.com/things-go/go-socks5/statute"
-	"golang.org/x/sys/unix"
 
 	"github.com/teredo-suite/teredo/integration/lab"
 )
@@ -234,8 +233,11 @@ func TestProxyManyConnections(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if s := p.status(); s.Proxy.Refused["handshakes"] < 8000 {
+	// On a busy machine, some of the connections that say nothing run out of time before newer ones take their places.
+	if s := p.status(); s.Proxy.Refused["handshakes"] == 0 {
 		t.Errorf("refused: %v", s.Proxy.Refused)
+	} else if sum := s.Proxy.Refused["handshakes"] + s.Proxy.Refused["protocol"]; sum < 8000 || sum > 10_000 {
+		t.Errorf("%d of 10000 connections that say nothing were refused: %v", sum, s.Proxy.Refused)
 	}
 	if used := memoryOf(t, p.Pid()); used > 128<<20 {
 		t.Errorf("%d MiB in use", used>>20)
@@ -297,14 +299,10 @@ func TestProxyStreams(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := w.Processes()[0]
 	for _, each := range w.Processes() {
 		if each.Program() == "teredo-server" {
-			server = each
+			w.stop(each) // to stop it with SIGSTOP is not enough: the kernel answers for it
 		}
-	}
-	if err := server.Signal(unix.SIGSTOP); err != nil {
-		t.Fatal(err)
 	}
 	p.until("the silence of the server to be seen", func(proxyStatus) bool {
 		out, _ := w.Host("client1").Run(startTimeout, ordinaryUser(p.folder, program("client"), "status", "--json")...)
@@ -314,9 +312,7 @@ func TestProxyStreams(t *testing.T) {
 	if err := exchange(lasting, "still here"); err != nil {
 		t.Error("while the server is silent:", err)
 	}
-	if err := server.Signal(unix.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
+	w.startServer(ours)
 	w.until(p.Process, startTimeout, "the proxy to work again", func() error {
 		c, _, err := p.socks(statute.CommandConnect, netip.MustParseAddrPort(native(7)))
 		if err != nil {

@@ -16,6 +16,9 @@ import (
 // time-outs, no bounds for UDP associations, does not compare their clients with those that asked for them, and loses half-closes.
 func (p *Proxy) serveSOCKS(c net.Conn) {
 	request, err := p.negotiate(c)
+	if errors.Is(err, net.ErrClosed) { // it gave way to a newer one, which is counted
+		return
+	}
 	if err != nil {
 		p.refused("socks", c.RemoteAddr(), err)
 		c.Close()
