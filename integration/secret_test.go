@@ -81,7 +81,7 @@ func (w *world) hangup(p *lab.Process) {
 // wantRefused waits until client1 is off-line and says that it is because of its secret.
 func (w *world) wantRefused(why string) {
 	w.t.Helper()
-	s := w.untilStatus(2*qualificationTimeout, "client1", "offline", func(s clientStatus) bool { return s.State == "offline" })
+	s := w.untilStatus(2*qualificationTimeout, "client1", "offline, without an address", func(s clientStatus) bool { return s.State == "offline" && s.Address == "" })
 	if addr, has := w.teredoAddr("client1"); has || !strings.Contains(s.LastError, why) {
 		w.t.Errorf("last_error %q, want %q in it; address %v", s.LastError, why, addr)
 	}
