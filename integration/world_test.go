@@ -45,14 +45,7 @@ func newWorldBehind(t *testing.T, nat1, nat2 lab.NAT) *world {
 		t.Fatal(err)
 	}
 	w := &world{Lab: l, t: t}
-	t.Cleanup(func() {
-		if t.Failed() {
-			w.explain()
-		}
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	l.CloseAfter(t, w.explain)
 	return w
 }
 

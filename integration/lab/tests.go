@@ -75,5 +75,18 @@ func Need(t *testing.T) {
 	}
 }
 
+// CloseAfter closes the lab when the test has ended. If the test has failed, explain is called before.
+func (l *Lab) CloseAfter(t testing.TB, explain func()) {
+	t.Helper()
+	t.Cleanup(func() {
+		if t.Failed() {
+			explain()
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // Program returns the path of one of our programs, which Main has built.
 func Program(role string) string { return filepath.Join(os.Getenv(binFolder), "teredo-"+role) }

@@ -52,14 +52,7 @@ func newService(t *testing.T) *service {
 		// As over a cable: a virtual link would pass packets on with an unfinished checksum, which not every receiver can finish.
 		s.run(k.Host, "ethtool", "-K", "uplink", "tx", "off")
 	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			s.explain()
-		}
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	l.CloseAfter(t, s.explain)
 	return s
 }
 
