@@ -96,6 +96,12 @@ func TestPage(t *testing.T) {
 		b.until("a row of "+peer.String(), fmt.Sprintf("document.querySelector('#peers tbody').innerText.includes(%q)", peer))
 	}
 	b.until("the decoded address", fmt.Sprintf("document.querySelector('#peers tbody').innerText.includes(%q)", teredo.Mapped(addr2)))
+	button := fmt.Sprintf("document.querySelector('button[aria-label=\"Ping %v\"]')", addr2)
+	eval[bool](b, fmt.Sprintf("(window.button = %s, window.rows = document.querySelector('#peers tbody').innerText, true)", button))
+	b.until("newer rows", "document.querySelector('#peers tbody').innerText !== rows")
+	if !eval[bool](b, "button === "+button) {
+		t.Error("a refresh of the table replaces the button that somebody may be pressing")
+	}
 	b.do("ping the client", chromedp.Click(fmt.Sprintf(`button[aria-label="Ping %v"]`, addr2)))
 	b.until("an answer", "document.querySelector('#ping li.good')?.innerText.includes('direct')")
 	b.until("events", "document.querySelector('#event-list').innerText.includes('qualified')")

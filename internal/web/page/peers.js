@@ -96,9 +96,7 @@ export class Peers {
 
   show({ all, matching, clients, rows }) {
     const now = performance.now();
-    const focused = document.activeElement?.closest?.("tr")?.dataset.address;
-    this.body.replaceChildren(...rows.map((p) => this.row(p, now)));
-    if (focused) [...this.body.rows].find((r) => r.dataset.address === focused)?.querySelector("button")?.focus();
+    this.place(rows.map((p) => this.row(p, now)));
     this.before = new Map(rows.map((p) => [p.address, { at: now, in: p.received_bytes, out: p.sent_bytes }]));
     const last = Math.min(this.offset + rows.length, matching);
     const nats = clients.cone + clients.restricted ? ` Clients: ${count(clients.cone)} behind cone NATs, ${count(clients.restricted)} behind others.` : "";
@@ -106,6 +104,23 @@ export class Peers {
     this.previous.disabled = this.offset === 0;
     this.next.disabled = last >= matching;
     if (rows.length === 0 && this.offset > 0) this.turn(-1);
+  }
+
+  // place makes the rows those of the table. The row of a peer that was there before takes the new cells and keeps its button, which has
+  // the focus, perhaps, or a mouse button pressed on it. A row moves only if its place has changed.
+  place(rows) {
+    const kept = new Map([...this.body.rows].map((r) => [r.dataset.address, r]));
+    const ordered = rows.map((row) => {
+      const old = kept.get(row.dataset.address);
+      if (!old) return row;
+      kept.delete(row.dataset.address);
+      [...row.cells].slice(0, columns.length).forEach((cell, i) => old.cells[i].replaceWith(cell));
+      return old;
+    });
+    for (const gone of kept.values()) gone.remove();
+    ordered.forEach((row, i) => {
+      if (this.body.rows[i] !== row) this.body.insertBefore(row, this.body.rows[i] ?? null);
+    });
   }
 
   row(p, now) {
