@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	kernelRound     = time.Second / 2       // how often the rules are told what the kernel has carried: they judge half a second of silence
+	kernelRound     = 2 * time.Second / 5   // how often the rules are told what the kernel has carried: sooner than half a second of silence makes them doubt
 	mostSettled     = 4096                  // flows in one round: with more, the rules are told of each less often
 	kernelAgain     = time.Second           // how often a flow is added anew
 	kernelIdle      = 30 * time.Second      // a flow that was not used for so long goes back to the workers

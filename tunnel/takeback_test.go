@@ -131,8 +131,8 @@ func TestKernelRefuses(t *testing.T) {
 		if n := o.client.Status().Offloads.KernelFlows; n != 0 {
 			t.Errorf("%d flows in the status", n)
 		}
-		if n := len(o.kernel.Calls("add")); n < 4 || n > 5 || len(o.kernel.Calls("remove")) != 0 {
-			t.Errorf("it was asked %d times in 2 s, or asked to remove what it has not", n)
+		if n := len(o.kernel.Calls("add")); n < 5 || n > 6 || len(o.kernel.Calls("remove")) != 0 {
+			t.Errorf("it was asked %d times in five rounds, or asked to remove what it has not", n)
 		}
 		o.kernel.Refuse(nil)
 		o.send()

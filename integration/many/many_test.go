@@ -22,8 +22,11 @@ const (
 	// Nothing is lost, and so TCP has no more to do than to wait for one search.
 	moved = time.Second
 
-	flaps    = 10
-	attempts = 3
+	flaps = 10
+
+	// When something else stops the programs for so long, a figure may be wrong, and the scenario is tried again.
+	disturbed = 500 * time.Millisecond
+	attempts  = 3
 )
 
 // TestService has traffic between all clients and native hosts go on while parts of the service fail, one after the other. The log
@@ -49,18 +52,20 @@ func TestService(t *testing.T) {
 	s.untilFlows(s.flows, time.Now())
 }
 
-// attempt runs a scenario. A machine that stops one of the programs for a second makes any figure wrong, and so there are three attempts;
-// what is broken fails in all of them.
+// attempt runs a scenario, again if it fails on a machine that was too busy.
 func (s *service) attempt(scenario func(*service) error) {
 	s.t.Helper()
-	var err error
-	for range attempts {
-		if err = scenario(s); err == nil {
+	for n := 1; ; n++ {
+		s.stalled = 0
+		err := scenario(s)
+		if err == nil {
 			return
 		}
-		s.t.Logf("an attempt has failed: %v", err)
+		if n == attempts || s.stalled < disturbed {
+			s.t.Fatal(err)
+		}
+		s.t.Logf("the machine was stalled for %v, so this counts for nothing: %v", s.stalled, err)
 	}
-	s.t.Error(err)
 }
 
 // startAll starts everything, and the traffic.
@@ -117,6 +122,7 @@ func (s *service) killRelay() error {
 	o := s.observe(victim)
 	s.programs[victim.name].Kill()
 	s.untilAnnounced("-6", teredoPrefix, relaysExcept(victim)...)
+	s.stalled = time.Since(o.began) // BIRD takes 0.1 s
 	err := o.check(killed, false)
 	s.startRelay(victim)
 	s.untilAnnounced("-6", teredoPrefix, relaysExcept()...)

@@ -85,6 +85,7 @@ func (o *observation) check(most time.Duration, lossless bool) (err error) {
 		stall = max(stall, f.gap(o.began))
 		dropped += f.lost(o.began, ended)
 	}
+	o.stalled = max(o.stalled, stall)
 	type row struct {
 		of   string
 		kind kind

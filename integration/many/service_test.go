@@ -30,7 +30,8 @@ type service struct {
 	t        *testing.T
 	programs map[string]*lab.Process // by host: the server, relay or client there
 	flows    []*flow
-	control  []*flow // traffic of this machine that does not depend on the service
+	control  []*flow       // traffic of this machine that does not depend on the service
+	stalled  time.Duration // the longest time that the machine has kept something from going on
 }
 
 // in is the service in a subtest.

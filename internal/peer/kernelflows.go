@@ -36,12 +36,8 @@ func (l *list) Carried(t time.Time, peer netip.Addr, to netip.AddrPort, heard ti
 	}
 	p.sentPackets.Add(sent.Packets)
 	p.sentBytes.Add(sent.Bytes)
-	switch {
-	case received.Packets == 0:
-	case p.unheard.Load() > at: // what the workers have sent since then is unanswered
-		p.carried(received)
-	default:
-		p.heard(received)
+	if received.Packets > 0 {
+		p.heardUntil(received, at)
 	}
 	now, n, last := l.table.Stamp(t), 0, p.sent.Load()
 	if sent.Packets > 0 {

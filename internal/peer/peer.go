@@ -171,3 +171,17 @@ func (p *Peer) heard(t Traffic) {
 		p.unheard.Store(0)
 	}
 }
+
+// heardUntil records packets of data that have come by the peer's path until a moment, and that others tell of only now. What the
+// workers have sent since that moment is unanswered. It is not known how many of the transmissions that is, so all of them count.
+func (p *Peer) heardUntil(t Traffic, at Stamp) {
+	was := p.unheard.Load()
+	if was == 0 || p.sent.Load() <= at {
+		p.heard(t)
+		return
+	}
+	p.carried(t)
+	if was < at {
+		p.unheard.CompareAndSwap(was, at&^unheardLow|was&unanswered)
+	}
+}

@@ -139,6 +139,37 @@ func TestSilenceToldLate(t *testing.T) {
 	r.want(r.send(data(own, host, 1)), "data 1 own>host to relay1", "test own>host to server")
 }
 
+// Where the workers send and others receive, others tell late that the host was heard of. What has left since then stays
+// unanswered. Answers that come are told soon enough.
+func TestSilenceWhereOthersReceive(t *testing.T) {
+	const pace = 20 * time.Millisecond
+	for name, last := range map[string]int{"silent": 12, "answering": 1000} {
+		t.Run(name, func(t *testing.T) {
+			r := heardOf(t)
+			c, heard := r.m.(carrier), r.now
+			for n := range 200 {
+				if sent := r.send(data(own, host, 1)); len(sent) > 1 {
+					if silent := r.now.Sub(heard); name != "silent" || silent > 520*time.Millisecond {
+						t.Errorf("%q, %v after the last answer", sent, silent)
+					}
+					return
+				}
+				r.wait(pace / 2)
+				if n < last {
+					heard = r.now // of the packet before this one
+				}
+				r.wait(pace / 2)
+				if n%20 == 19 {
+					c.Carried(r.now, host, relay1, heard, traffic(0), traffic(1))
+				}
+			}
+			if name == "silent" {
+				t.Error("no test")
+			}
+		})
+	}
+}
+
 // A flow that others carry is in doubt in time also when nothing more is sent: then the next packet is the workers'.
 func TestSilenceWithoutMore(t *testing.T) {
 	r := heardOf(t)
