@@ -87,7 +87,8 @@ func TestSunset(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, lab.PortRestricted)
 	before := w.state("relay")
-	sunset := time.Now().Add(40 * time.Second).UTC().Format(time.RFC3339)
+	end := time.Now().Add(startTimeout)
+	sunset := end.UTC().Format(time.RFC3339)
 	commands := map[string][]string{
 		"server": {"--bind", lab.ServerAddr, "--bind2", lab.ServerAddr2},
 		"relay":  {"--bind", lab.RelayAddr, "--tun", tun},
@@ -111,6 +112,7 @@ func TestSunset(t *testing.T) {
 		})
 	}
 	w.startClient("client1", ours)
+	time.Sleep(time.Until(end))
 	for role, p := range running {
 		w.wantExit(p, 0, "service ends soon", "service ends now", "reason=sunset", sunset)
 		w.wantExit(w.start(role, commands[role]...), 64, "sunset", sunset)

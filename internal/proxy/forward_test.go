@@ -148,8 +148,8 @@ func TestDatagrams(t *testing.T) {
 			}
 		}
 	}
-	s := p.Status()
-	if s.Connections["forward_udp"] != 2 || s.Refused["connections"] != 2 || s.SentBytes != 32 || s.ReceivedBytes != 32 {
+	until(t, "what was refused", func() bool { return p.Status().Refused["connections"] == 2 })
+	if s := p.Status(); s.Connections["forward_udp"] != 2 || s.SentBytes != 32 || s.ReceivedBytes != 32 {
 		t.Errorf("%+v", s)
 	}
 }
