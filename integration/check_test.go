@@ -106,3 +106,24 @@ func TestCheckFinds(t *testing.T) {
 	w.wantExit(w.start("server", checkCommand(w.serverCommand(), "--control", w.control("other"))...), 1, "UDP port 3544 of 192.0.2.1 is in use by another program")
 	w.wantExit(w.start("relay", checkCommand(w.relayCommand("--native-prefix", lab.ServerAddr+"=2001:db8:6::/64", "--neighbor-proxy", "none0"))...), 1, "this host has no interface none0")
 }
+
+// TestCheckProxy does the same for a proxy of an ordinary user.
+func TestCheckProxy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, lab.PortRestricted)
+	w.startServer(ours)
+	flags := []string{"--socks", socksAddr, "--forward", "udp:5353=[" + lab.NativeAddr + "]:53"}
+	p := w.startProxy("client1", flags...)
+	check := func(code int, want string, more ...string) {
+		t.Helper()
+		argv := append([]string{program("client"), "check-proxy", "--server", lab.ServerAddr, "--permit-ipv4", lab.PublicRanges}, flags...)
+		w.wantExit(w.start("client1", ordinaryUser(p.folder, append(argv, more...)...)...), code, "The server "+lab.ServerAddr+" answers, after ", want)
+	}
+	check(0, "The running program listens at the local addresses")
+	w.stop(p.Process)
+	check(0, "The local addresses to listen at are free")
+	taken := w.socket("client1", "127.0.0.1:5353")
+	defer taken.Close()
+	check(1, "127.0.0.1:5353")
+	check(1, "no such file", "--proxy-password-file", "/nonexistent")
+}

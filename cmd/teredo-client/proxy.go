@@ -25,9 +25,10 @@ import (
 	"github.com/teredo-suite/teredo/teredonet"
 )
 
-// proxyCommands is the command for what is not in a small build.
+// proxyCommands are the commands for what is not in a small build.
 type proxyCommands struct {
-	Proxy proxyCommand `cmd:"" set:"control=${user_control}" help:"Give programs IPv6 without any privilege: SOCKS5, HTTP, fixed forwards, published services."`
+	Proxy      proxyCommand `cmd:"" set:"control=${user_control}" help:"Give programs IPv6 without any privilege: SOCKS5, HTTP, fixed forwards, published services."`
+	CheckProxy proxyCheck   `cmd:"" set:"control=${user_control}" help:"Find out whether a start of the proxy would succeed, without starting."`
 }
 
 type proxyStatus = proxy.Status
@@ -82,11 +83,9 @@ func (m *proxyProgram) serve(ctx context.Context) (err error) {
 	if m.announce, err = m.newAnnouncer(m.key, m.log, ""); err != nil {
 		return err
 	}
-	m.proxy, err = proxy.New(proxy.Config{
-		Filter: teredo.Filter{Permit: m.permitted()}, Resolver: m.resolver(), Users: users, Log: m.log, Ready: m.ready,
-		SOCKS: addrPorts(m.SOCKS), HTTP: addrPorts(m.HTTP), Forwards: m.forwards(),
-	})
-	if err != nil {
+	config := m.listeners()
+	config.Filter, config.Resolver, config.Users, config.Log, config.Ready = teredo.Filter{Permit: m.permitted()}, m.resolver(), users, m.log, m.ready
+	if m.proxy, err = proxy.New(config); err != nil {
 		return err
 	}
 	workers, ctx := worker.NewGroup(ctx)
@@ -180,11 +179,11 @@ func (m *proxyProgram) needs() confine.Policy {
 }
 
 // users are those who may use SOCKS and HTTP; nil: everybody who can connect.
-func (m *proxyProgram) users() ([]secret.Client, error) {
-	if m.ProxyPasswordFile == "" {
+func (c *proxyCommand) users() ([]secret.Client, error) {
+	if c.ProxyPasswordFile == "" {
 		return nil, nil
 	}
-	return secret.Load(m.ProxyPasswordFile)
+	return secret.Load(c.ProxyPasswordFile)
 }
 
 // reload reads the files with secrets again, and reports whether there are any.
@@ -226,11 +225,13 @@ func (m *proxyProgram) peers(ctx context.Context) (any, error) {
 	}
 }
 
-func (m *proxyProgram) forwards() (all []proxy.ForwardTo) {
-	for _, f := range m.Forward {
-		all = append(all, f.ForwardTo)
+// listeners is the part of the configuration that says where to listen.
+func (c *proxyCommand) listeners() proxy.Config {
+	listeners := proxy.Config{SOCKS: addrPorts(c.SOCKS), HTTP: addrPorts(c.HTTP)}
+	for _, f := range c.Forward {
+		listeners.Forwards = append(listeners.Forwards, f.ForwardTo)
 	}
-	return all
+	return listeners
 }
 
 func (m *proxyProgram) services() (all []proxy.Service) {

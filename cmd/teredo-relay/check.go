@@ -15,7 +15,9 @@ type check struct {
 }
 
 // Help is the detailed help of the check command.
-func (check) Help() string { return cli.CheckHelp + "/etc/teredo/relay.toml" }
+func (check) Help() string {
+	return cli.CheckHelp("run") + "${name} check --config /etc/teredo/relay.toml"
+}
 
 // Run checks.
 func (c *check) Run(ctx context.Context, k *kong.Kong, p *cli.Process) error {

@@ -24,7 +24,9 @@ type check struct {
 }
 
 // Help is the detailed help of the check command.
-func (check) Help() string { return cli.CheckHelp + "/etc/teredo/server.toml" }
+func (check) Help() string {
+	return cli.CheckHelp("run") + "${name} check --config /etc/teredo/server.toml"
+}
 
 // Run checks.
 func (c *check) Run(ctx context.Context, k *kong.Kong, p *cli.Process) error {

@@ -30,8 +30,9 @@ type CheckFlags struct {
 	JSON bool `help:"Print JSON instead of text."`
 }
 
-// CheckHelp is the detailed help of every check command.
-const CheckHelp = `The check takes the flags and the configuration file of the run command, and tries what a start needs: names, ports,
+// CheckHelp is the detailed help of a command that checks another one, up to the example.
+func CheckHelp(command string) string {
+	return `The check takes the flags and the configuration file of the ` + command + ` command, and tries what a start needs: names, ports,
 privileges, files. It changes nothing, and does not disturb a program that runs already. Check as the user that the
 program is to run as.
 
@@ -40,7 +41,8 @@ Exit code 0 means that nothing was found that would fail; there may be warnings.
 
 Examples:
 
-    ${name} check --config `
+    `
+}
 
 // Checkup collects what a check finds.
 type Checkup struct {
