@@ -152,14 +152,6 @@ func (s *program) status(ctx context.Context) (now status, err error) {
 // give gives a new process what it needs to go on where server and relay are, see cli.Service. The server itself knows nothing of
 // its clients.
 func (s *program) give(g *succession.Giver) (leave func() error, err error) {
-	select {
-	case <-s.started:
-	default:
-		return nil, errors.New("the server is not set up yet: try again when 'status' says that it runs")
-	}
-	if s.announcer.Status().WithdrawnReason == announce.Draining {
-		return nil, errors.New("the server drains: start the new one when it has stopped")
-	}
 	s.running.ShareSockets(g.UDP)
 	s.anycast.give(g)
 	if s.relay != nil {

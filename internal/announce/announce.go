@@ -35,7 +35,7 @@ type Machine struct {
 	served      time.Time // when somebody was served last, at the latest
 	load        Load
 	at          time.Time // when load was true; zero: never
-	overload    overload
+	overload    Overload
 }
 
 // New makes a machine for a service that stops when it drains and has served nobody for the time idle, or when it has drained for the
@@ -44,6 +44,12 @@ func New(idle, limit time.Duration) *Machine { return &Machine{idle: idle, limit
 
 // Ready says that the service serves from now on.
 func (m *Machine) Ready() { m.ready = true }
+
+// Overload is what the machine knows of overloads.
+func (m *Machine) Overload() Overload { return m.overload }
+
+// Resume goes on with what the machine of the process before knew. Call it before Ready.
+func (m *Machine) Resume(o Overload) { m.overload = o }
 
 // Drain begins to drain, unless that has begun.
 func (m *Machine) Drain(now time.Time) {
@@ -71,7 +77,7 @@ func (m *Machine) Withdrawn() Reason {
 	case !m.ready:
 		return Starting
 	}
-	return m.overload.withdrawn
+	return m.overload.Withdrawn
 }
 
 // Drained reports whether the service has drained, and may stop.

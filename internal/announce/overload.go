@@ -21,35 +21,36 @@ const (
 	processorRefused = 100
 )
 
-// overload withdraws a service that has too much to do (RFC 4380 §7.3.5), with hysteresis.
-type overload struct {
-	level     time.Duration // of the latest time, how long was overloaded less how long was not; from 0 to patience
-	withdrawn Reason        // empty: it is announced
-	last      time.Time     // overloaded last
-	calm      time.Duration // needed before the next announcement
-	announced time.Time     // since then, again
+// Overload withdraws a service that has too much to do (RFC 4380 §7.3.5), with hysteresis. A process tells it to the one that takes
+// its place.
+type Overload struct {
+	Level     time.Duration // of the latest time, how long was overloaded less how long was not; from 0 to patience
+	Withdrawn Reason        // empty: it is announced
+	Last      time.Time     // overloaded last
+	Calm      time.Duration // needed before the next announcement
+	Announced time.Time     // since then, again
 }
 
 // observe takes notice of what was refused in the time before now.
-func (o *overload) observe(now time.Time, elapsed time.Duration, before, after Load) {
+func (o *Overload) observe(now time.Time, elapsed time.Duration, before, after Load) {
 	cause := refused(elapsed, before, after)
 	elapsed = min(elapsed, elapsedMost)
 	if cause != "" {
-		o.last = now
-		o.level = min(o.level+elapsed, patience)
+		o.Last = now
+		o.Level = min(o.Level+elapsed, patience)
 	} else {
-		o.level = max(o.level-elapsed, 0)
+		o.Level = max(o.Level-elapsed, 0)
 	}
 	switch {
-	case o.withdrawn == "" && o.level >= patience:
-		if o.calm == 0 || now.Sub(o.announced) >= calmMost {
-			o.calm = calmLeast
+	case o.Withdrawn == "" && o.Level >= patience:
+		if o.Calm == 0 || now.Sub(o.Announced) >= calmMost {
+			o.Calm = calmLeast
 		} else {
-			o.calm = min(2*o.calm, calmMost)
+			o.Calm = min(2*o.Calm, calmMost)
 		}
-		o.withdrawn = cause
-	case o.withdrawn != "" && now.Sub(o.last) >= o.calm:
-		o.withdrawn, o.level, o.announced = "", 0, now
+		o.Withdrawn = cause
+	case o.Withdrawn != "" && now.Sub(o.Last) >= o.Calm:
+		o.Withdrawn, o.Level, o.Announced = "", 0, now
 	}
 }
 

@@ -7,7 +7,11 @@ import (
 	"time"
 
 	"github.com/teredo-suite/teredo/internal/announce"
+	"github.com/teredo-suite/teredo/internal/succession"
 )
+
+// overloadOf is the beginning of the name under which an announcer gives what it knows of overloads.
+const overloadOf = "overload "
 
 // Announcer keeps a service announced while it serves, and withdrawn otherwise.
 type Announcer struct {
@@ -36,6 +40,21 @@ func (a *Announcer) Ready() {
 	defer a.mu.Unlock()
 	a.machine.Ready()
 	a.follow()
+}
+
+// giveTo tells a new process what this one knows of overloads.
+func (a *Announcer) giveTo(g *succession.Giver) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	g.Data(overloadOf+a.what, a.machine.Overload())
+}
+
+// inherit goes on with what the process before knew of overloads, so that its routes do not come back for a moment.
+func (a *Announcer) inherit(h *succession.Inheritance) {
+	var o announce.Overload
+	if h.Data(overloadOf+a.what, &o) {
+		a.machine.Resume(o)
+	}
 }
 
 // drain withdraws the service for good.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"strings"
 
+	"github.com/teredo-suite/teredo/internal/announce"
 	"github.com/teredo-suite/teredo/internal/control"
 	"github.com/teredo-suite/teredo/internal/succession"
 	"github.com/teredo-suite/teredo/internal/worker"
@@ -24,8 +25,8 @@ type Service[T any] struct {
 	// Questions are what else can be asked for on the control socket.
 	Questions map[string]control.Question
 	Reload    Reload
-	// Give gives what the program has to a new process that replaces it, while the program goes on. Once the new process does the
-	// work, leave is called: it ends what the program has begun to do, and nothing else, as the process ends then. Give may be nil.
+	// Give gives what the program has to a new process that replaces it, while the program goes on. It is called while the program runs
+	// and does not drain. Once the new process does the work, leave is called: it ends what the program has begun to do, and nothing else, as the process ends then. Give may be nil.
 	Give func(*succession.Giver) (leave func() error, err error)
 	// Announcers announce what the program serves, and withdraw it before the program ends by a drain. Without any it cannot drain.
 	Announcers []*Announcer
@@ -48,6 +49,9 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 		return err
 	}
 	questions["report"] = report
+	for _, a := range s.Announcers {
+		a.inherit(p.Inherited())
+	}
 	var drains *drains
 	if len(s.Announcers) > 0 {
 		drains, ctx = newDrains(ctx, s.Log, s.Announcers)
@@ -79,6 +83,12 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 	}
 	if s.Give != nil {
 		if questions[upgrades], err = p.upgrade(s.Log, func(g *succession.Giver) (func() error, error) {
+			if err := s.mayGive(); err != nil {
+				return nil, err
+			}
+			for _, a := range s.Announcers {
+				a.giveTo(g)
+			}
 			giveListener(g, controlSocket+s.Flags.Control, socket)
 			s.Flags.giveProfiles(g, profiles)
 			s.Flags.giveWeb(g, site)
@@ -134,4 +144,17 @@ func Serve[T any](ctx context.Context, p *Process, s Service[T]) error {
 		return workers.Wait()
 	})
 	return all.Wait()
+}
+
+// mayGive says why a new process cannot take the place of this one now.
+func (s *Service[T]) mayGive() error {
+	if !s.State.runs() {
+		return errors.New("the running program is not set up, or stops: try again when 'status' says that it runs")
+	}
+	for _, a := range s.Announcers {
+		if a.Status().WithdrawnReason == announce.Draining {
+			return errors.New("the running program drains: start the new one when it has stopped")
+		}
+	}
+	return nil
 }

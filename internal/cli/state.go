@@ -50,6 +50,13 @@ func (s *State[T]) Runs(ask func(context.Context) (T, error)) {
 	s.ask = ask
 }
 
+// runs reports whether the program is set up, and does not stop yet.
+func (s *State[T]) runs() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ask != nil
+}
+
 // stops says that the program stops.
 func (s *State[T]) stops() {
 	s.Change(func(status *T) {

@@ -1,10 +1,8 @@
 package relay
 
 import (
-	"errors"
 	"net/netip"
 
-	"github.com/teredo-suite/teredo/internal/announce"
 	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/internal/succession"
 	"github.com/teredo-suite/teredo/internal/tun"
@@ -25,12 +23,6 @@ type known struct {
 // Give gives a new process what it needs to go on where the relay is, see cli.Service.
 func (r *Relay) Give(g *succession.Giver) (leave func() error, err error) {
 	t := r.running.Load()
-	if t == nil {
-		return nil, errors.New("the relay is not set up yet: try again when 'status' says that it runs")
-	}
-	if r.announcer.Status().WithdrawnReason == announce.Draining {
-		return nil, errors.New("the relay drains: start the new one when it has stopped")
-	}
 	g.UDP(t.conn)
 	g.TUN(r.TUN, t.device)
 	l := t.Legacy()
