@@ -63,8 +63,8 @@ func (a *anycast) check() error {
 	return nil
 }
 
-// announce gives the addresses to the one interface, or removes it. Once it is gone it does not come back: only a server that drains is
-// withdrawn. An anycast that is nil does nothing, because its addresses are announced in another way, or not at all.
+// announce gives the addresses to the interface that is announced, or removes that interface. It is never made again, because only a
+// server that drains is withdrawn. A nil anycast does nothing: the addresses are announced in another way, or not at all.
 func (a *anycast) announce(on bool) error {
 	if a == nil {
 		return nil

@@ -101,7 +101,7 @@ func (a *Announcer) follow() {
 	if why == "" {
 		a.log.Info("announced", "what", a.what)
 	} else {
-		a.log.Warn("withdrawn: whoever comes is served, and nobody is invited", "what", a.what, "reason", why)
+		a.log.Warn("withdrawn: packets that still come are served, and no more are invited", "what", a.what, "reason", why)
 	}
 }
 

@@ -15,8 +15,8 @@ import (
 
 // DrainFlags say how a program that serves others leaves when it drains. Embed it.
 type DrainFlags struct {
-	DrainIdle time.Duration `default:"30s" placeholder:"DURATION" help:"After the command drain or SIGUSR1, stop when nobody has come for so long (${default}). After 30s without use a Teredo path is looked for anew."`
-	DrainTime time.Duration `default:"5m" placeholder:"DURATION" help:"After the command drain or SIGUSR1, stop after so long in any case (${default})."`
+	DrainIdle time.Duration `default:"30s" placeholder:"DURATION" help:"After the command drain or SIGUSR1, stop when nobody has come for this time (${default}). A Teredo path that was not used for 30s is looked for anew, so nobody needs this program then."`
+	DrainTime time.Duration `default:"5m" placeholder:"DURATION" help:"After the command drain or SIGUSR1, stop after this time in any case (${default})."`
 }
 
 // Check finds what is wrong with the flags.

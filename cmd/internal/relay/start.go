@@ -59,7 +59,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	}
 	r.running.Store(&running{t, neighbors, cfg.Device, conn, linkLocal})
 	if n := t.Restored(); n > 0 {
-		r.Log.Info("clients and flows of the relay before are taken over", "clients", n, "kernel flows", len(legacy.Flows))
+		r.Log.Info("clients and flows of the process before are taken over", "clients", n, "kernel flows", len(legacy.Flows))
 	}
 	r.Log.Info("relaying", "interface", r.TUN, "local", local, "native prefixes", r.Natives)
 	r.Runs()

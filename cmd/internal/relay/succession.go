@@ -35,7 +35,7 @@ func (r *Relay) Give(g *succession.Giver) (leave func() error, err error) {
 	return t.StopReading, nil
 }
 
-// inherit takes what the relay before has told: of its clients what is in a form that this one knows.
+// inherit takes what the relay before has told, and its clients only if their records have the format that this one knows.
 func (r *Relay) inherit(linkLocal netip.Addr) (netip.Addr, tunnel.Legacy) {
 	var k known
 	if !r.Inherited.Data(legacy, &k) {
