@@ -88,6 +88,7 @@ func TestPage(t *testing.T) {
 		}
 	}
 	b.until("the rate of what is relayed", "/Relays: ↓ [1-9]/.test(document.querySelector('#map svg').getAttribute('aria-label'))")
+	b.do("show the plots", chromedp.ScrollIntoView(".plots")) // those that are out of sight are not drawn
 	b.until("a plot with values", "[...document.querySelectorAll('.plots .legend li')].some((l) => /^Relayed.*[1-9]/.test(l.innerText.replaceAll('\\n', ' ')))")
 
 	// Peers, and a ping at a click.
