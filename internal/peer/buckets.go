@@ -11,7 +11,8 @@ const placesPerBucket = 6
 // bucket has the peers whose hash has the same upper bits. It fills one line of the cache, so that a look-up with very many peers
 // waits for memory twice: for the bucket, and for the one peer in it whose mark is that of the address.
 //
-// The control goroutine alone changes it. Workers may see a mark whose place has another peer by now, which the address tells.
+// The control goroutine alone changes it. A worker may see the mark of a peer whose place another one has by now, so it compares the
+// address.
 type bucket struct {
 	marks atomic.Uint64 // a byte for each place, see markOf; zero: it is free
 	peers [placesPerBucket]atomic.Pointer[Peer]
