@@ -31,6 +31,9 @@
 #define CHECKSUM_PARTIAL 3
 
 #define AUTHENTICATION 13 // without identifier and value (RFC 4380 section 5.1.1)
+#define NONCE 9           // with the confirmation byte
+#define IDENTIFIER 63     // the longest of a client that is answered here
+#define VALUE 20          // of HMAC-SHA1
 #define ORIGIN 8
 #define SOLICITATION 48
 #define ADVERTISEMENT 96
@@ -145,7 +148,31 @@ volatile const __s64 most;            // nanoseconds that may be spent at once
 
 volatile const __u32 advertisement[ADVERTISEMENT / 4]; // to the unspecified address
 
-bool answers; // solicitations are answered: no secrets are required
+bool secure; // only solicitations with a secret are answered
+
+// A client with a secret.
+struct identifier {
+	__u8 size;
+	__u8 name[IDENTIFIER]; // zeros behind it
+};
+
+// A state of SHA-1.
+struct digest {
+	__u32 words[VALUE / 4];
+};
+
+struct secret {
+	struct digest inner, outer; // after the secret XOR ipad, and XOR opad (RFC 2104 section 2)
+	__u64 expires;              // nanoseconds since 1970; 0: never
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1); // the program sets the number
+	__type(key, struct identifier);
+	__type(value, struct secret);
+} secrets SEC(".maps");
 
 struct advertisement {
 	struct ipv6hdr ip;
@@ -167,25 +194,43 @@ struct frame {
 	struct ethhdr ethernet;
 	struct iphdr ip;
 	struct udphdr udp;
-	__u8 payload[AUTHENTICATION + ORIGIN + 3]; // zeros behind what there is of it
+	__u8 payload[AUTHENTICATION + IDENTIFIER + VALUE + ORIGIN]; // zeros behind what there is of it
 };
 
 #define HEADERS (sizeof(struct ethhdr) + sizeof(struct iphdr) + sizeof(struct udphdr))
 #define SUMMED (sizeof(struct udphdr) + sizeof(((struct frame *)0)->payload))
 
+// A block of SHA-1.
+struct block {
+	__u32 words[16];
+};
+
 // A datagram, as it came and as it leaves.
 struct datagram {
-	struct frame frame;
-	struct inner inner;             // as it came
-	struct advertisement advertisement;
 	__u32 size;      // of what is in inner
 	__u32 front;     // of what is in the payload of frame, as it leaves
 	__u32 sum;       // of what leaves behind that
 	__u32 interface; // that it leaves by
 	__be32 gateway;
 	bool unfinished; // its sender's kernel has left the UDP checksum to be filled in (CHECKSUM_PARTIAL)
+	bool secure;     // it has to be authentic, if it is a solicitation
 	bool advertises, cone;
-};
+	struct inner inner; // as it came
+	struct frame frame;
+	struct identifier client; // of a solicitation that has one; so far all begins as zeros
+
+	struct advertisement advertisement;
+	struct block message[2]; // that an authentication value is computed of
+	struct digest value;
+} __attribute__((aligned(8)));
+
+// One datagram for each processor, as they are too large for the stack.
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct datagram));
+} datagrams SEC(".maps");
 
 enum verdict { PASS, DROP, SEND };
 
@@ -204,6 +249,18 @@ static __u16 fold(__u64 sum)
 static __u16 swap(__u16 sum)
 {
 	return sum >> 8 | sum << 8;
+}
+
+// bounded is a number that the verifier does not know the bounds of.
+static __always_inline __u32 bounded(__u32 number, __u32 least, __u32 most)
+{
+	asm volatile("" : "+r"(number));
+	return number < least ? least : number > most ? most : number;
+}
+
+static __always_inline __u32 rotate(__u32 word, int bits)
+{
+	return word << bits | word >> (32 - bits);
 }
 
 // is_special has the ranges that teredo.Filter allows only where they are permitted, is_never those that it never allows.
@@ -395,13 +452,114 @@ static __always_inline bool is_solicitation(const struct inner *in)
 	       to[0] == bpf_htonl(0xff020000) && !to[1] && !to[2] && to[3] == bpf_htonl(2);
 }
 
+// hash continues SHA-1 with one block (FIPS 180-4 section 6.1.2), whose words it changes. It is a function of its own, which the kernel
+// verifies once.
+__noinline int hash(struct digest *digest, struct block *block)
+{
+	__u32 a, b, c, d, e;
+	volatile __u32 *w;
+
+	if (!digest || !block)
+		return -1;
+	w = block->words;
+	a = digest->words[0], b = digest->words[1], c = digest->words[2], d = digest->words[3], e = digest->words[4];
+#define STEPS(first, function, constant)                                                                                                       \
+	_Pragma("unroll") for (int i = first; i < first + 20; i++)                                                                             \
+	{                                                                                                                                      \
+		__u32 word = w[i % 16], next;                                                                                                  \
+                                                                                                                                               \
+		if (i >= 16)                                                                                                                   \
+			w[i % 16] = word = rotate(word ^ w[(i - 3) % 16] ^ w[(i - 8) % 16] ^ w[(i - 14) % 16], 1);                             \
+		next = rotate(a, 5) + (function) + e + word + constant;                                                                        \
+		e = d, d = c, c = rotate(b, 30), b = a, a = next;                                                                              \
+	}
+	STEPS(0, d ^ (b & (c ^ d)), 0x5a827999)
+	STEPS(20, b ^ c ^ d, 0x6ed9eba1)
+	STEPS(40, (b & c) | (d & (b | c)), 0x8f1bbcdc)
+	STEPS(60, b ^ c ^ d, 0xca62c1d6)
+	digest->words[0] += a, digest->words[1] += b, digest->words[2] += c, digest->words[3] += d, digest->words[4] += e;
+	return 0;
+}
+
+// compute computes the authentication value over what is in front of a packet, which are a nonce, a confirmation byte and perhaps an origin
+// indication, and over the packet: HMAC-SHA1 (RFC 4380 section 5.2.2).
+static __always_inline void compute(struct datagram *d, const struct secret *secret, const __u8 *front, __u32 front_size, const void *packet,
+				    __u32 size)
+{
+	const __be32 *from = packet;
+	__u32 *to = d->message[0].words, n = 0, left = front[front_size - 1];
+
+#pragma unroll
+	for (; n < front_size / 4; n++)
+		to[n] = front[4 * n] << 24 | front[4 * n + 1] << 16 | front[4 * n + 2] << 8 | front[4 * n + 3];
+#pragma unroll
+	for (int i = 0; i < size / 4; i++) { // one byte of each word belongs to the next one
+		__u32 word = bpf_ntohl(from[i]);
+
+		to[n++] = left << 24 | word >> 8;
+		left = word;
+	}
+	to[n++] = left << 24 | 0x800000;
+#pragma unroll
+	for (; n < 31; n++)
+		to[n] = 0;
+	to[31] = 8 * (sizeof(struct block) + front_size + size);
+	d->value = secret->inner;
+	hash(&d->value, &d->message[0]);
+	hash(&d->value, &d->message[1]);
+	__builtin_memset(to, 0, sizeof(struct block));
+	__builtin_memcpy(to, &d->value, sizeof(d->value));
+	to[VALUE / 4] = 0x80000000;
+	to[15] = 8 * (sizeof(struct block) + VALUE);
+	d->value = secret->outer;
+	hash(&d->value, &d->message[0]);
+#pragma unroll
+	for (int i = 0; i < VALUE / 4; i++)
+		d->value.words[i] = bpf_htonl(d->value.words[i]);
+}
+
+// value_of is where the authentication value is in a solicitation with a client identifier, and in its answer. Nonce and confirmation byte
+// follow.
+static __always_inline __u8 *value_of(struct datagram *d)
+{
+	return d->frame.payload + AUTHENTICATION - NONCE + bounded(d->client.size, 1, IDENTIFIER);
+}
+
+// find_secret returns the secret that a solicitation is signed with. Without one that is known here and valid, it returns NULL.
+static __always_inline const struct secret *find_secret(struct datagram *d)
+{
+	const struct secret *secret = bpf_map_lookup_elem(&secrets, &d->client);
+	const __u8 *value = value_of(d), *computed = (void *)&d->value;
+	__u8 difference = 0;
+
+	// TAI is never behind UTC. In the seconds between them the program decides.
+	if (!secret || (secret->expires && bpf_ktime_get_tai_ns() >= secret->expires))
+		return NULL;
+	compute(d, secret, value + VALUE, NONCE, &d->inner, SOLICITATION);
+#pragma unroll
+	for (int i = 0; i < VALUE; i++) // all of them, so that the time does not tell how many are right
+		difference |= value[i] ^ computed[i];
+	return difference ? NULL : secret;
+}
+
+// sign puts the authentication value into an advertisement.
+static __always_inline void sign(struct datagram *d, const struct secret *secret)
+{
+	__u8 *value = value_of(d);
+
+	compute(d, secret, value + VALUE, NONCE + ORIGIN, &d->advertisement, ADVERTISEMENT);
+	__builtin_memcpy(value, &d->value, VALUE);
+}
+
 // advertise answers a router solicitation (RFC 4380 section 5.3.2). d->front is the size of the authentication in front of it.
 static __always_inline int advertise(struct datagram *d, bool xdp, struct counts *counts)
 {
 	struct advertisement *ra = &d->advertisement;
 	enum reason reason = check_outer(&d->frame);
 	__be32 from = d->frame.ip.saddr;
+	const struct secret *secret = NULL;
 	bool local = d->frame.ip.daddr != bound[0];
+	int verdict;
 
 	if (reason)
 		return drop(counts, reason);
@@ -409,6 +567,11 @@ static __always_inline int advertise(struct datagram *d, bool xdp, struct counts
 		return drop(counts, REFUSED_SOLICITATION);
 	if (owns(from))
 		return drop(counts, LOOP);
+	if (d->secure) {
+		secret = find_secret(d);
+		if (!secret)
+			return PASS;
+	}
 	d->cone = d->inner.ip.saddr.in6_u.u6_addr8[8] & 0x80;
 	if (d->cone) { // from the other address, so that only a cone NAT lets it in
 		if (!second)
@@ -421,16 +584,17 @@ static __always_inline int advertise(struct datagram *d, bool xdp, struct counts
 	ra->ip.daddr = d->inner.ip.saddr;
 	ra->icmp.icmp6_cksum = ~fold(sum(&ra->ip.daddr, sizeof(ra->ip.daddr), (__u16)~ra->icmp.icmp6_cksum));
 	d->sum = fold(sum(ra, sizeof(*ra), 0));
-	if (d->front) {
+	if (d->front & 1)
 		d->sum = swap(d->sum);
-		d->frame.payload[AUTHENTICATION - 1] = 0; // confirmation: the client's key is as good as it was
-		put_origin(d->frame.payload + AUTHENTICATION, &d->frame);
-	} else {
-		put_origin(d->frame.payload, &d->frame);
-	}
+	if (d->front) // confirmation: the client's key is as good as it was
+		d->frame.payload[bounded(d->front, AUTHENTICATION, sizeof(d->frame.payload) - ORIGIN) - 1] = 0;
+	put_origin(d->frame.payload + bounded(d->front, 0, sizeof(d->frame.payload) - ORIGIN), &d->frame);
 	d->front += ORIGIN;
 	d->advertises = true;
-	return address(d, xdp, bound[local], from, d->frame.udp.source);
+	verdict = address(d, xdp, bound[local], from, d->frame.udp.source);
+	if (secret && verdict == SEND)
+		sign(d, secret);
+	return verdict;
 }
 
 // forward sends a bubble to a Teredo client (RFC 4380 section 5.3.1). It always leaves from the primary address.
@@ -467,6 +631,25 @@ static __always_inline int forward(struct datagram *d, bool xdp, struct counts *
 	return address(d, xdp, bound[0], mapped, port);
 }
 
+// read_authentication reads the authentication in front of a solicitation. It has a client identifier and a value where it must.
+static __always_inline bool read_authentication(void *context, bool xdp, __u32 size, struct datagram *d)
+{
+	const int fixed = AUTHENTICATION - NONCE;
+	__u8 *b = d->frame.payload;
+	__u32 name = b[2], value = b[3];
+
+	if (b[1] != 1 || size != AUTHENTICATION + name + value + SOLICITATION || value != (d->secure ? VALUE : 0))
+		return false;
+	d->front = AUTHENTICATION + name + value;
+	if (!d->secure)
+		return !name && !load(context, xdp, HEADERS + fixed, b + fixed, NONCE);
+	if (name < 1 || name > IDENTIFIER)
+		return false;
+	d->client.size = name;
+	return !load(context, xdp, HEADERS + fixed, d->client.name, name) &&
+	       !load(context, xdp, HEADERS + fixed, b + fixed, bounded(name + VALUE + NONCE, 1, sizeof(d->frame.payload) - fixed));
+}
+
 // read reads a frame and its payload. It returns whether the frame is a whole datagram to the server, as the IPv4 stack would take it,
 // of a size that a solicitation or a bubble has.
 static __always_inline bool read(void *context, bool xdp, __u32 length, struct datagram *d)
@@ -474,32 +657,28 @@ static __always_inline bool read(void *context, bool xdp, __u32 length, struct d
 	struct frame *frame = &d->frame;
 	__u32 size = length - HEADERS, all;
 
-	if (size < sizeof(struct ipv6hdr) || size > sizeof(d->inner) || load(context, xdp, 0, &frame->ethernet, HEADERS))
+	if (size < sizeof(struct ipv6hdr) || size > sizeof(frame->payload) + sizeof(d->inner) ||
+	    load(context, xdp, 0, &frame->ethernet, HEADERS + AUTHENTICATION - NONCE))
 		return false;
 	if (frame->ethernet.h_proto != bpf_htons(ETH_P_IP) || frame->ip.version != 4 || frame->ip.ihl != sizeof(struct iphdr) / 4 ||
 	    frame->ip.protocol != IPPROTO_UDP || frame->udp.dest != bpf_htons(PORT) || frame->ip.frag_off & bpf_htons(~IP_DF) ||
 	    frame->ip.tot_len != bpf_htons(length - sizeof(struct ethhdr)) || frame->udp.len != bpf_htons(sizeof(struct udphdr) + size) ||
 	    (frame->ip.daddr != bound[0] && (!second || frame->ip.daddr != bound[1])) || fold(sum(&frame->ip, sizeof(frame->ip), 0)) != 0xffff)
 		return false;
-	if (size == AUTHENTICATION + SOLICITATION) {
-		if (load(context, xdp, HEADERS, frame->payload, AUTHENTICATION))
+	if (!frame->payload[0]) {
+		if (!read_authentication(context, xdp, size, d))
 			return false;
-		if (!frame->payload[0]) {
-			if (frame->payload[1] != 1 || frame->payload[2] || frame->payload[3])
-				return false;
-			d->front = AUTHENTICATION;
-			size = SOLICITATION;
-		} else {
-			__builtin_memset(frame->payload, 0, AUTHENTICATION);
-		}
+		size = SOLICITATION;
+	} else {
+		__builtin_memset(frame->payload, 0, AUTHENTICATION - NONCE);
 	}
 	d->size = size;
-	if (load(context, xdp, HEADERS + d->front, &d->inner, size) || d->inner.ip.version != 6)
+	if (size > sizeof(d->inner) || load(context, xdp, HEADERS + d->front, &d->inner, size) || d->inner.ip.version != 6)
 		return false;
 	if (!frame->udp.check || d->unfinished)
 		return true;
 	all = fold(sum(&d->inner, sizeof(d->inner), 0));
-	all = sum(&frame->ip.saddr, 8, (d->front ? swap(all) : all) + bpf_htons(IPPROTO_UDP) + frame->udp.len);
+	all = sum(&frame->ip.saddr, 8, (d->front & 1 ? swap(all) : all) + bpf_htons(IPPROTO_UDP) + frame->udp.len);
 	return fold(sum(&frame->udp, SUMMED, all)) == 0xffff;
 }
 
@@ -511,6 +690,7 @@ static __always_inline int judge(void *context, bool xdp, __u32 length, struct d
 	__be32 source;
 	int verdict;
 
+	d->secure = secure;
 	if (!read(context, xdp, length, d))
 		return PASS;
 	source = d->frame.ip.saddr;
@@ -518,7 +698,7 @@ static __always_inline int judge(void *context, bool xdp, __u32 length, struct d
 	if (!back || back->interface != d->interface)
 		return PASS; // the IPv4 stack may drop it (RFC 1812 section 5.3.8)
 	if (in->ip.nexthdr == IPPROTO_ICMPV6 && d->size == SOLICITATION && in->ip.payload_len == bpf_htons(SOLICITATION - sizeof(in->ip)) &&
-	    in->icmp.icmp6_type == ROUTER_SOLICITATION && answers) {
+	    in->icmp.icmp6_type == ROUTER_SOLICITATION && (d->front || !d->secure)) {
 		verdict = advertise(d, xdp, counts);
 		counts->solicitations += verdict != PASS;
 	} else if (in->ip.nexthdr == IPPROTO_NONE && !in->ip.payload_len && !d->front) {
@@ -560,13 +740,6 @@ static __always_inline void finish(struct datagram *d, struct counts *counts)
 		frame->udp.check = (__u16)~fold((__u64)sum(&frame->udp, SUMMED, all) + d->sum) ?: 0xffff;
 }
 
-// bounded is a number that the verifier does not know the bounds of.
-static __always_inline __u32 bounded(__u32 number, __u32 least, __u32 most)
-{
-	asm volatile("" : "+r"(number));
-	return number < least ? least : number > most ? most : number;
-}
-
 static __always_inline int store(void *context, bool xdp, __u32 at, const void *from, __u32 size)
 {
 	if (xdp)
@@ -586,29 +759,42 @@ static __always_inline int write(void *context, bool xdp, const struct datagram 
 	return store(context, xdp, front, &d->inner, bounded(d->size, sizeof(struct ipv6hdr), sizeof(d->inner)));
 }
 
+// new_datagram is the one of this processor.
+static __always_inline struct datagram *new_datagram(__u32 interface)
+{
+	__u32 zero = 0;
+	struct datagram *d = bpf_map_lookup_elem(&datagrams, &zero);
+
+	if (d) {
+		__builtin_memset(d, 0, offsetof(struct datagram, advertisement));
+		d->interface = interface;
+	}
+	return d;
+}
+
 // In the network driver.
 SEC("xdp")
 int answer_in_driver(struct xdp_md *context)
 {
 	__u32 zero = 0, length = bpf_xdp_get_buff_len(context);
 	struct counts *counts = bpf_map_lookup_elem(&counters, &zero);
-	struct datagram d = {.interface = context->ingress_ifindex};
-	struct neighbor key = {d.interface, 0};
+	struct datagram *d = new_datagram(context->ingress_ifindex);
+	struct neighbor key = {context->ingress_ifindex, 0};
 	const struct station *self = bpf_map_lookup_elem(&neighbors, &key);
 	__u8 to[ETH_ALEN];
 
-	if (!counts || !self || bpf_xdp_load_bytes(context, 0, to, sizeof(to)) || __builtin_memcmp(to, self->mac, ETH_ALEN))
+	if (!counts || !d || !self || bpf_xdp_load_bytes(context, 0, to, sizeof(to)) || __builtin_memcmp(to, self->mac, ETH_ALEN))
 		return XDP_PASS;
-	switch (judge(context, true, length, &d, counts)) {
+	switch (judge(context, true, length, d, counts)) {
 	case PASS:
 		return XDP_PASS;
 	case DROP:
 		return XDP_DROP;
 	}
-	if (bpf_xdp_adjust_tail(context, HEADERS + payload_size(&d) - length))
+	if (bpf_xdp_adjust_tail(context, HEADERS + payload_size(d) - length))
 		return XDP_PASS; // there is no room
-	finish(&d, counts);
-	return write(context, true, &d) ? XDP_DROP : XDP_TX;
+	finish(d, counts);
+	return write(context, true, d) ? XDP_DROP : XDP_TX;
 }
 
 // At the ingress of an Ethernet interface.
@@ -618,29 +804,28 @@ int answer(struct __sk_buff *skb)
 	struct sk_buff *kernel = bpf_cast_to_kern_ctx(skb);
 	__u32 zero = 0, length = skb->len;
 	struct counts *counts = bpf_map_lookup_elem(&counters, &zero);
-	struct datagram d = {
-		.interface = skb->ifindex,
-		.unfinished = BPF_CORE_READ_BITFIELD(kernel, ip_summed) == CHECKSUM_PARTIAL,
-	};
+	struct datagram *d = new_datagram(skb->ifindex);
 	struct bpf_redir_neigh hop = {.nh_family = AF_INET};
 
-	if (!counts || skb->protocol != bpf_htons(ETH_P_IP) || skb->pkt_type != PACKET_HOST || skb->vlan_present || skb->gso_size ||
-	    (d.unfinished && (kernel->csum_start != kernel->network_header + sizeof(struct iphdr) ||
-			      kernel->csum_offset != offsetof(struct udphdr, check))))
+	if (!counts || !d || skb->protocol != bpf_htons(ETH_P_IP) || skb->pkt_type != PACKET_HOST || skb->vlan_present || skb->gso_size)
 		return NEXT;
-	switch (judge(skb, false, length, &d, counts)) {
+	d->unfinished = BPF_CORE_READ_BITFIELD(kernel, ip_summed) == CHECKSUM_PARTIAL;
+	if (d->unfinished && (kernel->csum_start != kernel->network_header + sizeof(struct iphdr) ||
+			      kernel->csum_offset != offsetof(struct udphdr, check)))
+		return NEXT;
+	switch (judge(skb, false, length, d, counts)) {
 	case PASS:
 		return NEXT;
 	case DROP:
 		return TCX_DROP;
 	}
-	if (bpf_skb_change_tail(skb, HEADERS + payload_size(&d), 0))
+	if (bpf_skb_change_tail(skb, HEADERS + payload_size(d), 0))
 		return NEXT; // there is no memory
-	finish(&d, counts);
-	if (write(skb, false, &d))
+	finish(d, counts);
+	if (write(skb, false, d))
 		return TCX_DROP;
-	hop.ipv4_nh = d.gateway;
-	return bpf_redirect_neigh(d.interface, &hop, sizeof(hop), 0);
+	hop.ipv4_nh = d->gateway;
+	return bpf_redirect_neigh(d->interface, &hop, sizeof(hop), 0);
 }
 
 char __license[] SEC("license") = "Dual BSD/GPL";
