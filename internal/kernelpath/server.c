@@ -30,8 +30,9 @@
 #define AF_INET 2
 #define CHECKSUM_PARTIAL 3
 
-#define AUTHENTICATION 13 // without identifier and value (RFC 4380 section 5.1.1)
+#define FIXED 4           // bytes in front of the identifier in an authentication (RFC 4380 section 5.1.1)
 #define NONCE 9           // with the confirmation byte
+#define AUTHENTICATION 13 // FIXED and NONCE, when there are no identifier and no value
 #define IDENTIFIER 63     // the longest of a client that is answered here
 #define VALUE 20          // of HMAC-SHA1
 #define ORIGIN 8
@@ -188,17 +189,19 @@ struct inner {
 	};
 };
 
+#define SHORT (AUTHENTICATION + ORIGIN + 3) // bytes of encapsulations that are not signed, rounded up
+#define LONG (AUTHENTICATION + IDENTIFIER + VALUE + ORIGIN)
+
 // A frame up to what is behind the encapsulations. The padding aligns the IPv4 header.
 struct frame {
 	__u16 padding;
 	struct ethhdr ethernet;
 	struct iphdr ip;
 	struct udphdr udp;
-	__u8 payload[AUTHENTICATION + IDENTIFIER + VALUE + ORIGIN]; // zeros behind what there is of it
+	__u8 payload[LONG]; // zeros behind what there is of it, in the first SHORT bytes or in all
 };
 
 #define HEADERS (sizeof(struct ethhdr) + sizeof(struct iphdr) + sizeof(struct udphdr))
-#define SUMMED (sizeof(struct udphdr) + sizeof(((struct frame *)0)->payload))
 
 // A block of SHA-1.
 struct block {
@@ -207,18 +210,18 @@ struct block {
 
 // A datagram, as it came and as it leaves.
 struct datagram {
+	struct frame frame;
+	struct inner inner;       // as it came; zeros behind it
+	struct identifier client; // of a solicitation that has one; otherwise its size is 0
+	__u32 front;     // size of what is in the payload of frame, as it leaves
 	__u32 size;      // of what is in inner
-	__u32 front;     // of what is in the payload of frame, as it leaves
-	__u32 sum;       // of what leaves behind that
 	__u32 interface; // that it leaves by
+	__u64 sum;       // of what leaves behind the payload of frame
 	__be32 gateway;
 	bool unfinished; // its sender's kernel has left the UDP checksum to be filled in (CHECKSUM_PARTIAL)
 	bool secure;     // it has to be authentic, if it is a solicitation
-	bool advertises, cone;
-	struct inner inner; // as it came
-	struct frame frame;
-	struct identifier client; // of a solicitation that has one; so far all begins as zeros
-
+	bool advertises; // otherwise it is a bubble
+	bool cone;
 	struct advertisement advertisement;
 	struct block message[2]; // that an authentication value is computed of
 	struct digest value;
@@ -234,9 +237,14 @@ struct {
 
 enum verdict { PASS, DROP, SEND };
 
-static __u32 sum(const void *words, __u32 size, __u32 start)
+static __always_inline __u64 sum(const void *words, __u32 size, __u64 start)
 {
-	return bpf_csum_diff(0, 0, (__be32 *)words, size, start);
+	const __u32 *word = words;
+
+#pragma unroll
+	for (int i = 0; i < size / sizeof(*word); i++)
+		start += word[i];
+	return start;
 }
 
 static __u16 fold(__u64 sum)
@@ -244,6 +252,13 @@ static __u16 fold(__u64 sum)
 	sum = (sum & 0xffff) + (sum >> 16 & 0xffff) + (sum >> 32);
 	sum = (sum & 0xffff) + (sum >> 16);
 	return (sum & 0xffff) + (sum >> 16);
+}
+
+// sum_front sums up a UDP header and the encapsulations behind it.
+static __always_inline __u64 sum_front(const struct datagram *d, __u64 start)
+{
+	start = sum(&d->frame.udp, sizeof(d->frame.udp) + SHORT, start);
+	return d->client.size ? sum(d->frame.payload + SHORT, LONG - SHORT, start) : start;
 }
 
 static __u16 swap(__u16 sum)
@@ -418,10 +433,8 @@ static __always_inline bool set_station(struct datagram *d)
 }
 
 // address makes the headers of a datagram that leaves, but for length and checksums.
-static __always_inline int address(struct datagram *d, bool xdp, __be32 from, __be32 to, __be16 port)
+static __always_inline int address(struct datagram *d, bool xdp, const struct route *route, __be32 from, __be32 to, __be16 port)
 {
-	const struct route *route = find_route(to);
-
 	if (!route || (xdp && route->interface != d->interface))
 		return PASS;
 	d->interface = route->interface;
@@ -446,7 +459,7 @@ static __always_inline enum reason check_outer(const struct frame *frame)
 static __always_inline bool is_solicitation(const struct inner *in)
 {
 	const __be32 *to = in->ip.daddr.in6_u.u6_addr32;
-	__u32 all = sum(&in->ip.saddr, SOLICITATION - offsetof(struct ipv6hdr, saddr), in->ip.payload_len + bpf_htons(IPPROTO_ICMPV6));
+	__u64 all = sum(&in->ip.saddr, SOLICITATION - offsetof(struct ipv6hdr, saddr), in->ip.payload_len + bpf_htons(IPPROTO_ICMPV6));
 
 	return !in->icmp.icmp6_code && fold(all) == 0xffff && in->ip.hop_limit == 255 && is_link_local(&in->ip.saddr) &&
 	       to[0] == bpf_htonl(0xff020000) && !to[1] && !to[2] && to[3] == bpf_htonl(2);
@@ -522,7 +535,7 @@ static __always_inline void compute(struct datagram *d, const struct secret *sec
 // follow.
 static __always_inline __u8 *value_of(struct datagram *d)
 {
-	return d->frame.payload + AUTHENTICATION - NONCE + bounded(d->client.size, 1, IDENTIFIER);
+	return d->frame.payload + FIXED + bounded(d->client.size, 1, IDENTIFIER);
 }
 
 // find_secret returns the secret that a solicitation is signed with. Without one that is known here and valid, it returns NULL.
@@ -552,7 +565,7 @@ static __always_inline void sign(struct datagram *d, const struct secret *secret
 }
 
 // advertise answers a router solicitation (RFC 4380 section 5.3.2). d->front is the size of the authentication in front of it.
-static __always_inline int advertise(struct datagram *d, bool xdp, struct counts *counts)
+static __always_inline int advertise(struct datagram *d, bool xdp, const struct route *back, struct counts *counts)
 {
 	struct advertisement *ra = &d->advertisement;
 	enum reason reason = check_outer(&d->frame);
@@ -572,6 +585,7 @@ static __always_inline int advertise(struct datagram *d, bool xdp, struct counts
 		if (!secret)
 			return PASS;
 	}
+	d->advertises = true;
 	d->cone = d->inner.ip.saddr.in6_u.u6_addr8[8] & 0x80;
 	if (d->cone) { // from the other address, so that only a cone NAT lets it in
 		if (!second)
@@ -590,8 +604,7 @@ static __always_inline int advertise(struct datagram *d, bool xdp, struct counts
 		d->frame.payload[bounded(d->front, AUTHENTICATION, sizeof(d->frame.payload) - ORIGIN) - 1] = 0;
 	put_origin(d->frame.payload + bounded(d->front, 0, sizeof(d->frame.payload) - ORIGIN), &d->frame);
 	d->front += ORIGIN;
-	d->advertises = true;
-	verdict = address(d, xdp, bound[local], from, d->frame.udp.source);
+	verdict = address(d, xdp, back, bound[local], from, d->frame.udp.source);
 	if (secret && verdict == SEND)
 		sign(d, secret);
 	return verdict;
@@ -606,6 +619,7 @@ static __always_inline int forward(struct datagram *d, bool xdp, struct counts *
 	__be16 port = ~to->in6_u.u6_addr16[5];
 	bool ours = to->in6_u.u6_addr32[1] == public_address;
 
+	d->advertises = d->cone = false;
 	if (reason)
 		return drop(counts, reason);
 	if (!is_teredo(to))
@@ -628,13 +642,12 @@ static __always_inline int forward(struct datagram *d, bool xdp, struct counts *
 		d->front = ORIGIN;
 	}
 	d->sum = sum(&d->inner, sizeof(d->inner), 0);
-	return address(d, xdp, bound[0], mapped, port);
+	return address(d, xdp, find_route(mapped), bound[0], mapped, port);
 }
 
 // read_authentication reads the authentication in front of a solicitation. It has a client identifier and a value where it must.
 static __always_inline bool read_authentication(void *context, bool xdp, __u32 size, struct datagram *d)
 {
-	const int fixed = AUTHENTICATION - NONCE;
 	__u8 *b = d->frame.payload;
 	__u32 name = b[2], value = b[3];
 
@@ -642,12 +655,14 @@ static __always_inline bool read_authentication(void *context, bool xdp, __u32 s
 		return false;
 	d->front = AUTHENTICATION + name + value;
 	if (!d->secure)
-		return !name && !load(context, xdp, HEADERS + fixed, b + fixed, NONCE);
+		return !name && !load(context, xdp, HEADERS + FIXED, b + FIXED, NONCE);
 	if (name < 1 || name > IDENTIFIER)
 		return false;
+	__builtin_memset(b + SHORT, 0, LONG - SHORT);
+	__builtin_memset(&d->client, 0, sizeof(d->client));
 	d->client.size = name;
-	return !load(context, xdp, HEADERS + fixed, d->client.name, name) &&
-	       !load(context, xdp, HEADERS + fixed, b + fixed, bounded(name + VALUE + NONCE, 1, sizeof(d->frame.payload) - fixed));
+	return !load(context, xdp, HEADERS + FIXED, d->client.name, name) &&
+	       !load(context, xdp, HEADERS + FIXED, b + FIXED, bounded(name + VALUE + NONCE, 1, sizeof(d->frame.payload) - FIXED));
 }
 
 // read reads a frame and its payload. It returns whether the frame is a whole datagram to the server, as the IPv4 stack would take it,
@@ -655,22 +670,26 @@ static __always_inline bool read_authentication(void *context, bool xdp, __u32 s
 static __always_inline bool read(void *context, bool xdp, __u32 length, struct datagram *d)
 {
 	struct frame *frame = &d->frame;
-	__u32 size = length - HEADERS, all;
+	__u32 size = length - HEADERS;
+	__u64 all;
 
 	if (size < sizeof(struct ipv6hdr) || size > sizeof(frame->payload) + sizeof(d->inner) ||
-	    load(context, xdp, 0, &frame->ethernet, HEADERS + AUTHENTICATION - NONCE))
+	    load(context, xdp, 0, &frame->ethernet, HEADERS + FIXED))
 		return false;
 	if (frame->ethernet.h_proto != bpf_htons(ETH_P_IP) || frame->ip.version != 4 || frame->ip.ihl != sizeof(struct iphdr) / 4 ||
 	    frame->ip.protocol != IPPROTO_UDP || frame->udp.dest != bpf_htons(PORT) || frame->ip.frag_off & bpf_htons(~IP_DF) ||
 	    frame->ip.tot_len != bpf_htons(length - sizeof(struct ethhdr)) || frame->udp.len != bpf_htons(sizeof(struct udphdr) + size) ||
 	    (frame->ip.daddr != bound[0] && (!second || frame->ip.daddr != bound[1])) || fold(sum(&frame->ip, sizeof(frame->ip), 0)) != 0xffff)
 		return false;
+	__builtin_memset(frame->payload + FIXED, 0, SHORT - FIXED);
+	__builtin_memset(&d->inner, 0, sizeof(d->inner));
+	d->front = d->client.size = 0;
 	if (!frame->payload[0]) {
 		if (!read_authentication(context, xdp, size, d))
 			return false;
 		size = SOLICITATION;
 	} else {
-		__builtin_memset(frame->payload, 0, AUTHENTICATION - NONCE);
+		__builtin_memset(frame->payload, 0, FIXED);
 	}
 	d->size = size;
 	if (size > sizeof(d->inner) || load(context, xdp, HEADERS + d->front, &d->inner, size) || d->inner.ip.version != 6)
@@ -679,7 +698,7 @@ static __always_inline bool read(void *context, bool xdp, __u32 length, struct d
 		return true;
 	all = fold(sum(&d->inner, sizeof(d->inner), 0));
 	all = sum(&frame->ip.saddr, 8, (d->front & 1 ? swap(all) : all) + bpf_htons(IPPROTO_UDP) + frame->udp.len);
-	return fold(sum(&frame->udp, SUMMED, all)) == 0xffff;
+	return fold(sum_front(d, all)) == 0xffff;
 }
 
 // judge decides about a frame.
@@ -699,7 +718,7 @@ static __always_inline int judge(void *context, bool xdp, __u32 length, struct d
 		return PASS; // the IPv4 stack may drop it (RFC 1812 section 5.3.8)
 	if (in->ip.nexthdr == IPPROTO_ICMPV6 && d->size == SOLICITATION && in->ip.payload_len == bpf_htons(SOLICITATION - sizeof(in->ip)) &&
 	    in->icmp.icmp6_type == ROUTER_SOLICITATION && (d->front || !d->secure)) {
-		verdict = advertise(d, xdp, counts);
+		verdict = advertise(d, xdp, back, counts);
 		counts->solicitations += verdict != PASS;
 	} else if (in->ip.nexthdr == IPPROTO_NONE && !in->ip.payload_len && !d->front) {
 		verdict = forward(d, xdp, counts);
@@ -719,7 +738,8 @@ static __always_inline __u32 payload_size(const struct datagram *d)
 static __always_inline void finish(struct datagram *d, struct counts *counts)
 {
 	struct frame *frame = &d->frame;
-	__u32 length = sizeof(struct udphdr) + payload_size(d), all;
+	__u32 length = sizeof(struct udphdr) + payload_size(d);
+	__u64 all;
 
 	counts->advertisements += d->advertises;
 	counts->cone += d->cone;
@@ -737,7 +757,7 @@ static __always_inline void finish(struct datagram *d, struct counts *counts)
 	if (d->unfinished) // as it came
 		frame->udp.check = all;
 	else
-		frame->udp.check = (__u16)~fold((__u64)sum(&frame->udp, SUMMED, all) + d->sum) ?: 0xffff;
+		frame->udp.check = (__u16)~fold(sum_front(d, all) + d->sum) ?: 0xffff;
 }
 
 static __always_inline int store(void *context, bool xdp, __u32 at, const void *from, __u32 size)
@@ -759,32 +779,21 @@ static __always_inline int write(void *context, bool xdp, const struct datagram 
 	return store(context, xdp, front, &d->inner, bounded(d->size, sizeof(struct ipv6hdr), sizeof(d->inner)));
 }
 
-// new_datagram is the one of this processor.
-static __always_inline struct datagram *new_datagram(__u32 interface)
-{
-	__u32 zero = 0;
-	struct datagram *d = bpf_map_lookup_elem(&datagrams, &zero);
-
-	if (d) {
-		__builtin_memset(d, 0, offsetof(struct datagram, advertisement));
-		d->interface = interface;
-	}
-	return d;
-}
-
 // In the network driver.
 SEC("xdp")
 int answer_in_driver(struct xdp_md *context)
 {
 	__u32 zero = 0, length = bpf_xdp_get_buff_len(context);
 	struct counts *counts = bpf_map_lookup_elem(&counters, &zero);
-	struct datagram *d = new_datagram(context->ingress_ifindex);
+	struct datagram *d = bpf_map_lookup_elem(&datagrams, &zero);
 	struct neighbor key = {context->ingress_ifindex, 0};
 	const struct station *self = bpf_map_lookup_elem(&neighbors, &key);
 	__u8 to[ETH_ALEN];
 
 	if (!counts || !d || !self || bpf_xdp_load_bytes(context, 0, to, sizeof(to)) || __builtin_memcmp(to, self->mac, ETH_ALEN))
 		return XDP_PASS;
+	d->interface = context->ingress_ifindex;
+	d->unfinished = false;
 	switch (judge(context, true, length, d, counts)) {
 	case PASS:
 		return XDP_PASS;
@@ -804,11 +813,12 @@ int answer(struct __sk_buff *skb)
 	struct sk_buff *kernel = bpf_cast_to_kern_ctx(skb);
 	__u32 zero = 0, length = skb->len;
 	struct counts *counts = bpf_map_lookup_elem(&counters, &zero);
-	struct datagram *d = new_datagram(skb->ifindex);
+	struct datagram *d = bpf_map_lookup_elem(&datagrams, &zero);
 	struct bpf_redir_neigh hop = {.nh_family = AF_INET};
 
 	if (!counts || !d || skb->protocol != bpf_htons(ETH_P_IP) || skb->pkt_type != PACKET_HOST || skb->vlan_present || skb->gso_size)
 		return NEXT;
+	d->interface = skb->ifindex;
 	d->unfinished = BPF_CORE_READ_BITFIELD(kernel, ip_summed) == CHECKSUM_PARTIAL;
 	if (d->unfinished && (kernel->csum_start != kernel->network_header + sizeof(struct iphdr) ||
 			      kernel->csum_offset != offsetof(struct udphdr, check)))
