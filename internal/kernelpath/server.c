@@ -660,9 +660,11 @@ static __always_inline bool read_authentication(void *context, bool xdp, __u32 s
 		return false;
 	__builtin_memset(b + SHORT, 0, LONG - SHORT);
 	__builtin_memset(&d->client, 0, sizeof(d->client));
+	// With the byte in front of it, so that Linux 6.1 sees that it is not empty.
+	if (load(context, xdp, HEADERS + FIXED - 1, &d->client, 1 + bounded(name, 0, IDENTIFIER)))
+		return false;
 	d->client.size = name;
-	return !load(context, xdp, HEADERS + FIXED, d->client.name, name) &&
-	       !load(context, xdp, HEADERS + FIXED, b + FIXED, bounded(name + VALUE + NONCE, 1, sizeof(d->frame.payload) - FIXED));
+	return !load(context, xdp, HEADERS + FIXED, b + FIXED, bounded(name + VALUE + NONCE, 1, sizeof(d->frame.payload) - FIXED));
 }
 
 // read reads a frame and its payload. It returns whether the frame is a whole datagram to the server, as the IPv4 stack would take it,
