@@ -185,7 +185,7 @@ func (c *Client) setReady(ctx context.Context) {
 }
 
 func (c *Client) outbound(now time.Time, packet []byte) { c.peers.Outbound(now, packet, &c.out) }
-func (c *Client) refresh(now time.Time, dst netip.Addr) { c.peers.Refresh(now, dst, &c.out) }
+func (c *Client) refresh(now time.Time, packet []byte)  { c.peers.Refresh(now, packet, &c.out) }
 
 // inbound tells the server's packets from those of peers (RFC 4380 §5.2.3).
 func (c *Client) inbound(now time.Time, from netip.AddrPort, via uint8, p *teredo.Packet) {

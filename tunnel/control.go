@@ -51,7 +51,7 @@ func (t *tunnel) answer(now time.Time, r rules, q *question) {
 	case turnedBack:
 		t.turnBack(now, q.packet)
 	case refresh:
-		r.refresh(now, teredo.Destination(q.packet))
+		r.refresh(now, q.packet)
 	case offerOutbound:
 		t.handOver(now, Flow{Local: teredo.Source(q.packet), Peer: teredo.Destination(q.packet)})
 	case offerInbound:

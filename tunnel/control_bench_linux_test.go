@@ -115,7 +115,7 @@ func BenchmarkControlLoop(b *testing.B) {
 	for b.Loop() {
 		ask()
 		f := flows[number%len(flows)]
-		r.tell(offerOutbound, teredo.AppendBubble(nil, f.Local, f.Peer, 64))
+		r.tell(offerOutbound, teredo.AppendBubble(nil, f.Local, f.Peer, 64), nil)
 		number++
 	}
 	for told.Load() < mostUsages { // a round has begun

@@ -132,7 +132,7 @@ func (t *tunnel) offer(o *offers, kind questionKind, packet, address []byte, now
 	}
 	o.next = now + peer.Stamp(offerGap)
 	if o.seen(address, now) || t.kernel.count.Load() < fewFlows {
-		t.tell(kind, packet[:teredo.HeaderLen])
+		t.tell(kind, packet[:teredo.HeaderLen], nil)
 	}
 }
 

@@ -45,7 +45,7 @@ func (t *outlet) leave(packets [][]byte, back *turned) [][]byte {
 			t.ask(wanted, turnedBack, netip.AddrPort{}, 0, packet, nil)
 			continue
 		case peer.Refresh:
-			t.tell(refresh, packet)
+			t.tell(refresh, packet, nil)
 		}
 		back.messages = append(back.messages, Message{Buf: packet, N: len(packet), Remote: to})
 		back.vias = append(back.vias, via)

@@ -85,9 +85,13 @@ func (q *queue) put(kind questionKind, from netip.AddrPort, via uint8, head, bod
 	}
 }
 
-// tell gives the control goroutine a copy of a packet or of its header. When too many wait already, that is no loss.
-func (t *tunnel) tell(kind questionKind, packet []byte) {
-	if t.queues[fromStack].put(kind, netip.AddrPort{}, 0, packet, nil) {
+// tell gives the control goroutine a copy of a packet, which may be in two parts, or of its header. When too many wait already, that
+// is no loss. Of a packet that is too large it gets the header.
+func (t *tunnel) tell(kind questionKind, head, body []byte) {
+	if len(head)+len(body) > mostAsked {
+		head, body = head[:min(len(head), teredo.HeaderLen)], nil
+	}
+	if t.queues[fromStack].put(kind, netip.AddrPort{}, 0, head, body) {
 		t.wake.put(struct{}{})
 	}
 }

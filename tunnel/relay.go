@@ -125,10 +125,10 @@ func (r *Relay) outbound(now time.Time, packet []byte) { r.peers.Outbound(now, p
 func (r *Relay) inbound(now time.Time, from netip.AddrPort, _ uint8, p *teredo.Packet) {
 	r.peers.Inbound(now, from, p, &r.out)
 }
-func (r *Relay) refresh(now time.Time, dst netip.Addr) { r.peers.Refresh(now, dst, &r.out) }
-func (r *Relay) tick(now time.Time)                    { r.peers.Tick(now, &r.out) }
-func (r *Relay) reconcile(time.Time)                   {}
-func (r *Relay) deadline() (time.Time, bool)           { return r.peers.Deadline() }
+func (r *Relay) refresh(now time.Time, packet []byte) { r.peers.Refresh(now, packet, &r.out) }
+func (r *Relay) tick(now time.Time)                   { r.peers.Tick(now, &r.out) }
+func (r *Relay) reconcile(time.Time)                  {}
+func (r *Relay) deadline() (time.Time, bool)          { return r.peers.Deadline() }
 
 // RelayStatus describes a running relay.
 type RelayStatus struct {

@@ -280,7 +280,7 @@ type portRules struct{ p *socketRig }
 
 func (r portRules) outbound(time.Time, []byte)                               {}
 func (r portRules) inbound(time.Time, netip.AddrPort, uint8, *teredo.Packet) {}
-func (r portRules) refresh(time.Time, netip.Addr)                            {}
+func (r portRules) refresh(time.Time, []byte)                                {}
 func (r portRules) tick(time.Time)                                           { r.p.sockets.openRandom() }
 func (r portRules) reconcile(time.Time)                                      {}
 func (r portRules) deadline() (time.Time, bool)                              { return time.Now().Add(time.Second), true }

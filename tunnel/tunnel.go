@@ -26,7 +26,7 @@ import (
 type rules interface {
 	outbound(now time.Time, packet []byte)
 	inbound(now time.Time, from netip.AddrPort, via uint8, p *teredo.Packet)
-	refresh(now time.Time, dst netip.Addr)
+	refresh(now time.Time, packet []byte)
 	tick(now time.Time)
 	// reconcile brings everything in line with what the last event has changed. It is called after each event.
 	reconcile(now time.Time)

@@ -53,7 +53,7 @@ func (t *outlet) uplink(ctx context.Context) error {
 			to, via, verdict := t.table.Outgoing(alike[0].Head, r.count, r.size, now)
 			switch verdict {
 			case peer.Refresh:
-				t.tell(refresh, alike[0].Head)
+				t.tell(refresh, alike[0].Head, alike[0].Body)
 			case peer.Carry:
 				t.offer(&offers, offerOutbound, alike[0].Head, teredo.DestinationBytes(alike[0].Head), now)
 			}

@@ -38,6 +38,22 @@ func TestClientUp(t *testing.T) {
 	checkInterface(t, 1400, []string{clientLinkLocal}, nil)
 }
 
+// Datagrams wait for a program that gets no processor for a while. A queue that somebody has made longer stays.
+func TestQueue(t *testing.T) {
+	inNamespace(t)
+	newTUN(t)
+
+	must(t, ClientUp(tunName, 1280))
+	if link, err := netlink.LinkByName(tunName); err != nil || link.Attrs().TxQLen <= 500 {
+		t.Errorf("%+v, %v", link.Attrs(), err)
+	}
+	disturb(t, "ip link set "+tunName+" txqueuelen 10000")
+	must(t, ClientUp(tunName, 1280))
+	if link, err := netlink.LinkByName(tunName); err != nil || link.Attrs().TxQLen != 10000 {
+		t.Errorf("%+v, %v", link.Attrs(), err)
+	}
+}
+
 // carried are the routes of a relay with the Teredo prefix, and a native one.
 var (
 	carried       = []string{"2001:0:8000::/33 teredo", "2001::/33 teredo"}

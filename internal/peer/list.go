@@ -351,13 +351,9 @@ func (l *list) refuseTeredo(k key) drop.Reason {
 // native reports whether packets may go to an address outside the Teredo service.
 func (l *list) native(k key) bool { return l.filter.Native(k.addr()) }
 
-// refreshable returns the peer with an address if its path is valid and Table.Outgoing has reason to ask for a refresh; else nil.
-func (l *list) refreshable(dst netip.Addr, now Stamp) *Peer {
-	p := l.table.lookup(keyOf(dst))
-	if !p.valid(now) || p.recent(now) || p.ensureSearch().isWaiting() {
-		return nil
-	}
-	return p
+// isRefreshable reports whether the path is valid, and old enough for Table.Outgoing to ask for a refresh, which does not run yet.
+func (p *Peer) isRefreshable(now Stamp) bool {
+	return p.valid(now) && !p.recent(now) && !p.ensureSearch().isWaiting()
 }
 
 // unreachable tells the sender of a packet that there is no way to its destination, within the rate limit

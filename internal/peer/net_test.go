@@ -249,7 +249,7 @@ func (n *node) outgoing(packet []byte) {
 	} else {
 		n.out.UDP.Send(to, append(n.out.UDP.Next(), packet...))
 		if action == peer.Refresh {
-			n.m.Refresh(n.time(), teredo.Destination(packet), &n.out)
+			n.m.Refresh(n.time(), packet, &n.out)
 		}
 	}
 	n.flush()

@@ -54,7 +54,7 @@ func (c *Client) sendOwn(t time.Time, packet []byte, out *Output) drop.Reason {
 	}
 	out.UDP.SendVia(via, to, append(out.UDP.Next(), packet...))
 	if action == Refresh {
-		c.Refresh(t, teredo.Destination(packet), out)
+		c.Refresh(t, packet, out)
 	}
 	return drop.None
 }

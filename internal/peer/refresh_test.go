@@ -148,13 +148,13 @@ func TestRefreshNotNeeded(t *testing.T) {
 	for name, newRig := range map[string]func(testing.TB) *rig{"client": newClientRig, "relay": newRelayRig} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
-			r.m.Refresh(r.now, other, &r.out)
+			r.m.Refresh(r.now, data(own, other, 1), &r.out)
 			r.want(r.report())
 			r.m.Establish(other, peerMapped, r.m.Table().Stamp(r.now))
-			r.m.Refresh(r.now, other, &r.out)
+			r.m.Refresh(r.now, data(own, other, 1), &r.out)
 			r.want(r.report())
 			r.wait(30 * time.Second)
-			r.m.Refresh(r.now, other, &r.out)
+			r.m.Refresh(r.now, data(own, other, 1), &r.out)
 			r.want(r.report())
 		})
 	}
@@ -163,6 +163,6 @@ func TestRefreshNotNeeded(t *testing.T) {
 	r.wait(25 * time.Second)
 	c.SetAddress(other)
 	c.SetAddress(own)
-	r.m.Refresh(r.now, other, &r.out)
+	r.m.Refresh(r.now, data(own, other, 1), &r.out)
 	r.want(r.report())
 }

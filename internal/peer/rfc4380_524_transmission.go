@@ -1,11 +1,11 @@
 package peer
 
 import (
-	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/teredo-suite/teredo/internal/drop"
+	"github.com/teredo-suite/teredo/teredo"
 )
 
 // Outbound handles an IPv6 packet of the local stack that Table.Outgoing had no path for (RFC 4380 §5.2.4).
@@ -24,9 +24,6 @@ func (c *Client) outbound(packet []byte, now Stamp, out *Output) drop.Reason {
 	}
 	if p.valid(now) { // case 1
 		c.transmit(p, packet, now, out)
-		if p.inDoubt(now) {
-			c.doubt(p, packet, now, out)
-		}
 		return drop.None
 	}
 	p, why := c.seek(p, dst, packet, now)
@@ -64,19 +61,23 @@ func (c *Client) refusePeer(dst key) drop.Reason {
 func (c *Client) doubt(p *Peer, packet []byte, now Stamp, out *Output) {
 	p.want(now)
 	s := p.ensureSearch()
-	s.doubted = slices.Clone(packet)
+	if teredo.PacketLen(packet) == len(packet) {
+		s.doubted = slices.Clone(packet)
+	}
 	if !s.isWaiting() {
 		c.try(p, now, out)
 	}
 }
 
-// Refresh tries the path to a peer anew while it is still in use. It is asked for by Table.Outgoing.
-func (c *Client) Refresh(t time.Time, dst netip.Addr, out *Output) {
+// Refresh tries the path to a peer anew while it is still in use. Table.Outgoing asks for it at a packet that has been sent.
+func (c *Client) Refresh(t time.Time, packet []byte, out *Output) {
 	now := c.table.Stamp(t)
-	if !c.own.IsValid() {
-		return
-	}
-	if p := c.refreshable(dst, now); p != nil {
+	p := c.table.lookup(destinationOf(packet))
+	switch {
+	case !c.own.IsValid() || !p.valid(now):
+	case p.inDoubt(now):
+		c.doubt(p, packet, now, out)
+	case p.isRefreshable(now):
 		p.want(now)
 		c.try(p, now, out)
 	}

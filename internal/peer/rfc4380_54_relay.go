@@ -132,10 +132,10 @@ func (r *Relay) begin(p *Peer, cause uint64, now Stamp, out *Output) {
 	}
 }
 
-// Refresh tries the path to a client anew while it is still in use. It is asked for by Table.Outgoing.
-func (r *Relay) Refresh(t time.Time, dst netip.Addr, out *Output) {
+// Refresh tries the path to a client anew while it is still in use. Table.Outgoing asks for it at a packet that has been sent.
+func (r *Relay) Refresh(t time.Time, packet []byte, out *Output) {
 	now := r.table.Stamp(t)
-	if p := r.refreshable(dst, now); p != nil {
+	if p := r.table.lookup(destinationOf(packet)); p.isRefreshable(now) {
 		r.try(p, now, out)
 	}
 }

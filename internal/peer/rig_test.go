@@ -49,7 +49,7 @@ type machine interface {
 	Table() *peer.Table
 	Outbound(now time.Time, packet []byte, out *peer.Output)
 	Inbound(now time.Time, from netip.AddrPort, p *teredo.Packet, out *peer.Output)
-	Refresh(now time.Time, dst netip.Addr, out *peer.Output)
+	Refresh(now time.Time, packet []byte, out *peer.Output)
 	Tick(now time.Time, out *peer.Output)
 	Deadline() (time.Time, bool)
 	Peers(now time.Time, most int) []peer.Info
@@ -119,7 +119,7 @@ func (r *rig) outgoing(packet []byte) {
 	}
 	r.out.UDP.SendVia(via, to, append(r.out.UDP.Next(), packet...))
 	if action == peer.Refresh {
-		r.m.Refresh(r.now, teredo.Destination(packet), &r.out)
+		r.m.Refresh(r.now, packet, &r.out)
 	}
 }
 

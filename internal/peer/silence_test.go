@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/teredo-suite/teredo/internal/peer"
 )
 
 // heardOf makes a client whose path to the host leads through relay1, from where data has just come.
@@ -187,5 +189,25 @@ func TestSilenceForOthers(t *testing.T) {
 			t.Errorf("in doubt in round %d", n)
 		}
 		r.wait(300 * time.Millisecond)
+	}
+}
+
+// While the control goroutine has not heard yet that a path is in doubt, workers go on to send by it: a fast flow neither waits for
+// that goroutine, whose queue is short, nor overtakes what does.
+func TestDoubtHoldsNothingUp(t *testing.T) {
+	r := heardOf(t)
+	r.wait(time.Second)
+	packet, refreshes := data(own, host, 1), 0
+	for i := range 1000 {
+		switch _, _, action := r.m.Table().Outgoing(packet, 1, len(packet), r.m.Table().Stamp(r.now)); action {
+		case peer.Ask:
+			t.Fatalf("packet %d waits for the control goroutine", i)
+		case peer.Refresh:
+			refreshes++
+		}
+		r.now = r.now.Add(time.Millisecond)
+	}
+	if refreshes == 0 {
+		t.Error("the path is never in doubt")
 	}
 }

@@ -118,7 +118,7 @@ type Action uint8
 const (
 	Ask     Action = iota // give it to the control goroutine
 	Carry                 // send or deliver it
-	Refresh               // carry it, and have the control goroutine refresh the path
+	Refresh               // carry it, and have the control goroutine try the path anew
 )
 
 // Alike reports whether two IPv6 packets have the same source and destination.
@@ -169,13 +169,11 @@ func (t *Table) Turned(packet []byte, count, size int, now Stamp) (to netip.Addr
 	if w&pathTrusted == 0 || age >= validity {
 		return netip.AddrPort{}, 0, Ask
 	}
-	if p.silent(1, now, p.sent.Load(), now) {
-		return netip.AddrPort{}, 0, Ask
-	}
+	doubt := p.silent(1, now, p.sent.Load(), now)
 	p.sent.Store(now)
 	p.sentPackets.Add(uint64(count))
 	p.sentBytes.Add(uint64(size))
-	if age >= refreshAfter && w&pathRefreshing == 0 && p.path.CompareAndSwap(w, w|pathRefreshing) {
+	if doubt || age >= refreshAfter && w&pathRefreshing == 0 && p.path.CompareAndSwap(w, w|pathRefreshing) {
 		return w.endpoint().addrPort(), w.via(), Refresh
 	}
 	return w.endpoint().addrPort(), w.via(), Carry

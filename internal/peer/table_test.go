@@ -360,7 +360,7 @@ func TestWorkersAndControl(t *testing.T) {
 		case 0:
 			c.Outbound(at, data(own, a, 1), &out)
 		case 1:
-			c.Refresh(at, a, &out)
+			c.Refresh(at, data(own, a, 1), &out)
 		case 2:
 			c.Tick(at, &out)
 		default:
