@@ -51,8 +51,8 @@ func Open(name string, mode offload.Mode) (Device, error) {
 }
 
 // OpenQueues is Open with several queues, each of which is a Device. The kernel puts a packet into the queue to which the other
-// direction of its flow was written last. If nothing of the flow was written, it chooses one by addresses and ports. An interface
-// that exists already, because somebody has made it to be kept, has one queue.
+// direction of its flow was written last. If nothing of the flow was written within 3 s, it chooses one by addresses and ports. An
+// interface that exists already, because somebody has made it to be kept, has one queue.
 func OpenQueues(name string, size int, mode offload.Mode) ([]Device, error) {
 	queues, err := openQueues(name, size, mode != offload.Off)
 	if mode == offload.Auto && errors.Is(err, ErrNoOffload) {
