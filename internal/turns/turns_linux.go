@@ -24,9 +24,9 @@ import (
 )
 
 const (
-	attempts = 5   // one of which must succeed: a fetch that the work causes itself is seen in each
-	pairs    = 500 // of turns, of each worker
-	spins    = 500 // looks of a worker whether it has its turn, until it lets others have the processor
+	attempts = 5    // one of which must succeed: a fetch that the work causes itself is seen in each
+	pairs    = 500  // of turns, of each worker
+	spins    = 5000 // looks of a worker whether it is called, until it sleeps
 
 	// leastFetch is what a fetch takes at least, between processors that have caches of their own.
 	leastFetch = 10 * time.Nanosecond
@@ -87,20 +87,21 @@ type counter struct {
 
 // compare is what a turn takes after one of the same worker, and after those of all others.
 func compare(processors []int, workers int, run Run) (own, others time.Duration) {
-	r := ring{members: make([]member, workers)}
+	r := ring{members: make([]member, workers), crowded: workers > len(processors)}
 	for worker := range r.members {
 		m := &r.members[worker]
-		m.processor, m.call = processors[worker%len(processors)], worker-workers
+		m.processor, m.call, m.wake = processors[worker%len(processors)], worker-workers, make(chan struct{}, 1)
 		m.others, m.own = make([]time.Duration, 0, pairs), make([]time.Duration, 0, pairs)
 	}
 	run(workers, r.next)
-	var all member
-	for _, m := range r.members {
-		all.own, all.others = append(all.own, m.own...), append(all.others, m.others...)
+	var afterOwn, afterOthers []time.Duration
+	for i := range r.members {
+		m := &r.members[i]
+		afterOwn, afterOthers = append(afterOwn, m.own...), append(afterOthers, m.others...)
 	}
-	slices.Sort(all.own)
-	slices.Sort(all.others)
-	return all.own[len(all.own)/2], all.others[len(all.others)/2]
+	slices.Sort(afterOwn)
+	slices.Sort(afterOthers)
+	return afterOwn[len(afterOwn)/2], afterOthers[len(afterOthers)/2]
 }
 
 // ring is workers that are called round and round, and have a turn at some of these calls. So a worker waits in the same way before each
@@ -108,6 +109,7 @@ func compare(processors []int, workers int, run Run) (own, others time.Duration)
 type ring struct {
 	call    counter // number of the call that is on
 	members []member
+	crowded bool // there are more workers than processors
 }
 
 // member is what a ring knows of a worker.
@@ -120,6 +122,11 @@ type member struct {
 	began       time.Time // of its latest turn
 	own, others []time.Duration
 	_           cpu.CacheLinePad
+
+	// What others write, too.
+	sleeps atomic.Bool
+	wake   chan struct{}
+	_      cpu.CacheLinePad
 }
 
 // next ends the turn of a worker, and waits for its next one. It returns false when it has had all of them.
@@ -135,23 +142,42 @@ func (r *ring) next(worker int) bool {
 		case afterOwn:
 			m.own = append(m.own, took)
 		}
-		r.call.Store(int64(m.call) + 1)
+		r.pass(m)
 	}
 	for (m.call+size)/size < 4*pairs*size {
 		m.call += size
-		for n := 1; r.call.Load() != int64(m.call); n++ {
-			if n%spins == 0 {
-				_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) // it cannot fail
-			}
-		}
+		r.await(m)
 		if r.kind(m.call, worker) != none {
 			m.began = time.Now()
 			return true
 		}
-		r.call.Store(int64(m.call) + 1)
+		r.pass(m)
 	}
 	m.unpin()
 	return false
+}
+
+// await waits until a worker is called. It sleeps only if others need its processor to have their turns: what it has in its caches would
+// be gone afterwards.
+func (r *ring) await(m *member) {
+	for n := 1; r.call.Load() != int64(m.call); n++ {
+		if n%spins > 0 || !r.crowded {
+			continue
+		}
+		m.sleeps.Store(true)
+		if r.call.Load() != int64(m.call) || !m.sleeps.CompareAndSwap(true, false) {
+			<-m.wake
+		}
+	}
+}
+
+// pass calls the next worker.
+func (r *ring) pass(m *member) {
+	call := m.call + 1
+	r.call.Store(int64(call))
+	if next := &r.members[call%len(r.members)]; r.crowded && next.sleeps.CompareAndSwap(true, false) {
+		next.wake <- struct{}{}
+	}
 }
 
 // kind is what kind of turn a worker has when it is called.
