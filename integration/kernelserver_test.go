@@ -70,6 +70,38 @@ func TestServerKernel(t *testing.T) {
 	}
 }
 
+// TestServerKernelSigns stops a server with secrets: a client qualifies, as the kernel signs. Once the client's secret has been taken out of the
+// file, nobody answers (S-RS-06).
+func TestServerKernelSigns(t *testing.T) {
+	t.Parallel()
+	const laptop, office = "laptop hex:6f1d0a55c3f04ab1b6d1e9d7a2c84e30\n", "office hex:00112233445566778899aabbccddeeff\n"
+	qualified := func(s clientStatus) bool { return s.State == "qualified" }
+	w := newWorld(t, lab.PortRestricted)
+	w.record()
+	server := w.start("server", w.serverCommand("--kernel-path=on", "--secret-file", w.secret("server", laptop+office))...)
+	w.untilState("server", "running")
+	var client *lab.Process
+	w.stopped(programs{"server": server}, func() { client, _ = w.startClient("client1", ours, "--secret-file", w.secret("client", laptop)) })
+	if c := w.serverStatus().Counters; c.InKernel == 0 || c.Advertisements < c.InKernel || len(c.Drops) > 0 {
+		t.Errorf("%+v", c)
+	}
+
+	w.secret("server", office)
+	w.hangup(server)
+	w.hangup(client)
+	w.wantRefused("another secret")
+	if c := w.serverStatus().Counters; c.Drops["unauthenticated"] == 0 {
+		t.Errorf("%+v", c)
+	}
+
+	w.secret("server", laptop)
+	w.hangup(server)
+	w.stopped(programs{"server": server}, func() {
+		w.hangup(client)
+		w.untilStatus(startTimeout, "client1", "qualified with the secret that is back", qualified)
+	})
+}
+
 // TestServerKernelOff has the program answer everything when that is asked for, or when the privilege is missing.
 func TestServerKernelOff(t *testing.T) {
 	t.Parallel()

@@ -30,6 +30,21 @@ func (k kernel) Counters() (server.Counters, error) {
 	return c, err
 }
 
+// SetSecrets replaces the secrets.
+func (k kernel) SetSecrets(s *server.Secrets) error { return k.Server.SetSecrets(kernelSecrets(s)) }
+
+// kernelSecrets are secrets in the kernel's form; nil if there are none to know.
+func kernelSecrets(s *server.Secrets) map[string]kernelpath.Secret {
+	if s == nil {
+		return nil
+	}
+	secrets := make(map[string]kernelpath.Secret)
+	for client, key := range s.All() {
+		secrets[client] = kernelpath.Secret(key)
+	}
+	return secrets
+}
+
 // openKernel has the kernel answer beside the program, where it can.
 func (s *program) openKernel() error {
 	if s.run.KernelPath == offload.Off {
@@ -53,7 +68,7 @@ func openKernel(cfg server.Config, running *server.Server, log *slog.Logger) (*k
 	now := running.Status()
 	rate, sources, started := running.Budget()
 	k, err := kernelpath.OpenServer(kernelpath.ServerConfig{
-		Bind: now.Bind, Public: now.Public, Filter: cfg.Filter, Secrets: cfg.Secrets != nil, Rate: rate, Sources: sources, Started: started,
+		Bind: now.Bind, Public: now.Public, Filter: cfg.Filter, Secrets: kernelSecrets(cfg.Secrets), Rate: rate, Sources: sources, Started: started,
 	}, log)
 	if err != nil {
 		return nil, err

@@ -4,7 +4,9 @@ package main
 
 import (
 	"net/netip"
+	"runtime"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -59,7 +61,10 @@ const relayIPv6 = "2001:db8:2::1"
 
 // forwarder is what remains of a relay without its rules: for each datagram that comes over IPv6 it sends one over IPv4, as
 // large as if it had encapsulated the other.
-type forwarder struct{ in, out *socket }
+type forwarder struct {
+	in, out *socket
+	used    atomic.Int64 // nanoseconds of its thread's processor time since start
+}
 
 func newForwarder(h *lab.Host) (f *forwarder, err error) {
 	f = &forwarder{}
@@ -70,15 +75,22 @@ func newForwarder(h *lab.Host) (f *forwarder, err error) {
 	return f, err
 }
 
+// processorTime is what it has used since its start, as of the last packets.
+func (f *forwarder) processorTime() (time.Duration, error) { return time.Duration(f.used.Load()), nil }
+
 // start lets it send to the destinations of a round, until the function it returns is called.
 func (f *forwarder) start(r *round) (stop func() error) {
 	var stopped atomic.Bool
 	result := make(chan error, 1)
+	f.used.Store(0)
 	go func() {
+		runtime.LockOSThread() // for threadTime
 		in := newMailbox()
-		var err error
-		for err == nil && !stopped.Load() {
-			err = r.send(f.out, in.receive(f.in))
+		begun, err := threadTime()
+		for now := begun; err == nil && !stopped.Load(); f.used.Store(int64(now - begun)) {
+			if err = r.send(f.out, in.receive(f.in)); err == nil {
+				now, err = threadTime()
+			}
 		}
 		result <- err
 	}()

@@ -64,6 +64,7 @@ func (b *bench) compare(few, many *crowd) error {
 		}
 	}
 	b.add("crowd control", ours, b.kept("crowd many")/b.kept("control many"))
+	b.add("crowd control cpu", ours, b.kept("crowd cpu many")/b.kept("control cpu many"))
 	progress("  TCP of one more client")
 	for range b.attempts {
 		if err := errors.Join(few.stream("few"), many.stream("many")); err != nil {
@@ -260,15 +261,29 @@ func (c *crowd) measure(which string) error {
 	if err := errors.Join(c.keepLive(), c.population.Close()); err != nil {
 		return err
 	}
+	if err := c.forward("crowd", which, c.toRelay, func() (time.Duration, error) { return processorTime(c.relay) }); err != nil {
+		return err
+	}
+	stop := c.plain.start(c.toClients)
+	err := c.forward("control", which, c.toForwarder, c.plain.processorTime)
+	if err := errors.Join(err, stop()); err != nil {
+		return err
+	}
+	c.population, err = population.Start(c.everyone)
+	return err
+}
+
+// forward measures one that forwards, whose processor time used tells: packets in a second, and per second of that time.
+func (c *crowd) forward(who, which string, r *round, used func() (time.Duration, error)) error {
 	packets, err := c.arrived()
 	if err != nil {
 		return err
 	}
-	before, err := processorTime(c.relay)
+	before, err := used()
 	if err != nil {
 		return err
 	}
-	rate, err := c.overload(c.toRelay)
+	rate, err := c.overload(r)
 	if err != nil {
 		return err
 	}
@@ -276,20 +291,13 @@ func (c *crowd) measure(which string) error {
 	if err != nil {
 		return err
 	}
-	after, err := processorTime(c.relay)
+	after, err := used()
 	if err != nil {
 		return err
 	}
-	c.add("crowd "+which, ours, rate)
-	c.add("crowd cpu "+which, ours, float64(all-packets)/(after-before).Seconds())
-	stop := c.plain.start(c.toClients)
-	rate, err = c.overload(c.toForwarder)
-	c.add("control "+which, ours, rate)
-	if err := errors.Join(err, stop()); err != nil {
-		return err
-	}
-	c.population, err = population.Start(c.everyone)
-	return err
+	c.add(who+" "+which, ours, rate)
+	c.add(who+" cpu "+which, ours, float64(all-packets)/(after-before).Seconds())
+	return nil
 }
 
 // stream measures TCP from the native host to client1. The crowd, from which the relay has just heard, is silent meanwhile.

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -133,6 +134,7 @@ type way struct {
 	near, far *socket
 	stop      atomic.Bool
 	echo      sync.WaitGroup
+	number    uint64 // of the latest ping
 	times     sample // of the pings, in microseconds
 }
 
@@ -158,25 +160,29 @@ func (w *way) close() error {
 	return errors.Join(w.near.close(), w.far.close())
 }
 
-// ping sends one datagram and notes how long it took to come back, unless it was lost.
+// ping sends one datagram and notes how long it took to come back, unless it was lost. A datagram that comes back later, when
+// it counts as lost, is not taken for the next one.
 func (w *way) ping() error {
+	w.number++
 	var b [pingSize]byte
+	binary.NativeEndian.PutUint64(b[:], w.number)
 	sent := time.Now()
 	if _, err := unix.Write(w.near.fd, b[:]); err != nil {
 		return fmt.Errorf("ping from %v: %w", w.near.local, err)
 	}
-	_, err := unix.Read(w.near.fd, b[:])
-	for errors.Is(err, unix.EINTR) { // the runtime's signals
-		_, err = unix.Read(w.near.fd, b[:])
+	for {
+		_, err := unix.Read(w.near.fd, b[:])
+		switch {
+		case errors.Is(err, unix.EINTR): // the runtime's signals
+		case errors.Is(err, unix.EAGAIN):
+			return nil
+		case err != nil:
+			return fmt.Errorf("ping from %v: %w", w.near.local, err)
+		case binary.NativeEndian.Uint64(b[:]) == w.number:
+			w.times = append(w.times, float64(time.Since(sent))/float64(time.Microsecond))
+			return nil
+		}
 	}
-	switch {
-	case errors.Is(err, unix.EAGAIN):
-		return nil
-	case err != nil:
-		return fmt.Errorf("ping from %v: %w", w.near.local, err)
-	}
-	w.times = append(w.times, float64(time.Since(sent))/float64(time.Microsecond))
-	return nil
 }
 
 // echo sends back what comes until stop is set.

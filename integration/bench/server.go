@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,9 +19,6 @@ import (
 	"github.com/teredo-suite/teredo/integration/population"
 	"github.com/teredo-suite/teredo/teredo"
 )
-
-// window is how many datagrams may be unanswered at once.
-const window = 1024
 
 // The secret of all clients, for the rows with secrets.
 const (
@@ -54,9 +52,12 @@ func (b *bench) server(who implementation) (err error) {
 		return err
 	}
 	nonce := teredo.Auth{Nonce: [8]byte{1, 2, 3, 4, 5, 6, 7, 8}}
-	one := flood{host: s.Host("client1"), sources: 1, write: solicitation(nonce), check: isAdvertisement}
-	many := flood{host: crowd, sources: population.PerPort, write: solicitation(nonce), check: isAdvertisement}
-	bubbles := flood{host: crowd, sources: population.PerPort, port: population.Mapped(0).Port(), write: bubble, check: isBubble}
+	own := func(int) netip.Addr { return netip.MustParseAddr("192.168.1.2") }
+	clients := func(n int) netip.Addr { return population.Mapped(n).Addr() }
+	inet := s.Host("inet")
+	one := flood{host: s.Host("client1"), router: s.Host("nat1"), sources: 1, from: own, write: solicitation(nonce), check: isAdvertisement}
+	many := flood{host: crowd, router: inet, sources: population.PerPort, from: clients, write: solicitation(nonce), check: isAdvertisement}
+	bubbles := flood{host: crowd, router: inet, sources: population.PerPort, from: clients, port: population.Mapped(0).Port(), write: bubble, check: isBubble}
 	if err := errors.Join(b.flooded("one", who, one), b.flooded("many", who, many), b.flooded("bubbles", who, bubbles)); err != nil {
 		return err
 	}
@@ -89,7 +90,11 @@ func (b *bench) server(who implementation) (err error) {
 }
 
 // flooded measures one kind of datagrams.
-func (b *bench) flooded(name string, who implementation, f flood) error {
+func (b *bench) flooded(name string, who implementation, f flood) (err error) {
+	if err := f.open(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.close()) }()
 	// Warms up, and fills the neighbour tables.
 	if err := lab.Until(patience, name+" to be answered", func() error { _, err := f.send(b.flood / 4); return err }); err != nil {
 		return err
@@ -136,58 +141,83 @@ func (s *scene) writeSecrets() (file string, err error) {
 	return file, os.WriteFile(file, []byte(secretName+" hex:"+secretKey+"\n"), 0o600)
 }
 
-// flood sends datagrams to the server from a host, with its own address or as a crowd.
+// flood has datagrams to the server arrive at a router, with the addresses of a host behind it, which gets the answers.
 type flood struct {
-	host    *lab.Host
-	sources int
-	port    uint16                               // of the host; 0: any
-	write   func(b []byte, source int) []byte    // writes the payload from the source
-	check   func(p *teredo.Packet) (right error) // of an answer
+	host, router *lab.Host
+	sources      int
+	from         func(source int) netip.Addr
+	port         uint16                               // of the host; 0: any
+	write        func(b []byte, source int) []byte    // writes the payload from the source
+	check        func(p *teredo.Packet) (right error) // of an answer
+
+	socket *socket // of the host
+	card   *card   // of the router
 }
 
-// send sends as many as are answered, and returns the number of answers. It occupies the first processor.
-func (f flood) send(duration time.Duration) (answers int, err error) {
-	var all, first unix.CPUSet
-	first.Set(0)
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := errors.Join(unix.SchedGetaffinity(0, &all), unix.SchedSetaffinity(0, &first)); err != nil {
-		return 0, err
+func (f *flood) open() (err error) {
+	if f.socket, err = openSocket(f.host, netip.AddrPortFrom(netip.IPv4Unspecified(), f.port)); err != nil {
+		return err
 	}
-	defer func() { err = errors.Join(err, unix.SchedSetaffinity(0, &all)) }()
-	s, err := openSocket(f.host, netip.AddrPortFrom(netip.IPv4Unspecified(), f.port))
-	if err != nil {
-		return 0, err
-	}
-	defer s.close()
-	if err := s.joinBursts(); err != nil {
-		return 0, err
+	if err := f.socket.joinBursts(); err != nil {
+		return errors.Join(err, f.socket.close())
 	}
 	server := netip.AddrPortFrom(netip.MustParseAddr(lab.ServerAddr), teredo.Port)
+	f.card, err = newCard(f.sources, func(n int) (from, to netip.AddrPort, payload []byte) {
+		return netip.AddrPortFrom(f.from(n), f.socket.local.Port()), server, f.write(nil, n)
+	})
+	if err != nil {
+		return errors.Join(err, f.socket.close())
+	}
+	return nil
+}
 
-	out, in := newLetters(), newMailbox()
-	var payloads [burstMost][]byte
-	pending, source := 0, 0
-	for start := time.Now(); time.Since(start) < duration; {
-		for pending <= window-burstMost {
-			for i := range burstMost {
-				var from [4]byte // the host's own
-				if f.sources > 1 {
-					source = (source + 1) % f.sources
-					from = population.Mapped(source).Addr().As4()
-				}
-				payloads[i] = f.write(payloads[i][:0], source)
-				out.putFrom(i, from, server, payloads[i])
+func (f *flood) close() error { return errors.Join(f.socket.close(), f.card.close()) }
+
+// send has as many arrive as are answered, and returns the number of answers. It occupies the first processor.
+func (f *flood) send(duration time.Duration) (answers int, err error) {
+	var stop atomic.Bool
+	sender := make(chan error, 1)
+	go func() {
+		sender <- f.router.Do(func() (err error) {
+			err = useFirst()
+			for start := time.Now(); err == nil && time.Since(start) < duration; {
+				err = f.card.receive()
 			}
-			if err := out.send(s, burstMost); err != nil {
-				return answers, err
-			}
-			pending += burstMost
+			stop.Store(true)
+			return err
+		})
+	}()
+	err = f.host.Do(func() error {
+		if err := useFirst(); err != nil {
+			return err
 		}
-		units := in.receive(s)
+		answers, err = f.count(&stop)
+		return err
+	})
+	return answers, errors.Join(<-sender, err)
+}
+
+// useFirst has the thread use the first processor alone.
+func useFirst() error {
+	var first unix.CPUSet
+	first.Set(0)
+	return unix.SchedSetaffinity(0, &first)
+}
+
+// count counts answers until stop is set and none has come for a while.
+func (f *flood) count(stop *atomic.Bool) (answers int, err error) {
+	in := newMailbox()
+	for {
+		units := in.receive(f.socket)
 		if units == 0 {
-			pending = 0 // lost
-			continue
+			f.card.lose()
+			if !stop.Load() {
+				continue
+			}
+			if answers == 0 {
+				return 0, errors.New("the server has sent nothing")
+			}
+			return answers, nil
 		}
 		if answers == 0 {
 			var p teredo.Packet
@@ -197,12 +227,8 @@ func (f flood) send(duration time.Duration) (answers int, err error) {
 		}
 		n := in.datagrams(units)
 		answers += n
-		pending = max(0, pending-n)
+		f.card.answer(n)
 	}
-	if answers == 0 {
-		return 0, errors.New("the server has sent nothing")
-	}
-	return answers, nil
 }
 
 // solicitation is a router solicitation, the same of all clients.

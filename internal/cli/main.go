@@ -18,6 +18,7 @@ import (
 
 	"github.com/teredo-suite/teredo/internal/complete"
 	"github.com/teredo-suite/teredo/internal/control"
+	"github.com/teredo-suite/teredo/internal/descriptor"
 )
 
 // Exit codes of every program.
@@ -74,13 +75,14 @@ func (p Program) Main(commands any) {
 }
 
 // makeRoom raises GOMAXPROCS, unless the environment sets it. A busy worker waits for packets inside a system call, and the Go
-// runtime counts it as running for a while. Without places beyond the number of processors, other goroutines would wait until the
-// runtime takes such a place away. It returns what GOMAXPROCS was.
+// runtime counts it as running. Without places beyond the number of processors, other goroutines would wait meanwhile. It returns what
+// GOMAXPROCS was.
 func makeRoom() (processors int) {
-	const waiting = 4 // workers of a program that wait at once
+	const waiting = 4 // workers of a program that wait so at once
 	processors = runtime.GOMAXPROCS(0)
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(processors + waiting)
+		descriptor.AddPlaces(waiting)
 	}
 	return processors
 }

@@ -14,33 +14,41 @@ import (
 )
 
 const (
-	// brisk is the time between two arrivals below which input counts as brisk.
+	// brisk is the longest wait for input that counts as brisk.
 	brisk = 200 * time.Microsecond
-	// turn is how many arrivals in a row must contradict the way of waiting before it changes.
+	// turn is how many waits in a row must contradict the way of waiting before it changes, without a place.
 	turn = 8
+	// linger is how long a goroutine waits in its place.
+	linger = 50 * time.Millisecond
 )
 
 // Reader is a Descriptor that one goroutine at a time reads. The way it waits depends on how fast input comes.
 //
-// For slow input it waits in the runtime's poller. A thread that slept in a system call of its own would have to be watched by the
-// runtime's monitor thread, and would have to get a processor back from the runtime afterwards.
+// For input after a long pause it waits in the runtime's poller, which costs nothing meanwhile.
 //
-// The poller serves one goroutine after the other. So for brisk input the goroutine waits in a thread of its own. Before it sleeps
-// it yields once to other threads: if the producer of the input runs on the same processor, there is input afterwards, and neither
-// a sleep nor a wake-up was needed.
+// The poller takes its time, and serves one goroutine after the other. So a goroutine that waits for more input soon waits on
+// a thread of its own. If one of the places is free, the runtime does not get to know that the thread sleeps. The thread then
+// has a processor of the runtime when it wakes up. It leaves the place after linger, because the runtime's monitor thread runs
+// as long as a place is taken. If no place is free, a goroutine waits on a thread only for brisk input: for slow input the
+// monitor thread would take the processor away each time, and the poller would be as fast.
+//
+// For brisk input a thread yields once to others before it sleeps. If the producer of the input runs on the same processor,
+// there is input afterwards, and neither a sleep nor a wake-up was needed.
 type Reader struct {
 	*Descriptor
 	try   func(fd int) bool
-	epoll int                // readable when the descriptor is readable and not brisk, or when it is closed
+	epoll int                // readable when the descriptor is readable and thread is false, or when it is closed
 	file  *os.File           // epoll as a file
 	conn  syscall.RawConn    // epoll in the runtime's poller
 	again func(uintptr) bool // what conn calls
 
-	left  atomic.Bool // nothing more is to be read
-	done  bool        // try had input or an error
-	last  time.Time   // of the last input
-	brisk bool
-	odds  int // arrivals in a row that contradicted brisk
+	left   atomic.Bool   // nothing more is to be read
+	done   bool          // try had input or an error
+	began  time.Time     // of the last wait
+	waited time.Duration // how long that took
+	thread bool          // wait on a thread
+	place  bool          // in one of the places
+	odds   int           // waits in a row that contradicted thread
 }
 
 // NewReader takes over fd as New does. try reads fd without waiting, and reports whether there was input or an error.
@@ -51,7 +59,7 @@ func NewReader(fd int, try func(fd int) bool) (*Reader, error) {
 	}
 	r := &Reader{Descriptor: d, try: try}
 	r.again = func(uintptr) bool {
-		r.done = r.try(r.fd)
+		r.done = r.attempt()
 		return r.done || r.ended()
 	}
 	if err := r.watch(); err != nil {
@@ -109,34 +117,86 @@ func (r *Reader) Read() error {
 	if err := r.await(); err != nil {
 		return err
 	}
-	now := time.Now()
-	quick := now.Sub(r.last) <= brisk
-	r.last = now
-	if quick == r.brisk {
-		r.odds = 0
-	} else if r.odds++; r.odds == turn {
-		r.setBrisk(quick)
-	}
+	r.adapt()
 	return nil
 }
 
 func (r *Reader) await() error {
-	if !r.brisk {
-		return r.park()
+	if r.thread && r.waited <= brisk {
+		if r.try(r.fd) {
+			return nil
+		}
+		_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) // it cannot fail
+		if r.try(r.fd) {
+			return nil
+		}
 	}
-	if r.try(r.fd) {
-		return nil
-	}
-	_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) // it cannot fail
-	for !r.try(r.fd) {
-		if err := r.Wait(unix.POLLIN); err != nil {
+	r.began = time.Now()
+	for r.thread {
+		if r.place {
+			r.hold()
+		} else if err := r.Wait(unix.POLLIN); err != nil {
 			return err
 		}
-		if r.left.Load() {
+		if r.ended() {
 			return os.ErrClosed
 		}
+		if r.attempt() {
+			return nil
+		}
+		if r.place && r.waited >= linger {
+			r.leavePlace()
+			r.setThread(false)
+		}
 	}
-	return nil
+	return r.park()
+}
+
+// attempt calls try during a wait.
+func (r *Reader) attempt() bool {
+	r.waited = time.Since(r.began)
+	return r.try(r.fd)
+}
+
+// hold waits in the place, at most for linger. The runtime's signals end the wait as well. They come every 10 ms, and when the
+// garbage collector is to stop the goroutine, which can then be stopped.
+func (r *Reader) hold() {
+	fds := [2]unix.PollFd{{Fd: int32(r.fd), Events: unix.POLLIN}, {Fd: int32(r.wake), Events: unix.POLLIN}}
+	timeout := unix.NsecToTimespec(int64(linger))
+	// What ended the wait shows by the attempt that follows.
+	_, _, _ = unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fds)), uintptr(len(fds)), uintptr(unsafe.Pointer(&timeout)), 0, 0, 0)
+}
+
+// adapt changes the way of waiting if the last wait calls for that.
+func (r *Reader) adapt() {
+	quick := r.waited <= brisk
+	switch {
+	case r.place:
+	case !r.thread && r.waited <= linger && takePlace():
+		r.place = true
+		r.setThread(true)
+	case quick == r.thread:
+		r.odds = 0
+	default:
+		if r.odds++; r.odds == turn {
+			r.setThread(quick)
+		}
+	}
+}
+
+func takePlace() bool {
+	if places.Add(-1) >= 0 {
+		return true
+	}
+	places.Add(1)
+	return false
+}
+
+func (r *Reader) leavePlace() {
+	if r.place {
+		r.place = false
+		places.Add(1)
+	}
 }
 
 // park waits in the runtime's poller. Neither here nor on the path of a packet does a system call involve the runtime, which would
@@ -150,9 +210,9 @@ func (r *Reader) park() error {
 	return err
 }
 
-// setBrisk changes the way of waiting.
-func (r *Reader) setBrisk(b bool) {
-	r.brisk, r.odds = b, 0
+// setThread changes the way of waiting.
+func (r *Reader) setThread(b bool) {
+	r.thread, r.odds = b, 0
 	event := unix.EpollEvent{Events: unix.EPOLLIN}
 	if b {
 		event.Events = 0
@@ -170,5 +230,6 @@ func (r *Reader) Close() error {
 	if errors.Is(err, os.ErrClosed) {
 		return err
 	}
+	r.leavePlace() // nobody reads any more
 	return errors.Join(err, r.file.Close())
 }

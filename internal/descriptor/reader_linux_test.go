@@ -51,24 +51,29 @@ func end(t *testing.T, r *Reader) {
 	}
 }
 
-// read reads input that counts as brisk, however slow this test is, or not.
-func read(t *testing.T, r *Reader, brisk bool) {
+// read reads input after a wait that counts as brisk, however slow this test is, or not.
+func read(t *testing.T, r *Reader, quick bool) {
 	t.Helper()
-	r.last = time.Now().Add(-time.Hour)
-	if brisk {
-		r.last = time.Now().Add(time.Hour)
-	}
-	if err := r.Read(); err != nil {
+	if _, err := r.Acquire(); err != nil {
 		t.Fatal(err)
 	}
+	defer r.Release()
+	if err := r.await(); err != nil {
+		t.Fatal(err)
+	}
+	r.waited = time.Hour
+	if quick {
+		r.waited = 0
+	}
+	r.adapt()
 }
 
 // become has a Reader change its way of waiting.
 func become(t *testing.T, r *Reader, write func(), brisk bool) {
 	t.Helper()
-	for n := 0; r.brisk != brisk; n++ {
+	for n := 0; r.thread != brisk; n++ {
 		if n == turn {
-			t.Fatalf("brisk is still %v after %d arrivals", r.brisk, n)
+			t.Fatalf("brisk is still %v after %d arrivals", r.thread, n)
 		}
 		write()
 		read(t, r, brisk)
@@ -105,8 +110,8 @@ func TestReaderIsSteady(t *testing.T) {
 		for n := range 5 * turn {
 			write()
 			read(t, r, brisk == (n%turn == 0))
-			if r.brisk != brisk {
-				t.Fatalf("brisk %v after %d arrivals", r.brisk, n)
+			if r.thread != brisk {
+				t.Fatalf("brisk %v after %d arrivals", r.thread, n)
 			}
 		}
 	}
@@ -154,6 +159,117 @@ func TestReaderAllocatesNothing(t *testing.T) {
 		n++
 		write()
 		read(t, r, n/turn%2 == 0)
+	}); allocations > 0 {
+		t.Errorf("%v allocations", allocations)
+	}
+}
+
+// havePlace lets one reader at a time wait in a place.
+func havePlace(t *testing.T) {
+	t.Helper()
+	AddPlaces(1)
+	t.Cleanup(func() {
+		if left := places.Add(-1); left != 0 {
+			t.Errorf("%d places are left, want 0", left)
+		}
+	})
+}
+
+// hold has a reader take a place.
+func hold(t *testing.T, r *Reader, write func()) {
+	t.Helper()
+	write()
+	read(t, r, true)
+	if !r.place || !r.thread || places.Load() != 0 {
+		t.Fatalf("place %v, thread %v, and %d places are free", r.place, r.thread, places.Load())
+	}
+}
+
+// A reader with a place reads as one without.
+func TestPlaceReads(t *testing.T) {
+	havePlace(t)
+	r, write, got := reader(t)
+	defer end(t, r)
+	hold(t, r, write)
+	for _, early := range []bool{true, false, true, false} {
+		before := *got
+		if early {
+			write()
+		} else {
+			time.AfterFunc(2*time.Millisecond, write)
+		}
+		read(t, r, early)
+		if *got != before+1 {
+			t.Fatalf("read %d bytes, want 1", *got-before)
+		}
+	}
+}
+
+// Who finds no free place waits without one, and gets it when the other one has closed.
+func TestPlacesAreLimited(t *testing.T) {
+	havePlace(t)
+	first, write, _ := reader(t)
+	hold(t, first, write)
+	second, write, _ := reader(t)
+	defer end(t, second)
+	write()
+	read(t, second, true)
+	if second.place || second.thread {
+		t.Fatalf("place %v, thread %v", second.place, second.thread)
+	}
+	end(t, first)
+	hold(t, second, write)
+}
+
+// A pause ends the wait in a place, and not the wait for input.
+func TestPlaceIsLeft(t *testing.T) {
+	havePlace(t)
+	r, write, got := reader(t)
+	defer end(t, r)
+	hold(t, r, write)
+	before, waited := *got, make(chan error)
+	go func() { waited <- r.Read() }()
+	for places.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	write()
+	if err := <-waited; err != nil || *got != before+1 {
+		t.Errorf("read %d bytes, want 1; %v", *got-before, err)
+	}
+}
+
+// Close and StopReading end a wait in a place.
+func TestPlaceCloses(t *testing.T) {
+	for name, stop := range map[string]func(*Reader) error{"Close": (*Reader).Close, "StopReading": (*Reader).StopReading} {
+		t.Run(name, func(t *testing.T) {
+			havePlace(t)
+			r, write, _ := reader(t)
+			hold(t, r, write)
+			waited := make(chan error, 1)
+			go func() { waited <- r.Read() }()
+			if err := stop(r); err != nil {
+				t.Error(err)
+			}
+			if err := <-waited; !errors.Is(err, os.ErrClosed) {
+				t.Errorf("the wait ended with %v", err)
+			}
+			if err := r.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestPlaceAllocatesNothing(t *testing.T) {
+	havePlace(t)
+	r, write, _ := reader(t)
+	defer end(t, r)
+	hold(t, r, write)
+	n := 0
+	if allocations := testing.AllocsPerRun(100, func() {
+		n++
+		write()
+		read(t, r, n%2 == 0)
 	}); allocations > 0 {
 		t.Errorf("%v allocations", allocations)
 	}

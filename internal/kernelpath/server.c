@@ -30,7 +30,11 @@
 #define AF_INET 2
 #define CHECKSUM_PARTIAL 3
 
-#define AUTHENTICATION 13 // without identifier and value (RFC 4380 section 5.1.1)
+#define FIXED 4           // bytes in front of the identifier in an authentication (RFC 4380 section 5.1.1)
+#define NONCE 9           // with the confirmation byte
+#define AUTHENTICATION 13 // FIXED and NONCE, when there are no identifier and no value
+#define IDENTIFIER 63     // the longest of a client that is answered here
+#define VALUE 20          // of HMAC-SHA1
 #define ORIGIN 8
 #define SOLICITATION 48
 #define ADVERTISEMENT 96
@@ -145,7 +149,31 @@ volatile const __s64 most;            // nanoseconds that may be spent at once
 
 volatile const __u32 advertisement[ADVERTISEMENT / 4]; // to the unspecified address
 
-bool answers; // solicitations are answered: no secrets are required
+bool secure; // only solicitations with a secret are answered
+
+// A client with a secret.
+struct identifier {
+	__u8 size;
+	__u8 name[IDENTIFIER]; // zeros behind it
+};
+
+// A state of SHA-1.
+struct digest {
+	__u32 words[VALUE / 4];
+};
+
+struct secret {
+	struct digest inner, outer; // after the secret XOR ipad, and XOR opad (RFC 2104 section 2)
+	__u64 expires;              // nanoseconds since 1970; 0: never
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1); // the program sets the number
+	__type(key, struct identifier);
+	__type(value, struct secret);
+} secrets SEC(".maps");
 
 struct advertisement {
 	struct ipv6hdr ip;
@@ -161,37 +189,62 @@ struct inner {
 	};
 };
 
+#define SHORT (AUTHENTICATION + ORIGIN + 3) // bytes of encapsulations that are not signed, rounded up
+#define LONG (AUTHENTICATION + IDENTIFIER + VALUE + ORIGIN)
+
 // A frame up to what is behind the encapsulations. The padding aligns the IPv4 header.
 struct frame {
 	__u16 padding;
 	struct ethhdr ethernet;
 	struct iphdr ip;
 	struct udphdr udp;
-	__u8 payload[AUTHENTICATION + ORIGIN + 3]; // zeros behind what there is of it
+	__u8 payload[LONG]; // zeros behind what there is of it, in the first SHORT bytes or in all
 };
 
 #define HEADERS (sizeof(struct ethhdr) + sizeof(struct iphdr) + sizeof(struct udphdr))
-#define SUMMED (sizeof(struct udphdr) + sizeof(((struct frame *)0)->payload))
+
+// A block of SHA-1.
+struct block {
+	__u32 words[16];
+};
 
 // A datagram, as it came and as it leaves.
 struct datagram {
 	struct frame frame;
-	struct inner inner;             // as it came
-	struct advertisement advertisement;
+	struct inner inner;       // as it came; zeros behind it
+	struct identifier client; // of a solicitation that has one; otherwise its size is 0
+	__u32 front;     // size of what is in the payload of frame, as it leaves
 	__u32 size;      // of what is in inner
-	__u32 front;     // of what is in the payload of frame, as it leaves
-	__u32 sum;       // of what leaves behind that
 	__u32 interface; // that it leaves by
+	__u64 sum;       // of what leaves behind the payload of frame
 	__be32 gateway;
 	bool unfinished; // its sender's kernel has left the UDP checksum to be filled in (CHECKSUM_PARTIAL)
-	bool advertises, cone;
-};
+	bool secure;     // it has to be authentic, if it is a solicitation
+	bool advertises; // otherwise it is a bubble
+	bool cone;
+	struct advertisement advertisement;
+	struct block message[2]; // that an authentication value is computed of
+	struct digest value;
+} __attribute__((aligned(8)));
+
+// One datagram for each processor, as they are too large for the stack.
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(struct datagram));
+} datagrams SEC(".maps");
 
 enum verdict { PASS, DROP, SEND };
 
-static __u32 sum(const void *words, __u32 size, __u32 start)
+static __always_inline __u64 sum(const void *words, __u32 size, __u64 start)
 {
-	return bpf_csum_diff(0, 0, (__be32 *)words, size, start);
+	const __u32 *word = words;
+
+#pragma unroll
+	for (int i = 0; i < size / sizeof(*word); i++)
+		start += word[i];
+	return start;
 }
 
 static __u16 fold(__u64 sum)
@@ -201,9 +254,28 @@ static __u16 fold(__u64 sum)
 	return (sum & 0xffff) + (sum >> 16);
 }
 
+// sum_front sums up a UDP header and the encapsulations behind it.
+static __always_inline __u64 sum_front(const struct datagram *d, __u64 start)
+{
+	start = sum(&d->frame.udp, sizeof(d->frame.udp) + SHORT, start);
+	return d->client.size ? sum(d->frame.payload + SHORT, LONG - SHORT, start) : start;
+}
+
 static __u16 swap(__u16 sum)
 {
 	return sum >> 8 | sum << 8;
+}
+
+// bounded is a number that the verifier does not know the bounds of.
+static __always_inline __u32 bounded(__u32 number, __u32 least, __u32 most)
+{
+	asm volatile("" : "+r"(number));
+	return number < least ? least : number > most ? most : number;
+}
+
+static __always_inline __u32 rotate(__u32 word, int bits)
+{
+	return word << bits | word >> (32 - bits);
 }
 
 // is_special has the ranges that teredo.Filter allows only where they are permitted, is_never those that it never allows.
@@ -361,10 +433,8 @@ static __always_inline bool set_station(struct datagram *d)
 }
 
 // address makes the headers of a datagram that leaves, but for length and checksums.
-static __always_inline int address(struct datagram *d, bool xdp, __be32 from, __be32 to, __be16 port)
+static __always_inline int address(struct datagram *d, bool xdp, const struct route *route, __be32 from, __be32 to, __be16 port)
 {
-	const struct route *route = find_route(to);
-
 	if (!route || (xdp && route->interface != d->interface))
 		return PASS;
 	d->interface = route->interface;
@@ -389,19 +459,120 @@ static __always_inline enum reason check_outer(const struct frame *frame)
 static __always_inline bool is_solicitation(const struct inner *in)
 {
 	const __be32 *to = in->ip.daddr.in6_u.u6_addr32;
-	__u32 all = sum(&in->ip.saddr, SOLICITATION - offsetof(struct ipv6hdr, saddr), in->ip.payload_len + bpf_htons(IPPROTO_ICMPV6));
+	__u64 all = sum(&in->ip.saddr, SOLICITATION - offsetof(struct ipv6hdr, saddr), in->ip.payload_len + bpf_htons(IPPROTO_ICMPV6));
 
 	return !in->icmp.icmp6_code && fold(all) == 0xffff && in->ip.hop_limit == 255 && is_link_local(&in->ip.saddr) &&
 	       to[0] == bpf_htonl(0xff020000) && !to[1] && !to[2] && to[3] == bpf_htonl(2);
 }
 
+// hash continues SHA-1 with one block (FIPS 180-4 section 6.1.2), whose words it changes. It is a function of its own, which the kernel
+// verifies once.
+__noinline int hash(struct digest *digest, struct block *block)
+{
+	__u32 a, b, c, d, e;
+	volatile __u32 *w;
+
+	if (!digest || !block)
+		return -1;
+	w = block->words;
+	a = digest->words[0], b = digest->words[1], c = digest->words[2], d = digest->words[3], e = digest->words[4];
+#define STEPS(first, function, constant)                                                                                                       \
+	_Pragma("unroll") for (int i = first; i < first + 20; i++)                                                                             \
+	{                                                                                                                                      \
+		__u32 word = w[i % 16], next;                                                                                                  \
+                                                                                                                                               \
+		if (i >= 16)                                                                                                                   \
+			w[i % 16] = word = rotate(word ^ w[(i - 3) % 16] ^ w[(i - 8) % 16] ^ w[(i - 14) % 16], 1);                             \
+		next = rotate(a, 5) + (function) + e + word + constant;                                                                        \
+		e = d, d = c, c = rotate(b, 30), b = a, a = next;                                                                              \
+	}
+	STEPS(0, d ^ (b & (c ^ d)), 0x5a827999)
+	STEPS(20, b ^ c ^ d, 0x6ed9eba1)
+	STEPS(40, (b & c) | (d & (b | c)), 0x8f1bbcdc)
+	STEPS(60, b ^ c ^ d, 0xca62c1d6)
+	digest->words[0] += a, digest->words[1] += b, digest->words[2] += c, digest->words[3] += d, digest->words[4] += e;
+	return 0;
+}
+
+// compute computes the authentication value over what is in front of a packet, which are a nonce, a confirmation byte and perhaps an origin
+// indication, and over the packet: HMAC-SHA1 (RFC 4380 section 5.2.2).
+static __always_inline void compute(struct datagram *d, const struct secret *secret, const __u8 *front, __u32 front_size, const void *packet,
+				    __u32 size)
+{
+	const __be32 *from = packet;
+	__u32 *to = d->message[0].words, n = 0, left = front[front_size - 1];
+
+#pragma unroll
+	for (; n < front_size / 4; n++)
+		to[n] = front[4 * n] << 24 | front[4 * n + 1] << 16 | front[4 * n + 2] << 8 | front[4 * n + 3];
+#pragma unroll
+	for (int i = 0; i < size / 4; i++) { // one byte of each word belongs to the next one
+		__u32 word = bpf_ntohl(from[i]);
+
+		to[n++] = left << 24 | word >> 8;
+		left = word;
+	}
+	to[n++] = left << 24 | 0x800000;
+#pragma unroll
+	for (; n < 31; n++)
+		to[n] = 0;
+	to[31] = 8 * (sizeof(struct block) + front_size + size);
+	d->value = secret->inner;
+	hash(&d->value, &d->message[0]);
+	hash(&d->value, &d->message[1]);
+	__builtin_memset(to, 0, sizeof(struct block));
+	__builtin_memcpy(to, &d->value, sizeof(d->value));
+	to[VALUE / 4] = 0x80000000;
+	to[15] = 8 * (sizeof(struct block) + VALUE);
+	d->value = secret->outer;
+	hash(&d->value, &d->message[0]);
+#pragma unroll
+	for (int i = 0; i < VALUE / 4; i++)
+		d->value.words[i] = bpf_htonl(d->value.words[i]);
+}
+
+// value_of is where the authentication value is in a solicitation with a client identifier, and in its answer. Nonce and confirmation byte
+// follow.
+static __always_inline __u8 *value_of(struct datagram *d)
+{
+	return d->frame.payload + FIXED + bounded(d->client.size, 1, IDENTIFIER);
+}
+
+// find_secret returns the secret that a solicitation is signed with. Without one that is known here and valid, it returns NULL.
+static __always_inline const struct secret *find_secret(struct datagram *d)
+{
+	const struct secret *secret = bpf_map_lookup_elem(&secrets, &d->client);
+	const __u8 *value = value_of(d), *computed = (void *)&d->value;
+	__u8 difference = 0;
+
+	// TAI is never behind UTC. In the seconds between them the program decides.
+	if (!secret || (secret->expires && bpf_ktime_get_tai_ns() >= secret->expires))
+		return NULL;
+	compute(d, secret, value + VALUE, NONCE, &d->inner, SOLICITATION);
+#pragma unroll
+	for (int i = 0; i < VALUE; i++) // all of them, so that the time does not tell how many are right
+		difference |= value[i] ^ computed[i];
+	return difference ? NULL : secret;
+}
+
+// sign puts the authentication value into an advertisement.
+static __always_inline void sign(struct datagram *d, const struct secret *secret)
+{
+	__u8 *value = value_of(d);
+
+	compute(d, secret, value + VALUE, NONCE + ORIGIN, &d->advertisement, ADVERTISEMENT);
+	__builtin_memcpy(value, &d->value, VALUE);
+}
+
 // advertise answers a router solicitation (RFC 4380 section 5.3.2). d->front is the size of the authentication in front of it.
-static __always_inline int advertise(struct datagram *d, bool xdp, struct counts *counts)
+static __always_inline int advertise(struct datagram *d, bool xdp, const struct route *back, struct counts *counts)
 {
 	struct advertisement *ra = &d->advertisement;
 	enum reason reason = check_outer(&d->frame);
 	__be32 from = d->frame.ip.saddr;
+	const struct secret *secret = NULL;
 	bool local = d->frame.ip.daddr != bound[0];
+	int verdict;
 
 	if (reason)
 		return drop(counts, reason);
@@ -409,6 +580,12 @@ static __always_inline int advertise(struct datagram *d, bool xdp, struct counts
 		return drop(counts, REFUSED_SOLICITATION);
 	if (owns(from))
 		return drop(counts, LOOP);
+	if (d->secure) {
+		secret = find_secret(d);
+		if (!secret)
+			return PASS;
+	}
+	d->advertises = true;
 	d->cone = d->inner.ip.saddr.in6_u.u6_addr8[8] & 0x80;
 	if (d->cone) { // from the other address, so that only a cone NAT lets it in
 		if (!second)
@@ -421,16 +598,16 @@ static __always_inline int advertise(struct datagram *d, bool xdp, struct counts
 	ra->ip.daddr = d->inner.ip.saddr;
 	ra->icmp.icmp6_cksum = ~fold(sum(&ra->ip.daddr, sizeof(ra->ip.daddr), (__u16)~ra->icmp.icmp6_cksum));
 	d->sum = fold(sum(ra, sizeof(*ra), 0));
-	if (d->front) {
+	if (d->front & 1)
 		d->sum = swap(d->sum);
-		d->frame.payload[AUTHENTICATION - 1] = 0; // confirmation: the client's key is as good as it was
-		put_origin(d->frame.payload + AUTHENTICATION, &d->frame);
-	} else {
-		put_origin(d->frame.payload, &d->frame);
-	}
+	if (d->front) // confirmation: the client's key is as good as it was
+		d->frame.payload[bounded(d->front, AUTHENTICATION, sizeof(d->frame.payload) - ORIGIN) - 1] = 0;
+	put_origin(d->frame.payload + bounded(d->front, 0, sizeof(d->frame.payload) - ORIGIN), &d->frame);
 	d->front += ORIGIN;
-	d->advertises = true;
-	return address(d, xdp, bound[local], from, d->frame.udp.source);
+	verdict = address(d, xdp, back, bound[local], from, d->frame.udp.source);
+	if (secret && verdict == SEND)
+		sign(d, secret);
+	return verdict;
 }
 
 // forward sends a bubble to a Teredo client (RFC 4380 section 5.3.1). It always leaves from the primary address.
@@ -442,6 +619,7 @@ static __always_inline int forward(struct datagram *d, bool xdp, struct counts *
 	__be16 port = ~to->in6_u.u6_addr16[5];
 	bool ours = to->in6_u.u6_addr32[1] == public_address;
 
+	d->advertises = d->cone = false;
 	if (reason)
 		return drop(counts, reason);
 	if (!is_teredo(to))
@@ -464,7 +642,29 @@ static __always_inline int forward(struct datagram *d, bool xdp, struct counts *
 		d->front = ORIGIN;
 	}
 	d->sum = sum(&d->inner, sizeof(d->inner), 0);
-	return address(d, xdp, bound[0], mapped, port);
+	return address(d, xdp, find_route(mapped), bound[0], mapped, port);
+}
+
+// read_authentication reads the authentication in front of a solicitation. It has a client identifier and a value where it must.
+static __always_inline bool read_authentication(void *context, bool xdp, __u32 size, struct datagram *d)
+{
+	__u8 *b = d->frame.payload;
+	__u32 name = b[2], value = b[3];
+
+	if (b[1] != 1 || size != AUTHENTICATION + name + value + SOLICITATION || value != (d->secure ? VALUE : 0))
+		return false;
+	d->front = AUTHENTICATION + name + value;
+	if (!d->secure)
+		return !name && !load(context, xdp, HEADERS + FIXED, b + FIXED, NONCE);
+	if (name < 1 || name > IDENTIFIER)
+		return false;
+	__builtin_memset(b + SHORT, 0, LONG - SHORT);
+	__builtin_memset(&d->client, 0, sizeof(d->client));
+	// With the byte in front of it, so that Linux 6.1 sees that it is not empty.
+	if (load(context, xdp, HEADERS + FIXED - 1, &d->client, 1 + bounded(name, 0, IDENTIFIER)))
+		return false;
+	d->client.size = name;
+	return !load(context, xdp, HEADERS + FIXED, b + FIXED, bounded(name + VALUE + NONCE, 1, sizeof(d->frame.payload) - FIXED));
 }
 
 // read reads a frame and its payload. It returns whether the frame is a whole datagram to the server, as the IPv4 stack would take it,
@@ -472,35 +672,35 @@ static __always_inline int forward(struct datagram *d, bool xdp, struct counts *
 static __always_inline bool read(void *context, bool xdp, __u32 length, struct datagram *d)
 {
 	struct frame *frame = &d->frame;
-	__u32 size = length - HEADERS, all;
+	__u32 size = length - HEADERS;
+	__u64 all;
 
-	if (size < sizeof(struct ipv6hdr) || size > sizeof(d->inner) || load(context, xdp, 0, &frame->ethernet, HEADERS))
+	if (size < sizeof(struct ipv6hdr) || size > sizeof(frame->payload) + sizeof(d->inner) ||
+	    load(context, xdp, 0, &frame->ethernet, HEADERS + FIXED))
 		return false;
 	if (frame->ethernet.h_proto != bpf_htons(ETH_P_IP) || frame->ip.version != 4 || frame->ip.ihl != sizeof(struct iphdr) / 4 ||
 	    frame->ip.protocol != IPPROTO_UDP || frame->udp.dest != bpf_htons(PORT) || frame->ip.frag_off & bpf_htons(~IP_DF) ||
 	    frame->ip.tot_len != bpf_htons(length - sizeof(struct ethhdr)) || frame->udp.len != bpf_htons(sizeof(struct udphdr) + size) ||
 	    (frame->ip.daddr != bound[0] && (!second || frame->ip.daddr != bound[1])) || fold(sum(&frame->ip, sizeof(frame->ip), 0)) != 0xffff)
 		return false;
-	if (size == AUTHENTICATION + SOLICITATION) {
-		if (load(context, xdp, HEADERS, frame->payload, AUTHENTICATION))
+	__builtin_memset(frame->payload + FIXED, 0, SHORT - FIXED);
+	__builtin_memset(&d->inner, 0, sizeof(d->inner));
+	d->front = d->client.size = 0;
+	if (!frame->payload[0]) {
+		if (!read_authentication(context, xdp, size, d))
 			return false;
-		if (!frame->payload[0]) {
-			if (frame->payload[1] != 1 || frame->payload[2] || frame->payload[3])
-				return false;
-			d->front = AUTHENTICATION;
-			size = SOLICITATION;
-		} else {
-			__builtin_memset(frame->payload, 0, AUTHENTICATION);
-		}
+		size = SOLICITATION;
+	} else {
+		__builtin_memset(frame->payload, 0, FIXED);
 	}
 	d->size = size;
-	if (load(context, xdp, HEADERS + d->front, &d->inner, size) || d->inner.ip.version != 6)
+	if (size > sizeof(d->inner) || load(context, xdp, HEADERS + d->front, &d->inner, size) || d->inner.ip.version != 6)
 		return false;
 	if (!frame->udp.check || d->unfinished)
 		return true;
 	all = fold(sum(&d->inner, sizeof(d->inner), 0));
-	all = sum(&frame->ip.saddr, 8, (d->front ? swap(all) : all) + bpf_htons(IPPROTO_UDP) + frame->udp.len);
-	return fold(sum(&frame->udp, SUMMED, all)) == 0xffff;
+	all = sum(&frame->ip.saddr, 8, (d->front & 1 ? swap(all) : all) + bpf_htons(IPPROTO_UDP) + frame->udp.len);
+	return fold(sum_front(d, all)) == 0xffff;
 }
 
 // judge decides about a frame.
@@ -511,6 +711,7 @@ static __always_inline int judge(void *context, bool xdp, __u32 length, struct d
 	__be32 source;
 	int verdict;
 
+	d->secure = secure;
 	if (!read(context, xdp, length, d))
 		return PASS;
 	source = d->frame.ip.saddr;
@@ -518,8 +719,8 @@ static __always_inline int judge(void *context, bool xdp, __u32 length, struct d
 	if (!back || back->interface != d->interface)
 		return PASS; // the IPv4 stack may drop it (RFC 1812 section 5.3.8)
 	if (in->ip.nexthdr == IPPROTO_ICMPV6 && d->size == SOLICITATION && in->ip.payload_len == bpf_htons(SOLICITATION - sizeof(in->ip)) &&
-	    in->icmp.icmp6_type == ROUTER_SOLICITATION && answers) {
-		verdict = advertise(d, xdp, counts);
+	    in->icmp.icmp6_type == ROUTER_SOLICITATION && (d->front || !d->secure)) {
+		verdict = advertise(d, xdp, back, counts);
 		counts->solicitations += verdict != PASS;
 	} else if (in->ip.nexthdr == IPPROTO_NONE && !in->ip.payload_len && !d->front) {
 		verdict = forward(d, xdp, counts);
@@ -539,7 +740,8 @@ static __always_inline __u32 payload_size(const struct datagram *d)
 static __always_inline void finish(struct datagram *d, struct counts *counts)
 {
 	struct frame *frame = &d->frame;
-	__u32 length = sizeof(struct udphdr) + payload_size(d), all;
+	__u32 length = sizeof(struct udphdr) + payload_size(d);
+	__u64 all;
 
 	counts->advertisements += d->advertises;
 	counts->cone += d->cone;
@@ -557,14 +759,7 @@ static __always_inline void finish(struct datagram *d, struct counts *counts)
 	if (d->unfinished) // as it came
 		frame->udp.check = all;
 	else
-		frame->udp.check = (__u16)~fold((__u64)sum(&frame->udp, SUMMED, all) + d->sum) ?: 0xffff;
-}
-
-// bounded is a number that the verifier does not know the bounds of.
-static __always_inline __u32 bounded(__u32 number, __u32 least, __u32 most)
-{
-	asm volatile("" : "+r"(number));
-	return number < least ? least : number > most ? most : number;
+		frame->udp.check = (__u16)~fold(sum_front(d, all) + d->sum) ?: 0xffff;
 }
 
 static __always_inline int store(void *context, bool xdp, __u32 at, const void *from, __u32 size)
@@ -592,23 +787,25 @@ int answer_in_driver(struct xdp_md *context)
 {
 	__u32 zero = 0, length = bpf_xdp_get_buff_len(context);
 	struct counts *counts = bpf_map_lookup_elem(&counters, &zero);
-	struct datagram d = {.interface = context->ingress_ifindex};
-	struct neighbor key = {d.interface, 0};
+	struct datagram *d = bpf_map_lookup_elem(&datagrams, &zero);
+	struct neighbor key = {context->ingress_ifindex, 0};
 	const struct station *self = bpf_map_lookup_elem(&neighbors, &key);
 	__u8 to[ETH_ALEN];
 
-	if (!counts || !self || bpf_xdp_load_bytes(context, 0, to, sizeof(to)) || __builtin_memcmp(to, self->mac, ETH_ALEN))
+	if (!counts || !d || !self || bpf_xdp_load_bytes(context, 0, to, sizeof(to)) || __builtin_memcmp(to, self->mac, ETH_ALEN))
 		return XDP_PASS;
-	switch (judge(context, true, length, &d, counts)) {
+	d->interface = context->ingress_ifindex;
+	d->unfinished = false;
+	switch (judge(context, true, length, d, counts)) {
 	case PASS:
 		return XDP_PASS;
 	case DROP:
 		return XDP_DROP;
 	}
-	if (bpf_xdp_adjust_tail(context, HEADERS + payload_size(&d) - length))
+	if (bpf_xdp_adjust_tail(context, HEADERS + payload_size(d) - length))
 		return XDP_PASS; // there is no room
-	finish(&d, counts);
-	return write(context, true, &d) ? XDP_DROP : XDP_TX;
+	finish(d, counts);
+	return write(context, true, d) ? XDP_DROP : XDP_TX;
 }
 
 // At the ingress of an Ethernet interface.
@@ -618,29 +815,29 @@ int answer(struct __sk_buff *skb)
 	struct sk_buff *kernel = bpf_cast_to_kern_ctx(skb);
 	__u32 zero = 0, length = skb->len;
 	struct counts *counts = bpf_map_lookup_elem(&counters, &zero);
-	struct datagram d = {
-		.interface = skb->ifindex,
-		.unfinished = BPF_CORE_READ_BITFIELD(kernel, ip_summed) == CHECKSUM_PARTIAL,
-	};
+	struct datagram *d = bpf_map_lookup_elem(&datagrams, &zero);
 	struct bpf_redir_neigh hop = {.nh_family = AF_INET};
 
-	if (!counts || skb->protocol != bpf_htons(ETH_P_IP) || skb->pkt_type != PACKET_HOST || skb->vlan_present || skb->gso_size ||
-	    (d.unfinished && (kernel->csum_start != kernel->network_header + sizeof(struct iphdr) ||
-			      kernel->csum_offset != offsetof(struct udphdr, check))))
+	if (!counts || !d || skb->protocol != bpf_htons(ETH_P_IP) || skb->pkt_type != PACKET_HOST || skb->vlan_present || skb->gso_size)
 		return NEXT;
-	switch (judge(skb, false, length, &d, counts)) {
+	d->interface = skb->ifindex;
+	d->unfinished = BPF_CORE_READ_BITFIELD(kernel, ip_summed) == CHECKSUM_PARTIAL;
+	if (d->unfinished && (kernel->csum_start != kernel->network_header + sizeof(struct iphdr) ||
+			      kernel->csum_offset != offsetof(struct udphdr, check)))
+		return NEXT;
+	switch (judge(skb, false, length, d, counts)) {
 	case PASS:
 		return NEXT;
 	case DROP:
 		return TCX_DROP;
 	}
-	if (bpf_skb_change_tail(skb, HEADERS + payload_size(&d), 0))
+	if (bpf_skb_change_tail(skb, HEADERS + payload_size(d), 0))
 		return NEXT; // there is no memory
-	finish(&d, counts);
-	if (write(skb, false, &d))
+	finish(d, counts);
+	if (write(skb, false, d))
 		return TCX_DROP;
-	hop.ipv4_nh = d.gateway;
-	return bpf_redirect_neigh(d.interface, &hop, sizeof(hop), 0);
+	hop.ipv4_nh = d->gateway;
+	return bpf_redirect_neigh(d->interface, &hop, sizeof(hop), 0);
 }
 
 char __license[] SEC("license") = "Dual BSD/GPL";

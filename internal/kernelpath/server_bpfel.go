@@ -22,6 +22,12 @@ type serverCounts struct {
 	Drops          [7]uint64
 }
 
+type serverIdentifier struct {
+	_    structs.HostLayout
+	Size uint8
+	Name [63]uint8
+}
+
 type serverNeighbor struct {
 	_         structs.HostLayout
 	Interface uint32
@@ -38,6 +44,19 @@ type serverRoute struct {
 	_         structs.HostLayout
 	Interface uint32
 	Gateway   uint32
+}
+
+type serverSecret struct {
+	_     structs.HostLayout
+	Inner struct {
+		_     structs.HostLayout
+		Words [5]uint32
+	}
+	Outer struct {
+		_     structs.HostLayout
+		Words [5]uint32
+	}
+	Expires uint64
 }
 
 type serverSet struct {
@@ -61,20 +80,22 @@ type serverStation struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	serverMapCounters        = "counters"
+	serverMapDatagrams       = "datagrams"
 	serverMapExceptions      = "exceptions"
 	serverMapNeighbors       = "neighbors"
 	serverMapRoutes          = "routes"
+	serverMapSecrets         = "secrets"
 	serverMapSources         = "sources"
 	serverProgAnswer         = "answer"
 	serverProgAnswerInDriver = "answer_in_driver"
 	serverVarAdvertisement   = "advertisement"
-	serverVarAnswers         = "answers"
 	serverVarBound           = "bound"
 	serverVarInterval        = "interval"
 	serverVarMost            = "most"
 	serverVarOwn             = "own"
 	serverVarPublicAddress   = "public_address"
 	serverVarSecond          = "second"
+	serverVarSecure          = "secure"
 	serverVarSeed            = "seed"
 	serverVarShift           = "shift"
 	serverVarStarted         = "started"
@@ -131,9 +152,11 @@ type serverProgramSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type serverMapSpecs struct {
 	Counters   *ebpf.MapSpec `ebpf:"counters"`
+	Datagrams  *ebpf.MapSpec `ebpf:"datagrams"`
 	Exceptions *ebpf.MapSpec `ebpf:"exceptions"`
 	Neighbors  *ebpf.MapSpec `ebpf:"neighbors"`
 	Routes     *ebpf.MapSpec `ebpf:"routes"`
+	Secrets    *ebpf.MapSpec `ebpf:"secrets"`
 	Sources    *ebpf.MapSpec `ebpf:"sources"`
 }
 
@@ -142,13 +165,13 @@ type serverMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type serverVariableSpecs struct {
 	Advertisement *ebpf.VariableSpec `ebpf:"advertisement"`
-	Answers       *ebpf.VariableSpec `ebpf:"answers"`
 	Bound         *ebpf.VariableSpec `ebpf:"bound"`
 	Interval      *ebpf.VariableSpec `ebpf:"interval"`
 	Most          *ebpf.VariableSpec `ebpf:"most"`
 	Own           *ebpf.VariableSpec `ebpf:"own"`
 	PublicAddress *ebpf.VariableSpec `ebpf:"public_address"`
 	Second        *ebpf.VariableSpec `ebpf:"second"`
+	Secure        *ebpf.VariableSpec `ebpf:"secure"`
 	Seed          *ebpf.VariableSpec `ebpf:"seed"`
 	Shift         *ebpf.VariableSpec `ebpf:"shift"`
 	Started       *ebpf.VariableSpec `ebpf:"started"`
@@ -175,18 +198,22 @@ func (o *serverObjects) Close() error {
 // It can be passed to loadServerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type serverMaps struct {
 	Counters   *ebpf.Map `ebpf:"counters"`
+	Datagrams  *ebpf.Map `ebpf:"datagrams"`
 	Exceptions *ebpf.Map `ebpf:"exceptions"`
 	Neighbors  *ebpf.Map `ebpf:"neighbors"`
 	Routes     *ebpf.Map `ebpf:"routes"`
+	Secrets    *ebpf.Map `ebpf:"secrets"`
 	Sources    *ebpf.Map `ebpf:"sources"`
 }
 
 func (m *serverMaps) Close() error {
 	return _ServerClose(
 		m.Counters,
+		m.Datagrams,
 		m.Exceptions,
 		m.Neighbors,
 		m.Routes,
+		m.Secrets,
 		m.Sources,
 	)
 }
@@ -196,13 +223,13 @@ func (m *serverMaps) Close() error {
 // It can be passed to loadServerObjects or ebpf.CollectionSpec.LoadAndAssign.
 type serverVariables struct {
 	Advertisement *ebpf.Variable `ebpf:"advertisement"`
-	Answers       *ebpf.Variable `ebpf:"answers"`
 	Bound         *ebpf.Variable `ebpf:"bound"`
 	Interval      *ebpf.Variable `ebpf:"interval"`
 	Most          *ebpf.Variable `ebpf:"most"`
 	Own           *ebpf.Variable `ebpf:"own"`
 	PublicAddress *ebpf.Variable `ebpf:"public_address"`
 	Second        *ebpf.Variable `ebpf:"second"`
+	Secure        *ebpf.Variable `ebpf:"secure"`
 	Seed          *ebpf.Variable `ebpf:"seed"`
 	Shift         *ebpf.Variable `ebpf:"shift"`
 	Started       *ebpf.Variable `ebpf:"started"`

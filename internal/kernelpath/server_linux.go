@@ -21,6 +21,7 @@ const (
 	mostRoutes     = 4096 // with more, the program answers everything
 	mostExceptions = 1024
 	mostNeighbors  = 1024
+	mostSecrets    = 1 << 16 // the program answers the other clients
 
 	neighborRound = time.Second // how often XDP is told the Ethernet addresses of neighbors
 )
@@ -45,6 +46,7 @@ type Server struct {
 	routes     map[serverPrefix]serverRoute
 	neighbors  map[serverNeighbor]serverStation
 	exceptions map[serverPrefix]uint32
+	secrets    map[serverIdentifier]serverSecret
 	told       string // the last trouble that was logged
 	stale      error  // why the rules in the kernel are no longer those of the program: they must not be used
 }
@@ -56,6 +58,7 @@ func OpenServer(cfg ServerConfig, log *slog.Logger) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: log, stop: stop, hooks: make(map[int]*hook), routes: make(map[serverPrefix]serverRoute),
 		neighbors: make(map[serverNeighbor]serverStation), exceptions: make(map[serverPrefix]uint32),
+		secrets: make(map[serverIdentifier]serverSecret),
 	}
 	err := s.load()
 	if err == nil {
@@ -89,6 +92,7 @@ func (s *Server) load() error {
 	spec.Maps["routes"].MaxEntries = mostRoutes
 	spec.Maps["exceptions"].MaxEntries = mostExceptions
 	spec.Maps["neighbors"].MaxEntries = mostNeighbors
+	spec.Maps["secrets"].MaxEntries = mostSecrets
 	spec.Maps["sources"].MaxEntries = uint32(budget.Sets(s.cfg.Sources))
 	if err := s.setConstants(spec); err != nil {
 		return err
@@ -109,7 +113,7 @@ func (s *Server) load() error {
 	}
 	shared := map[string]*ebpf.Map{
 		"routes": s.maps.Routes, "exceptions": s.maps.Exceptions, "neighbors": s.maps.Neighbors, "sources": s.maps.Sources,
-		"counters": s.maps.Counters, ".rodata": objects.Constants, ".bss": objects.State,
+		"counters": s.maps.Counters, "secrets": s.maps.Secrets, "datagrams": s.maps.Datagrams, ".rodata": objects.Constants, ".bss": objects.State,
 	}
 	s.noTCX = spec.LoadAndAssign(&behind, &ebpf.CollectionOptions{MapReplacements: shared})
 	s.tcx = behind.TCX
@@ -164,11 +168,28 @@ func (s *Server) openSources() (err error) {
 // and end with Close.
 func (s *Server) Sources() *budget.Keyed { return s.sources }
 
-// SetSecrets says whether solicitations must be authentic from now on. When it fails, the program answers everything.
-func (s *Server) SetSecrets(required bool) error {
+// SetSecrets replaces the secrets, see ServerConfig. When it fails, the program answers everything.
+func (s *Server) SetSecrets(secrets map[string]Secret) error {
+	wanted := make(map[serverIdentifier]serverSecret)
+	for client, secret := range secrets {
+		k := serverIdentifier{Size: uint8(len(client))}
+		if copy(k.Name[:], client) < len(client) || len(wanted) == mostSecrets {
+			continue
+		}
+		var v serverSecret
+		v.Inner.Words, v.Outer.Words = secret.Inner, secret.Outer
+		if !secret.Expires.IsZero() {
+			v.Expires = uint64(max(1, secret.Expires.UnixNano()))
+		}
+		wanted[k] = v
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.changed("secrets", s.state.Answers.Set(!required))
+	err := replace(s.maps.Secrets, s.secrets, wanted)
+	if err == nil {
+		err = s.state.Secure.Set(secrets != nil)
+	}
+	return s.changed("secrets", err)
 }
 
 // changed detaches the rules when they could not be told of a change.

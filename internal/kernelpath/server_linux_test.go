@@ -3,6 +3,7 @@ package kernelpath
 import (
 	"bytes"
 	"encoding/binary"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
@@ -65,9 +66,8 @@ func twinConfigs() map[string]server.Config {
 		c.Public, c.Public2 = primary, secondary
 	})
 	add("native prefix", func(c *server.Config) { c.Native = netip.MustParsePrefix("2001:db8:c::/64") })
-	add("secrets", func(c *server.Config) {
-		c.Secrets = server.NewSecrets([]server.Secret{{ClientID: "client1", Key: []byte("secret")}}, time.Now)
-	})
+	add("secrets", func(c *server.Config) { c.Secrets = sharedSecrets() })
+	add("secrets, one address", func(c *server.Config) { c.Secrets, c.Secondary = sharedSecrets(), netip.Addr{} })
 	return configs
 }
 
@@ -80,7 +80,7 @@ func needsBPF(tb testing.TB) {
 }
 
 func kernelConfig(cfg server.Config) ServerConfig {
-	k := ServerConfig{Bind: []netip.Addr{cfg.Primary}, Public: []netip.Addr{cfg.Primary}, Filter: cfg.Filter, Secrets: cfg.Secrets != nil, Started: time.Now()}
+	k := ServerConfig{Bind: []netip.Addr{cfg.Primary}, Public: []netip.Addr{cfg.Primary}, Filter: cfg.Filter, Secrets: kernelSecrets(cfg.Secrets), Started: time.Now()}
 	if cfg.Secondary.IsValid() {
 		k.Bind, k.Public = append(k.Bind, cfg.Secondary), append(k.Public, cfg.Secondary)
 	}
@@ -361,29 +361,33 @@ func questions() (certain, others map[string]question) {
 // TestServerAgrees has the kernel decide as the handler does (S-RS-01, S-RS-03), and leave what it does not know to the program.
 func TestServerAgrees(t *testing.T) {
 	certain, others := questions()
+	signed, refused := secretQuestions()
+	maps.Copy(others, refused)
 	for name, cfg := range twinConfigs() {
 		t.Run(name, func(t *testing.T) {
 			w := newTwins(t, cfg)
-			for name, q := range certain {
+			check := func(name string, q question, decides bool) {
 				if q.second && !cfg.Secondary.IsValid() {
-					continue
+					return
 				}
-				decides := len(w.kernel.ways())
-				if cfg.Secrets != nil && (q.payload[0] == 0 || teredo.IsICMPv6Type(q.payload, teredo.ICMPv6RouterSolicitation)) {
-					decides = 0
+				want := 0
+				if decides {
+					want = len(w.kernel.ways())
 				}
 				t.Run(name, func(t *testing.T) {
-					if n := w.check(t, q); n != decides {
-						t.Errorf("the kernel decides at %d places, want %d", n, decides)
+					if n := w.check(t, q); n != want {
+						t.Errorf("the kernel decides at %d places, want %d", n, want)
 					}
 				})
 			}
+			for name, q := range certain {
+				check(name, q, cfg.Secrets == nil || q.payload[0] != 0 && !teredo.IsICMPv6Type(q.payload, teredo.ICMPv6RouterSolicitation))
+			}
+			for name, q := range signed {
+				check(name, q, cfg.Secrets != nil)
+			}
 			for name, q := range others {
-				t.Run(name, func(t *testing.T) {
-					if n := w.check(t, q); n != 0 {
-						t.Errorf("the kernel decides at %d places", n)
-					}
-				})
+				check(name, q, false)
 			}
 		})
 	}
@@ -434,12 +438,13 @@ func TestServerPasses(t *testing.T) {
 	}
 }
 
-// FuzzServer gives any datagrams to both (S-RS-05): as they are, with the checksum of a solicitation made right, and from where the source
-// of a bubble says.
+// FuzzServer gives any datagrams to both (S-RS-05): as they are, with the checksum of a solicitation made right, signed by the client that
+// they name, and from where the source of a bubble says.
 func FuzzServer(f *testing.F) {
 	needsBPF(f)
 	certain, others := questions()
-	for _, list := range []map[string]question{certain, others} {
+	signed, refused := secretQuestions()
+	for _, list := range []map[string]question{certain, others, signed, refused} {
 		for _, q := range list {
 			f.Add(q.second, binary.BigEndian.Uint32(q.from.Addr().AsSlice()), q.from.Port(), q.payload)
 		}
@@ -461,6 +466,11 @@ func FuzzServer(f *testing.F) {
 			p.IPv6[teredo.HeaderLen+2], p.IPv6[teredo.HeaderLen+3] = 0, 0
 			binary.BigEndian.PutUint16(p.IPv6[teredo.HeaderLen+2:], ^teredo.UpperLayerSum(p.IPv6))
 			questions = append(questions, question{second, questions[0].from, resummed})
+		}
+		if resigned := bytes.Clone(resummed); p.Parse(resigned) == nil && p.HasAuth {
+			value := teredo.AuthValue(sharedKeys()[string(p.Auth.ClientID)], p.Auth.Nonce, p.Auth.Confirmation, p.Origin, p.IPv6)
+			copy(p.Auth.Value, value[:])
+			questions = append(questions, question{second, questions[0].from, resigned})
 		}
 		if p.Parse(payload) == nil && teredo.IsTeredo(teredo.Source(p.IPv6)) {
 			questions = append(questions, question{second, teredo.Mapped(teredo.Source(p.IPv6)), payload})

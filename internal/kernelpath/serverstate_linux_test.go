@@ -108,11 +108,11 @@ func TestServerChanges(t *testing.T) {
 	if n := w.check(t, certain["nonce"]); n == 0 {
 		t.Fatal("no answer")
 	}
-	must(t, w.kernel.SetSecrets(true))
+	must(t, w.kernel.SetSecrets(map[string]Secret{}))
 	if n := w.check(t, certain["nonce"]); n != 0 {
 		t.Error("answers although secrets are required")
 	}
-	must(t, w.kernel.SetSecrets(false))
+	must(t, w.kernel.SetSecrets(nil))
 	narrow := teredo.Filter{Permit: twinConfig().Filter.Permit[1:2]}
 	must(t, w.kernel.SetFilter(narrow))
 	w.handler.SetFilter(narrow)

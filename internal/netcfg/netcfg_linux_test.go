@@ -90,6 +90,33 @@ func TestRelayUp(t *testing.T) {
 	}
 }
 
+// Clients take no room in the host's table of neighbors, which has 1024 entries for all interfaces by default.
+func TestClientsAreNoNeighbors(t *testing.T) {
+	inNamespace(t)
+	newTUN(t)
+	native := netip.MustParsePrefix("2001:db8:c::/64")
+	must(t, RelayUp(tunName, teredo.MTU, netip.MustParseAddr(relayLinkLocal), native))
+	must(t, AnnounceRelay(tunName, native))
+	link, err := netlink.LinkByName(tunName)
+	must(t, err)
+	addFlagged(t, link, "2001:db8::1/128", unix.IFA_F_NODAD)
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM, 0)
+	must(t, err)
+	defer unix.Close(fd)
+	for _, prefix := range []netip.Prefix{teredo.Prefix(), native} {
+		for n := range byte(100) {
+			client := prefix.Addr().As16()
+			client[15] = n
+			must(t, unix.Sendto(fd, []byte("hello"), 0, &unix.SockaddrInet6{Addr: client, Port: 9}))
+		}
+	}
+	neighbors, err := netlink.NeighList(link.Attrs().Index, netlink.FAMILY_V6)
+	must(t, err)
+	if len(neighbors) > 10 { // also of multicast groups
+		t.Errorf("%d neighbors after packets to 200 clients", len(neighbors))
+	}
+}
+
 // checkInterface reads back everything that the package sets at the interface.
 func checkInterface(t *testing.T, mtu int, wantAddresses, wantRoutes []string) {
 	t.Helper()

@@ -37,6 +37,7 @@ type tunnelRoute struct {
 	prefix   netip.Prefix
 	metric   int
 	protocol netlink.RouteProtocol // zero: that of routes which an administrator makes
+	gateway  netip.Addr            // zero: the prefix is on-link
 }
 
 // teredoRoute leads to all other Teredo hosts.
@@ -51,9 +52,9 @@ func defaultRoute() tunnelRoute {
 
 // announcedRoutes are those that a routing daemon announces: to the clients of a relay, also at their native addresses.
 func announcedRoutes(natives []netip.Prefix) []tunnelRoute {
-	routes := []tunnelRoute{{teredo.Prefix(), teredoMetric, announcedProtocol}}
+	routes := []tunnelRoute{{prefix: teredo.Prefix(), metric: teredoMetric, protocol: announcedProtocol}}
 	for _, p := range natives {
-		routes = append(routes, tunnelRoute{p, nativeMetric, announcedProtocol})
+		routes = append(routes, tunnelRoute{prefix: p, metric: nativeMetric, protocol: announcedProtocol})
 	}
 	return routes
 }
@@ -61,10 +62,15 @@ func announcedRoutes(natives []netip.Prefix) []tunnelRoute {
 // carriedRoutes lead to the same addresses as announcedRoutes, and stay while those are withdrawn. Without them a packet that still
 // comes would go back to the router that has sent it, by the default route or by the route to another relay. Each is one half of a
 // prefix, so no route to the whole prefix beats it, and nobody who announces the prefix announces it.
+//
+// The kernel keeps a neighbor entry for each next hop, and all interfaces of the host share the room for 1024 of them
+// (net.ipv6.neigh.default.gc_thresh3). If the clients were on-link, each of them would be a next hop: with more clients, packets would
+// make and remove entries all the time, also those of the host's routers. So the routes have a gateway. A TUN interface asks for no
+// link-layer address, so the gateway need not exist. Its address is that of a client with the cone bit, which no interface has.
 func carriedRoutes(natives []netip.Prefix) (routes []tunnelRoute) {
 	for _, r := range announcedRoutes(natives) {
 		for _, half := range halves(r.prefix) {
-			routes = append(routes, tunnelRoute{half, r.metric, carriedProtocol})
+			routes = append(routes, tunnelRoute{half, r.metric, carriedProtocol, teredo.ClientLinkLocal(true, netip.AddrPort{})})
 		}
 	}
 	return routes
@@ -89,12 +95,15 @@ func relayRoutes(announced bool, natives []netip.Prefix) []tunnelRoute {
 	return routes
 }
 
-// replaceRoute makes the prefix on-link at the interface, with source as preferred source unless it is the zero Addr.
+// replaceRoute has the prefix lead to the interface, with source as preferred source unless it is the zero Addr.
 // An earlier route to the prefix with this metric is replaced in one step.
 func replaceRoute(link netlink.Link, r tunnelRoute, source netip.Addr) error {
 	route := netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(r.prefix), Priority: r.metric, Protocol: r.protocol}
 	if source.IsValid() {
 		route.Src = source.AsSlice()
+	}
+	if r.gateway.IsValid() {
+		route.Gw = r.gateway.AsSlice()
 	}
 	if err := netlink.RouteReplace(&route); err != nil {
 		return explain(fmt.Sprintf("add route %s to interface %s", r.prefix, link.Attrs().Name), err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+	"unsafe"
 
 	"github.com/teredo-suite/teredo/teredo"
 )
@@ -37,6 +38,12 @@ func (l *list) Establish(a netip.Addr, at netip.AddrPort, now Stamp) {
 	p.receivedPackets.Store(2)
 }
 
+// Bucket is what the table consists of.
+type Bucket = bucket
+
+// BucketsAt is the address of the first bucket.
+func (l *list) BucketsAt() uintptr { return uintptr(unsafe.Pointer(&l.table.buckets[0])) }
+
 // Buckets is the length of the table's bucket array, LongestBucket the most peers in one bucket.
 func (l *list) Buckets() int { return len(l.table.buckets) }
 
@@ -44,7 +51,7 @@ func (l *list) Buckets() int { return len(l.table.buckets) }
 func (l *list) LongestBucket() (most int) {
 	for i := range l.table.buckets {
 		n := 0
-		for p := l.table.buckets[i].Load(); p != nil; p = p.next.Load() {
+		for range l.table.buckets[i].all {
 			n++
 		}
 		most = max(most, n)
@@ -102,7 +109,7 @@ func (l *list) check() (map[*Peer]bool, error) {
 func (l *list) checkTable(seen map[*Peer]bool) error {
 	n := 0
 	for i := range l.table.buckets {
-		for p := l.table.buckets[i].Load(); p != nil; p = p.next.Load() {
+		for p := range l.table.buckets[i].all {
 			n++
 			if !seen[p] {
 				return fmt.Errorf("%v is in the table but in no chain", p.addr())

@@ -71,19 +71,19 @@ func (m moment) age(now Stamp) uint32 {
 	return (uint32(now/second) - (uint32(m[0])<<16 | uint32(m[1])<<8 | uint32(m[2]))) % (1 << 24)
 }
 
-// Peer is one entry of the list. Its first 96 bytes are shared with the workers; the rest is the control goroutine's.
+// Peer is one entry of the list. Its first 88 bytes are shared with the workers; the rest is the control goroutine's. What is needed to
+// send fills the first 64 bytes, the size of a line of the cache.
 type Peer struct {
 	key
 	path            atomicPath
 	received        atomicStamp // last reception from the peer
 	sent            atomicStamp // last transmission to the peer
-	next            atomic.Pointer[Peer]
 	sentPackets     atomic.Uint64
-	receivedPackets atomic.Uint64
 	sentBytes       atomic.Uint64
-	receivedBytes   atomic.Uint64
-	source          atomicPath  // another path that its packets come by (X-UPNP-08; of a native host, see addRelay); zero: none
 	unheard         atomicStamp // first transmission to a native host since data of it has come, see silent; zero: none
+	receivedPackets atomic.Uint64
+	receivedBytes   atomic.Uint64
+	source          atomicPath // another path that its packets come by (X-UPNP-08; of a native host, see addRelay); zero: none
 
 	entry
 }

@@ -21,7 +21,7 @@ func (t *Table) AppendRecords(b []byte, from, buckets int, now time.Time) ([]byt
 	stamp := t.Stamp(now)
 	to := min(from+buckets, len(t.buckets))
 	for i := from; i < to; i++ {
-		for p := t.buckets[i].Load(); p != nil; p = p.next.Load() {
+		for p := range t.buckets[i].all {
 			w, source := p.path.Load()&^pathMarks, p.source.Load()
 			if !p.valid(stamp) || w&pathTrusted == 0 || w.via() != 0 || source.via() != 0 {
 				continue

@@ -29,16 +29,12 @@ type Table struct {
 	natives teredo.NativePrefixes  // of a relay: those of clients
 	locals  atomic.Bool            // of a client: some path leads, or has led, to a peer on our subnet
 	shift   uint8                  // 64 less the bits of a bucket's number
-	buckets []atomic.Pointer[Peer] // a power of two of them
+	buckets []bucket               // a power of two of them
 }
-
-// mixer is 2^64 divided by the golden ratio, made odd. Multiplied with it, every bit of a hash counts for the upper ones,
-// which number the bucket: after one multiplication by an unlucky seed they may be much alike.
-const mixer = 0x9e3779b97f4a7c15
 
 // newTable makes a table with room for about capacity peers.
 func newTable(now time.Time, capacity int, relay bool, random func([]byte)) *Table {
-	size := bits.Len(uint(capacity-1)) + 1
+	size := max(0, bits.Len(uint(capacity-1))-2) // of the buckets' number in bits: two to four peers in each when all are there
 	var seed [18]byte
 	random(seed[:])
 	t := &Table{
@@ -46,7 +42,7 @@ func newTable(now time.Time, capacity int, relay bool, random func([]byte)) *Tab
 		seed:    [2]uint64{binary.BigEndian.Uint64(seed[:]), binary.BigEndian.Uint64(seed[8:])},
 		testID:  binary.BigEndian.Uint16(seed[16:]),
 		shift:   uint8(64 - size),
-		buckets: make([]atomic.Pointer[Peer], 1<<size),
+		buckets: make([]bucket, 1<<size),
 	}
 	return t
 }
@@ -56,37 +52,6 @@ func (t *Table) Stamp(now time.Time) Stamp { return Stamp(now.Sub(t.epoch)) }
 
 // time converts a Stamp back.
 func (t *Table) time(at Stamp) time.Time { return t.epoch.Add(time.Duration(at)) }
-
-func (t *Table) bucket(k key) *atomic.Pointer[Peer] {
-	hi, lo := bits.Mul64(k.hi^t.seed[0], k.lo^t.seed[1])
-	return &t.buckets[(hi^lo)*mixer>>t.shift]
-}
-
-func (t *Table) lookup(k key) *Peer {
-	for p := t.bucket(k).Load(); p != nil; p = p.next.Load() {
-		if p.key == k {
-			return p
-		}
-	}
-	return nil
-}
-
-func (t *Table) insert(p *Peer) {
-	b := t.bucket(p.key)
-	p.next.Store(b.Load())
-	b.Store(p)
-}
-
-func (t *Table) unlink(p *Peer) {
-	at := t.bucket(p.key)
-	for q := at.Load(); q != nil; q = at.Load() {
-		if q == p {
-			at.Store(p.next.Load())
-			return
-		}
-		at = &q.next
-	}
-}
 
 // Live reports whether packets may be sent to a peer by a path that is known.
 func (t *Table) Live(peer netip.Addr, now Stamp) bool { return t.lookup(keyOf(peer)).valid(now) }
@@ -124,25 +89,6 @@ const (
 // Alike reports whether two IPv6 packets have the same source and destination.
 func Alike(a, b []byte) bool {
 	return len(a) >= teredo.HeaderLen && len(b) >= teredo.HeaderLen && string(a[8:teredo.HeaderLen]) == string(b[8:teredo.HeaderLen])
-}
-
-// Warm has the processor fetch the entries of addresses, of 16 bytes each, that are about to be looked up. With very many
-// peers each of them has to come from memory. No fetch here depends on another one, so the processor does many at a time.
-func (t *Table) Warm(addresses [][]byte) {
-	var first [64]*Peer
-	for len(addresses) > 0 {
-		n := min(len(addresses), len(first))
-		for i, a := range addresses[:n] {
-			first[i] = t.bucket(keyAt(a)).Load()
-		}
-		for _, p := range first[:n] {
-			if p != nil {
-				p.path.Load()
-				p.receivedBytes.Load() // it may be in the next line of the cache
-			}
-		}
-		addresses = addresses[n:]
-	}
 }
 
 // Outgoing says where count IPv6 packets of size bytes in all go that come from the TUN device and are all Alike, packet

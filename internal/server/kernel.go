@@ -13,7 +13,7 @@ import (
 type Kernel interface {
 	Sources() *budget.Keyed // what both draw on; nil: there is no bound
 	// SetSecrets and SetFilter change what the kernel goes by. When they fail, the kernel answers nothing any more.
-	SetSecrets(required bool) error
+	SetSecrets(s *Secrets) error
 	SetFilter(f teredo.Filter) error
 	Counters() (Counters, error)
 	Interfaces() map[string]string // at which it answers, with the place: xdp or tcx

@@ -6,7 +6,9 @@ import (
 	"crypto/sha1"
 	"crypto/subtle"
 	"encoding"
+	"encoding/binary"
 	"hash"
+	"iter"
 	"net/netip"
 	"sync"
 	"time"
@@ -35,6 +37,29 @@ func NewSecrets(list []Secret, now func() time.Time) *Secrets {
 		s.keys[secret.ClientID] = newKey(secret, &s.hashers, now)
 	}
 	return s
+}
+
+// KeyState is what HMAC-SHA1 needs of a secret: the states of SHA-1 after the secret XOR ipad, and XOR opad (RFC 2104 §2).
+type KeyState struct {
+	Inner, Outer [5]uint32
+	Expires      time.Time // as in Secret
+}
+
+// All returns the secrets of all clients, by client identifier.
+func (s *Secrets) All() iter.Seq2[string, KeyState] {
+	words := func(state []byte) (w [5]uint32) {
+		for i := range w { // they are behind the four bytes that name the hash
+			w[i] = binary.BigEndian.Uint32(state[4+4*i:])
+		}
+		return w
+	}
+	return func(yield func(string, KeyState) bool) {
+		for client, k := range s.keys {
+			if !yield(client, KeyState{words(k.inner), words(k.outer), k.expires}) {
+				return
+			}
+		}
+	}
 }
 
 // verify returns the key that the solicitation is signed with, nil when it is not authentic (§5.3.1 rule 4).

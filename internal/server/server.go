@@ -156,7 +156,8 @@ func (s *Server) Run(ctx context.Context) error {
 
 // SetSecrets replaces the secrets of Config. It may be called at any time, and delays no packets.
 func (s *Server) SetSecrets(secrets *Secrets) {
-	s.tellKernel(func(k Kernel) error { return k.SetSecrets(secrets != nil) })
+	// First the kernel: it answers nobody with a secret that the program refuses.
+	s.tellKernel(func(k Kernel) error { return k.SetSecrets(secrets) })
 	s.handler.SetSecrets(secrets)
 }
 
