@@ -109,7 +109,7 @@ func testWorkersAllocateNothing(t *testing.T, natives teredo.NativePrefixes) {
 		datagram: udp.Message{Buf: teredo.AppendBubble(nil, client, source, 255), Remote: mapped},
 		feed:     make(chan int), sent: make(chan udp.Message), closed: make(chan struct{}),
 	}
-	relay := tunnel.NewRelay(tunnel.RelayConfig{Device: dev, Conn: conn, Capacity: 16, Natives: natives, PermitIPv4: natsim.Filter().Permit})
+	relay := tunnel.NewRelay(tunnel.RelayConfig{Devices: []tunnel.Device{dev}, Conns: []tunnel.Conn{conn}, Capacity: 16, Natives: natives, PermitIPv4: natsim.Filter().Permit})
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- relay.Run(ctx) }()

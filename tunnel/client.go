@@ -121,7 +121,7 @@ func NewClient(cfg ClientConfig) *Client {
 	})
 	peers.SetSubnets(cfg.Network.Subnets)
 	c := &Client{
-		tunnel: newTunnel(cfg.Device, sockets, peers, cfg.Kernel, drops), cfg: cfg, peers: peers,
+		tunnel: newTunnel([]Device{cfg.Device}, 1, sockets, peers, cfg.Kernel, drops), cfg: cfg, peers: peers,
 		network: cfg.Network, last: cfg.Last, hairpin: qualify.NewHairpinTest(cfg.Rand),
 		address:       ownAddress{latest: newSlot[netip.Addr](), requests: make(chan func(netip.Addr))},
 		determination: determination{latest: newSlot[Conn]()},
@@ -154,7 +154,7 @@ func (c *Client) listen(ctx context.Context) error {
 			if c.call(ctx, func(time.Time) { c.listenError = nil; c.sockets.serve(conn) }) != nil {
 				return conn.Close()
 			}
-			return c.receive(conn, 0, batch)
+			return c.outlets.receivers[0].receive(conn, 0, batch)
 		}
 		if !errors.Is(err, syscall.EADDRNOTAVAIL) {
 			return err

@@ -68,7 +68,7 @@ func (t *tunnel) answer(now time.Time, r rules, q *question) {
 func (t *tunnel) carryOut(now time.Time) {
 	t.sockets.takeOpened(func(conn Conn, via uint8) {
 		t.workers.Go("random port", func(context.Context) error {
-			_ = t.receive(conn, via, randomPortBatch) // when it fails, the path through this port is silent, and is given up
+			_ = t.outlets.control.receive(conn, via, randomPortBatch) // when it fails, the path through this port is silent, and is given up
 			return nil
 		})
 	})
@@ -77,7 +77,7 @@ func (t *tunnel) carryOut(now time.Time) {
 		t.messages = append(t.messages, Message{Buf: d.Payload, N: len(d.Payload), Remote: d.Remote})
 		t.vias = append(t.vias, d.Via)
 	}
-	t.send(t.messages, t.vias)
+	t.outlets.control.send(t.messages, t.vias)
 	t.sockets.closeRetired()
 	t.packets = t.packets[:0]
 	for _, d := range t.out.TUN.Datagrams() {
@@ -85,7 +85,7 @@ func (t *tunnel) carryOut(now time.Time) {
 			t.packets = append(t.packets, d.Payload)
 		}
 	}
-	t.deliver(t.packets, &t.back)
+	t.outlets.control.deliver(t.packets, &t.back)
 	t.out.Reset()
 }
 

@@ -35,12 +35,13 @@ func (k *slowKernel) Usage(f Flow) (Usage, error) {
 	return k.FakeKernel.Usage(f)
 }
 
-// connect has a relay and a client exchange what confirms a path, and returns the flow between a native host and the client.
-func connect(b *testing.B, r *Relay, number int) Flow {
+// connect has a relay and a client exchange what confirms a path. It returns the flow between a native host and the client, and the
+// client's mapping.
+func connect(b testing.TB, r *Relay, number int) (f Flow, mapped netip.AddrPort) {
 	b.Helper()
 	now, native := time.Now(), netip.MustParseAddr("2001:db8::1")
-	mapped := netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 18, byte(number >> 8), byte(number)}), 4000)
-	f := Flow{Local: native, Peer: teredo.Address{Server: netip.MustParseAddr("198.19.0.1"), Mapped: mapped}.Addr()}
+	mapped = netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 18, byte(number >> 8), byte(number)}), 4000)
+	f = Flow{Local: native, Peer: teredo.Address{Server: netip.MustParseAddr("198.19.0.1"), Mapped: mapped}.Addr()}
 	r.outbound(now, teredo.AppendEchoRequest(nil, f.Local, f.Peer, 1, 1, nil))
 	sent := r.out.UDP.Datagrams()
 	if len(sent) != 1 {
@@ -53,7 +54,7 @@ func connect(b *testing.B, r *Relay, number int) Flow {
 	r.out.Reset()
 	r.inbound(now, mapped, 0, &answer)
 	r.out.Reset()
-	return f
+	return f, mapped
 }
 
 // threadTime is the processor time that the thread has had.
@@ -72,13 +73,13 @@ func BenchmarkControlLoop(b *testing.B) {
 	kernel := &slowKernel{FakeKernel: NewFakeKernel()}
 	dev := &fakeDevice{closed: make(chan struct{})}
 	r := NewRelay(RelayConfig{
-		Device: dev, Conn: newFakePort(3545), Capacity: 1 << 14, Kernel: func() (Kernel, error) { return kernel, nil },
+		Devices: []Device{dev}, Conns: []Conn{newFakePort(3545)}, Capacity: 1 << 14, Kernel: func() (Kernel, error) { return kernel, nil },
 		PermitIPv4: []netip.Prefix{netip.MustParsePrefix("198.18.0.0/15")},
 	})
 	r.kernel.path = kernel
 	flows := make([]Flow, fakeCapacity)
 	for i := range flows {
-		flows[i] = connect(b, r, i)
+		flows[i], _ = connect(b, r, i)
 		r.handOver(time.Now(), flows[i])
 		r.kernel.carryOut(time.Now(), <-r.kernel.orders)
 	}

@@ -150,8 +150,8 @@ func (t *tunnel) tellUsage(ctx context.Context, usages []usage) bool {
 func (t *tunnel) account(now time.Time, usages []usage) {
 	for i := range usages {
 		u := &usages[i]
-		t.sent.countKernel(t.table, u.flow.Peer, u.sent)
-		t.received.countKernel(t.table, u.flow.Peer, u.received)
+		t.outlets.control.sent.countKernel(t.table, u.flow.Peer, u.sent)
+		t.outlets.control.received.countKernel(t.table, u.flow.Peer, u.received)
 		u.refused = !t.peers.Carried(now, u.flow.Peer, u.remote, u.heard, u.sent, u.received)
 	}
 }

@@ -199,14 +199,14 @@ func (p *fakePaths) Carried(_ time.Time, _ netip.Addr, to netip.AddrPort, _ time
 
 // kernelRig is a tunnel with a fake kernel, whose paths are all confirmed. The test takes the place of the goroutines.
 type kernelRig struct {
-	*tunnel
+	*outlet
 	fake  *FakeKernel
 	paths *fakePaths
 }
 
 func newKernelRig() *kernelRig {
 	r := &kernelRig{fake: NewFakeKernel(), paths: &fakePaths{to: netip.MustParseAddrPort("198.18.0.7:4000")}}
-	r.tunnel = newTunnel(nil, newSockets(nil), r.paths, nil, new(drop.Counters))
+	r.outlet = newTunnel(nil, 1, newSockets(nil), r.paths, nil, new(drop.Counters)).outlets.control
 	r.kernel.path = r.fake
 	r.kernel.opened.Store(true)
 	r.kernel.tell = func(usages []usage) bool {
@@ -303,7 +303,7 @@ func TestOffersInVain(t *testing.T) {
 	if n := p.drops.Get(drop.Overload); n != 1 {
 		t.Errorf("%d packets dropped for overload", n)
 	}
-	without := newTunnel(nil, newSockets(nil), new(fakePaths), nil, new(drop.Counters))
+	without := newTunnel(nil, 1, newSockets(nil), new(fakePaths), nil, new(drop.Counters))
 	twice(without)
 	if len(without.queues[fromStack].waiting) != 0 {
 		t.Error("offered, though there is no kernel")

@@ -10,7 +10,7 @@ import (
 
 // A program brings its own sockets and its own IPv6 stack. It names no type of an internal package.
 func ExampleNewRelay() {
-	relay := tunnel.NewRelay(tunnel.RelayConfig{Device: closedDevice{}, Conn: closedConn{}, Capacity: 4096})
+	relay := tunnel.NewRelay(tunnel.RelayConfig{Devices: []tunnel.Device{closedDevice{}}, Conns: []tunnel.Conn{closedConn{}}, Capacity: 4096})
 	_ = relay.Run // carries packets until its context ends
 	// Output:
 }

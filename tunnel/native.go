@@ -25,7 +25,7 @@ type turned struct {
 
 // leave translates packets of clients that are to be delivered to the TUN device, and returns these. Those for the native
 // address of another client go there.
-func (t *tunnel) leave(packets [][]byte, back *turned) [][]byte {
+func (t *outlet) leave(packets [][]byte, back *turned) [][]byte {
 	if !t.table.Translates() {
 		return packets
 	}

@@ -138,7 +138,7 @@ func (c *Client) words(now time.Time) qualify.Status {
 		s.Attempt = "native IPv6 to go away: until then Teredo is not needed"
 	case c.listenError != nil:
 		s.LastError, s.Attempt = c.listenError.Error(), "the local address"
-	case c.sockets.conn(0) == nil:
+	case c.sockets.conn(0, 0) == nil:
 		s.Attempt = "the UDP port"
 	case c.qualifier == nil:
 		s.Attempt = "the IPv4 addresses of the server"

@@ -97,13 +97,13 @@ func (t *tunnel) tell(kind questionKind, head, body []byte) {
 }
 
 // askOutbound gives the control goroutine a copy of a packet from the TUN device.
-func (t *tunnel) askOutbound(head, body []byte) {
+func (t *outlet) askOutbound(head, body []byte) {
 	t.ask(fromStack, outbound, netip.AddrPort{}, 0, head, body)
 }
 
 // askInbound gives the control goroutine a copy of a datagram, or drops it: one that means nothing to us, and one that comes when
 // too many of its lane wait already. Those from unknown peers are the first to go.
-func (t *tunnel) askInbound(from netip.AddrPort, via uint8, payload []byte, now peer.Stamp) {
+func (t *outlet) askInbound(from netip.AddrPort, via uint8, payload []byte, now peer.Stamp) {
 	var packet teredo.Packet
 	if packet.Parse(payload) != nil {
 		t.drops.Count(drop.Malformed)
@@ -136,7 +136,7 @@ func (t *tunnel) askInbound(from netip.AddrPort, via uint8, payload []byte, now 
 }
 
 // ask gives a copy of a packet, which is in two parts, to the control goroutine.
-func (t *tunnel) ask(l lane, kind questionKind, from netip.AddrPort, via uint8, head, body []byte) {
+func (t *outlet) ask(l lane, kind questionKind, from netip.AddrPort, via uint8, head, body []byte) {
 	switch {
 	case len(head)+len(body) > mostAsked:
 		t.drops.Count(drop.TooBig)

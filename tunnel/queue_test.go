@@ -13,7 +13,7 @@ import (
 
 // queueRig is a tunnel whose client has an address and looks for one peer.
 type queueRig struct {
-	*tunnel
+	*outlet
 	server, from      netip.AddrPort
 	own, sought, none netip.Addr // none is a peer that nobody knows
 }
@@ -30,7 +30,7 @@ func newQueueRig() *queueRig {
 		Capacity: 16, Drops: drops,
 		Filter: teredo.Filter{Permit: []netip.Prefix{netip.MustParsePrefix("198.18.0.0/15")}},
 	})
-	r.tunnel = newTunnel(nil, newSockets(nil), c, nil, drops)
+	r.outlet = newTunnel(nil, 1, newSockets(nil), c, nil, drops).outlets.control
 	c.SetAddress(r.own)
 	c.Outbound(now, teredo.AppendEchoRequest(nil, r.own, r.sought, 1, 1, nil), &r.out)
 	r.out.Reset()

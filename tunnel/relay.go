@@ -15,17 +15,17 @@ import (
 // MostPeersShown bounds what Peers returns.
 const MostPeersShown = 10000
 
-// RelayConfig says what a relay works with. Run closes Device, Conn and what Kernel opens.
+// RelayConfig says what a relay works with. Run closes Devices, Conns and what Kernel opens.
 type RelayConfig struct {
-	Device     Device
-	Conn       Conn
+	Devices    []Device               // queues of the TUN device, at least one
+	Conns      []Conn                 // sockets of one UDP port, over which the kernel spreads the clients; at least one
 	Kernel     func() (Kernel, error) // as in ClientConfig
 	Capacity   int                    // most clients in the list of recent peers
 	Natives    teredo.NativePrefixes  // that stand for clients' addresses outside of the Teredo service
 	PermitIPv4 []netip.Prefix         // special-use IPv4 ranges to take for global ones; SetPermit changes them
 	Network    RelayNetwork           // as it is at the start; tell changes with NetworkChanged
 	Rand       func([]byte)           // fills with random bytes; one goroutine at a time calls it; nil: crypto/rand
-	Legacy     Legacy                 // of a relay in another process, whose Device and Conn these are
+	Legacy     Legacy                 // of a relay in another process, whose Devices and Conns these are
 	Ready      func()                 // is called when all is open, and the kernel carries the flows of Legacy; it may be nil
 }
 
@@ -61,14 +61,14 @@ type Relay struct {
 func NewRelay(cfg RelayConfig) *Relay {
 	now := time.Now()
 	drops, sockets := new(drop.Counters), newSockets(nil)
-	sockets.serve(cfg.Conn)
+	sockets.serve(cfg.Conns...)
 	peers := peer.NewRelay(now, cfg.Network.Errors, peer.Config{
 		Capacity: cfg.Capacity, Filter: cfg.Network.filter(cfg.PermitIPv4), Drops: drops, Rand: cfg.Rand, Natives: cfg.Natives,
 	})
 	peers.Serve(cfg.Network.Serve, cfg.Network.Own)
 	peers.SetBehindNAT(cfg.Network.BehindNAT)
 	r := &Relay{
-		tunnel: newTunnel(cfg.Device, sockets, peers, cfg.Kernel, drops), cfg: cfg, peers: peers, network: cfg.Network,
+		tunnel: newTunnel(cfg.Devices, len(cfg.Conns), sockets, peers, cfg.Kernel, drops), cfg: cfg, peers: peers, network: cfg.Network,
 	}
 	r.restored = r.restore(cfg.Legacy, peers)
 	r.permit.Store(&cfg.PermitIPv4)
@@ -113,7 +113,12 @@ func (r *Relay) Run(ctx context.Context) error {
 	if ready == nil {
 		ready = func() {}
 	}
-	return r.run(ctx, r, ready, job{"service port", func(context.Context) error { return r.receive(r.cfg.Conn, 0, batch) }})
+	var receivers []job
+	for number, conn := range r.cfg.Conns {
+		o := r.outlets.receivers[number]
+		receivers = append(receivers, job{"service port", func(context.Context) error { return o.receive(conn, 0, batch) }})
+	}
+	return r.run(ctx, r, ready, receivers...)
 }
 
 func (r *Relay) outbound(now time.Time, packet []byte) { r.peers.Outbound(now, packet, &r.out) }
@@ -143,7 +148,7 @@ func (r *Relay) Status(ctx context.Context) (s RelayStatus, err error) {
 
 func (r *Relay) status(now time.Time) RelayStatus {
 	return RelayStatus{
-		State: "running", Local: r.cfg.Conn.LocalAddr(), Serves: r.network.serves(), Natives: r.cfg.Natives,
+		State: "running", Local: r.cfg.Conns[0].LocalAddr(), Serves: r.network.serves(), Natives: r.cfg.Natives,
 		Capacity: r.cfg.Capacity, Carrier: r.carrier(now),
 	}
 }

@@ -1,6 +1,8 @@
 package tunnel
 
 import (
+	"golang.org/x/sys/cpu"
+
 	"github.com/teredo-suite/teredo/internal/peer"
 	"github.com/teredo-suite/teredo/teredo"
 )
@@ -14,11 +16,13 @@ type run struct {
 
 // runs are what a batch consists of. A peer is looked up once for all segments of a super-packet.
 type runs struct {
+	_     cpu.CacheLinePad // each worker has its own
 	all   []run
 	peers [][]byte // addresses that are to be looked up, 16 bytes each
+	_     cpu.CacheLinePad
 }
 
-func newRuns() *runs { return &runs{make([]run, 0, batch), make([][]byte, 0, batch)} }
+func newRuns() *runs { return &runs{all: make([]run, 0, batch), peers: make([][]byte, 0, batch)} }
 
 // outgoing divides packets from the TUN device.
 func (r *runs) outgoing(t *peer.Table, packets []Packet) {

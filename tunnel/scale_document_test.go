@@ -30,8 +30,7 @@ const (
 	contactEvery = 60.0      // seconds between two native hosts that an active client has not exchanged packets with
 	activeRate   = 1e6       // bit/s of IPv6 packets of an active client, both ways together
 	packetSize   = 1000      // bytes of an IPv6 packet on average
-	relayWorkers = 2         // of a relay that carry packets: one each way
-	serverCores  = 16        // of the host of a server
+	hostCores    = 16        // of the host of a server, or of a relay, whose workers use all of them
 	nextHops     = 64        // that a router spreads one route over
 	headers      = 20.0 + 8. // bytes of IPv4 and UDP around each packet
 )
@@ -157,13 +156,13 @@ func size(clients float64, c costs, l load) site {
 	contacts := active / contactEvery
 	s.passed, s.found = contacts*float64(l.contact), contacts*float64(l.bubbles)
 	s.serverCores = (s.solicitations + s.passed) / c.answers
-	s.servers = max(2, math.Ceil(s.serverCores/serverCores))
+	s.servers = max(2, math.Ceil(s.serverCores/hostCores))
 
 	s.packets = active * activeRate / 8 / packetSize
 	s.traffic = s.packets * (packetSize + headers) * 8
 	s.relayCores = s.packets/c.packets + s.found/c.found
 	s.memory = clients * c.memory
-	s.relays = max(2, math.Ceil(s.relayCores/relayWorkers), math.Ceil(clients/peer.MostClients))
+	s.relays = max(2, math.Ceil(s.relayCores/hostCores), math.Ceil(clients/peer.MostClients))
 
 	s.sessions = s.servers + s.relays
 	s.sites = max(2, math.Ceil(s.relays/nextHops), math.Ceil(s.servers/nextHops))
@@ -176,7 +175,7 @@ func TestSize(t *testing.T) {
 		load{solicitations: 0.04, keepAlive: 80, contact: 3, bubbles: 1})
 	want := site{
 		clients: 1e6, solicitations: 40_000, passed: 5000, keepAlive: 80e6, serverCores: 0.5, servers: 2,
-		packets: 12.5e6, traffic: 102.8e9, found: 1666.67, relayCores: 50.1667, memory: 256e6, relays: 26, sessions: 28, sites: 2,
+		packets: 12.5e6, traffic: 102.8e9, found: 1666.67, relayCores: 50.1667, memory: 256e6, relays: 4, sessions: 6, sites: 2,
 	}
 	near := cmp.Comparer(func(a, b float64) bool { return math.Abs(a-b) <= 1e-5*math.Abs(b) })
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(site{}), near); diff != "" {
@@ -235,7 +234,7 @@ func scaleTables(c costs, l load) string {
 		{"IPv6 packets of an active client, both ways", activeRate, "bit/s", "assumed"},
 		{"size of an IPv6 packet on average", packetSize, "bytes", "assumed"},
 		{"time between two new native hosts of an active client", contactEvery, "s", "assumed"},
-		{"cores of a server's host", serverCores, "", "assumed"},
+		{"cores of a host of a server or relay", hostCores, "", "assumed"},
 		{"next hops of one route", nextHops, "", "assumed, of the routers"},
 	} {
 		line(in.what, strings.TrimSpace(quantity(in.figure)+" "+in.unit), in.from)

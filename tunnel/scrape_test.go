@@ -25,7 +25,7 @@ func (idleDevice) Offloads() tun.Offloads { return tun.Offloads{} }
 // crowded is a relay that exchanges packets with so many clients, and the time then.
 func crowded(tb testing.TB, clients int) (*Relay, time.Time) {
 	tb.Helper()
-	r := NewRelay(RelayConfig{Device: idleDevice{}, Conn: idleConn{}, Capacity: max(2*clients, 16)})
+	r := NewRelay(RelayConfig{Devices: []Device{idleDevice{}}, Conns: []Conn{idleConn{}}, Capacity: max(2*clients, 16)})
 	now := r.started
 	host := netip.MustParseAddr("2606:4700::1")
 	for i := range clients {

@@ -102,7 +102,7 @@ func (d *fakeDevice) Close() error           { close(d.closed); return nil }
 
 // socketRig is the tunnel of a client with fake sockets. Its random ports have the numbers 40001, 40002 and so on.
 type socketRig struct {
-	*tunnel
+	*outlet
 	client  *peer.Client
 	device  *fakeDevice
 	service *fakePort
@@ -129,7 +129,7 @@ func newSocketRig() *socketRig {
 		Extensions: peer.Extensions{SymmetricNAT: true, PortPreserving: true},
 		Ports:      sockets.random(),
 	})
-	p.tunnel = newTunnel(p.device, sockets, p.client, nil, drops)
+	p.outlet = newTunnel([]Device{p.device}, 1, sockets, p.client, nil, drops).outlets.control
 	p.workers, _ = worker.NewGroup(context.Background())
 	return p
 }

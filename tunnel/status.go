@@ -51,14 +51,14 @@ type Carrier struct {
 }
 
 func (t *tunnel) carrier(now time.Time) Carrier {
-	all, _ := t.Carried()
+	all, paths := t.carried()
 	return Carrier{
-		Offloads: t.offloads(), Peers: t.peers.Len(), UptimeSeconds: now.Sub(t.started).Seconds(), Traffic: all, Paths: t.byPath(),
-		Drops: t.drops.Snapshot(), Queues: t.waiting(), Counts: t.peers.Counts(), Budgets: t.peers.Budgets(),
+		Offloads: t.offloads(), Peers: t.peers.Len(), UptimeSeconds: now.Sub(t.started).Seconds(), Traffic: all, Paths: paths,
+		Drops: t.dropped(), Queues: t.waiting(), Counts: t.peers.Counts(), Budgets: t.peers.Budgets(),
 	}
 }
 
-// Offloads are the offloads of the kernel that are in use now. The service port stands for all.
+// Offloads are the offloads of the kernel that are in use now. The first queue and the first socket of the service port stand for all.
 type Offloads struct {
 	UDPGSO bool `json:"udp_gso"` // datagrams leave in bursts
 	UDPGRO bool `json:"udp_gro"` // and arrive in bursts
@@ -74,10 +74,10 @@ type Offloads struct {
 
 func (t *tunnel) offloads() Offloads {
 	var socket ConnOffloads
-	if conn := t.sockets.conn(0); conn != nil {
+	if conn := t.sockets.conn(0, 0); conn != nil {
 		socket = conn.Offloads()
 	}
-	device := t.device.Offloads()
+	device := t.devices[0].Offloads()
 	return Offloads{
 		UDPGSO: socket.GSO, UDPGRO: socket.GRO, TUNTCP: device.TCP, TUNUDP: device.UDP,
 		KernelPath: t.kernel.opened.Load(), KernelFlows: int(t.kernel.count.Load()), FlowsWithoutBursts: int(t.kernel.bursts.Load()),
@@ -104,7 +104,7 @@ func (c *Client) status(now time.Time) ClientStatus {
 	if !q.LastHeard.IsZero() {
 		s.HeardSeconds = now.Sub(q.LastHeard).Seconds()
 	}
-	if conn := c.sockets.conn(0); c.local.IsValid() {
+	if conn := c.sockets.conn(0, 0); c.local.IsValid() {
 		s.Local = c.local
 	} else if conn != nil {
 		s.Local = conn.LocalAddr()

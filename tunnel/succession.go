@@ -13,7 +13,7 @@ const (
 	recordsAtOnce = 1 << 16 // bytes, about
 )
 
-// Legacy is what a tunnel leaves to one in another process that takes its device and its socket over.
+// Legacy is what a tunnel leaves to one in another process that takes its device and its sockets over.
 type Legacy struct {
 	Records iter.Seq[[]byte] // of peers; nil: none
 	Flows   []Flow           // that the kernel carries
@@ -24,15 +24,16 @@ func (t *tunnel) Legacy() Legacy {
 	return Legacy{Records: t.records, Flows: t.kernel.flows()}
 }
 
-// StopReading has the workers end when they have carried what they have read, and waits until they have. Device and Conn must be those of
+// StopReading has the workers end when they have carried what they have read, and waits until they have. Devices and Conns must be those of
 // this module on Linux. Another process reads what comes from then on, and this one has to end soon.
 func (t *tunnel) StopReading() error {
 	t.leaving.Store(true)
-	ends := []any{t.device}
-	for via := range t.sockets.conns {
-		if conn := t.sockets.conn(uint8(via)); conn != nil {
-			ends = append(ends, conn)
-		}
+	var ends []any
+	for _, d := range t.devices {
+		ends = append(ends, d)
+	}
+	for _, c := range t.sockets.all() {
+		ends = append(ends, c)
 	}
 	for _, e := range ends {
 		reader, ok := e.(interface{ StopReading() error })

@@ -48,22 +48,28 @@ type directed struct{ all, direct, local, relay, kernel counters }
 
 // Carried is all traffic since the start, and what the kernel has carried of it. It waits for nobody, and may be called at any time.
 func (t *tunnel) Carried() (all, byKernel Traffic) {
-	return trafficOf(&t.sent.all, &t.received.all), trafficOf(&t.sent.kernel, &t.received.kernel)
+	all, paths := t.carried()
+	return all, paths.Kernel
 }
 
-func (t *tunnel) byPath() Paths {
-	sent, received := &t.sent, &t.received
-	return Paths{
-		Direct: trafficOf(&sent.direct, &received.direct), Local: trafficOf(&sent.local, &received.local),
-		Relay: trafficOf(&sent.relay, &received.relay), Kernel: trafficOf(&sent.kernel, &received.kernel),
+// carried adds up what all workers have counted.
+func (t *tunnel) carried() (all Traffic, paths Paths) {
+	for _, o := range t.outlets.all {
+		sent, received := &o.sent, &o.received
+		all.add(&sent.all, &received.all)
+		paths.Direct.add(&sent.direct, &received.direct)
+		paths.Local.add(&sent.local, &received.local)
+		paths.Relay.add(&sent.relay, &received.relay)
+		paths.Kernel.add(&sent.kernel, &received.kernel)
 	}
+	return all, paths
 }
 
-func trafficOf(sent, received *counters) Traffic {
-	return Traffic{
-		SentPackets: sent.packets.Load(), SentBytes: sent.bytes.Load(),
-		ReceivedPackets: received.packets.Load(), ReceivedBytes: received.bytes.Load(),
-	}
+func (t *Traffic) add(sent, received *counters) {
+	t.SentPackets += sent.packets.Load()
+	t.SentBytes += sent.bytes.Load()
+	t.ReceivedPackets += received.packets.Load()
+	t.ReceivedBytes += received.bytes.Load()
 }
 
 // tally is the traffic of a batch in one direction.

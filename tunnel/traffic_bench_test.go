@@ -20,7 +20,7 @@ func BenchmarkCount(b *testing.B) {
 			p := newSocketRig()
 			defer p.end()
 			var conn Conn = freeConn{p.service}
-			p.sockets.conns[0].Store(&conn)
+			p.sockets.conns[0].Store(&[]Conn{conn})
 			messages := make([]Message, batch)
 			for i := range messages {
 				to := netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 18, 0, byte(i % peers)}), 4000)

@@ -46,11 +46,12 @@ type paths interface {
 // tunnel is what client and relay have in common.
 type tunnel struct {
 	started time.Time
-	device  Device
+	devices []Device // queues of the TUN device
 	sockets *sockets
 	peers   paths
 	table   *peer.Table
-	drops   *drop.Counters
+	drops   *drop.Counters // of the rules and of the kernel's path; workers have their own
+	outlets outlets
 	kernel  *kernelFlows
 
 	queues  [lanes]queue
@@ -71,19 +72,19 @@ type tunnel struct {
 	back     turned
 	turnBack func(now time.Time, packet []byte)      // of a relay: has the rules send a packet from one client to another one
 	keeps    func(now time.Time, packet []byte) bool // of a client: takes a packet that is not for the local stack
-
-	sent, received directed // carried to UDP and from it, without the headers of IPv4 and UDP
 }
 
-func newTunnel(device Device, s *sockets, p paths, kernel func() (Kernel, error), drops *drop.Counters) *tunnel {
+// newTunnel makes a tunnel with workers for each of the devices, and for so many sockets of the service port.
+func newTunnel(devices []Device, services int, s *sockets, p paths, kernel func() (Kernel, error), drops *drop.Counters) *tunnel {
 	t := &tunnel{
-		started: time.Now(), device: device, sockets: s, peers: p, table: p.Table(), drops: drops, kernel: newKernelFlows(kernel, drops),
+		started: time.Now(), devices: devices, sockets: s, peers: p, table: p.Table(), drops: drops, kernel: newKernelFlows(kernel, drops),
 		wake: newSlot[struct{}](), calls: make(chan func(time.Time)), stopped: make(chan struct{}),
 	}
 	for l := range lanes {
 		room, _ := l.limits()
 		t.queues[l].init(room)
 	}
+	t.outlets.init(t, services)
 	return t
 }
 
@@ -99,12 +100,13 @@ func (t *tunnel) run(ctx context.Context, r rules, ready func(), jobs ...job) er
 	t.workers, _ = worker.NewGroup(ctx)
 	t.workers.Go("control", func(ctx context.Context) error {
 		defer close(t.stopped)
-		defer t.device.Close()
-		defer t.sockets.closeAll()
+		defer t.close()
 		return t.control(ctx, r, t.handle)
 	})
-	t.readers.Add(1)
-	t.workers.Go("uplink", t.uplink)
+	t.readers.Add(len(t.outlets.uplinks))
+	for _, o := range t.outlets.uplinks {
+		t.workers.Go("uplink", o.uplink)
+	}
 	t.workers.Go("kernel path", func(ctx context.Context) error {
 		return t.kernel.run(ctx, t.sockets.serving, ready, t.tellUsage)
 	})
@@ -112,4 +114,11 @@ func (t *tunnel) run(ctx context.Context, r rules, ready func(), jobs ...job) er
 		t.workers.Go(j.name, j.do)
 	}
 	return t.workers.Wait()
+}
+
+func (t *tunnel) close() {
+	t.sockets.closeAll()
+	for _, d := range t.devices {
+		d.Close()
+	}
 }

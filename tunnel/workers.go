@@ -24,15 +24,15 @@ const (
 // ErrDeviceRemoved says that somebody else has removed the TUN interface.
 var ErrDeviceRemoved = errors.New("the TUN interface was removed by another program; start again to create a new one")
 
-// uplink carries packets from the TUN device to their peers.
-func (t *tunnel) uplink(ctx context.Context) error {
+// uplink carries packets from a queue of the TUN device to their peers.
+func (t *outlet) uplink(ctx context.Context) error {
 	defer t.readers.Done()
 	packets := make([]Packet, batch)
 	messages, vias := make([]Message, 0, batch), make([]uint8, 0, batch)
 	runs := newRuns()
 	var offers offers
 	for {
-		n, err := t.device.ReadBatch(packets)
+		n, err := t.device().ReadBatch(packets)
 		switch {
 		case err == nil:
 		case ctx.Err() != nil, t.leaving.Load():
@@ -71,7 +71,7 @@ func (t *tunnel) uplink(ctx context.Context) error {
 }
 
 // send sends each datagram from the socket whose number is in vias, and each run of one socket as a batch.
-func (t *tunnel) send(messages []Message, vias []uint8) {
+func (t *outlet) send(messages []Message, vias []uint8) {
 	for len(messages) > 0 {
 		n := 1
 		for n < len(messages) && vias[n] == vias[0] {
@@ -83,9 +83,9 @@ func (t *tunnel) send(messages []Message, vias []uint8) {
 }
 
 // sendFrom sends datagrams from a socket and counts those that the kernel refused.
-func (t *tunnel) sendFrom(via uint8, messages []Message) {
+func (t *outlet) sendFrom(via uint8, messages []Message) {
 	n := 0
-	if conn := t.sockets.conn(via); conn != nil {
+	if conn := t.sockets.conn(via, t.number); conn != nil {
 		n, _ = conn.WriteBatch(messages)
 	}
 	var paths tally
@@ -105,7 +105,7 @@ func (t *tunnel) sendFrom(via uint8, messages []Message) {
 }
 
 // receive carries packets from peers to the TUN device, as they come to a socket with the number via, at most size at a time.
-func (t *tunnel) receive(conn Conn, via uint8, size int) error {
+func (t *outlet) receive(conn Conn, via uint8, size int) error {
 	t.readers.Add(1)
 	defer t.readers.Done()
 	packets := make([][]byte, 0, size)
@@ -145,12 +145,12 @@ func (t *tunnel) receive(conn Conn, via uint8, size int) error {
 }
 
 // deliver writes packets to the TUN device.
-func (t *tunnel) deliver(packets [][]byte, back *turned) {
+func (t *outlet) deliver(packets [][]byte, back *turned) {
 	packets = t.leave(packets, back)
 	if len(packets) == 0 {
 		return
 	}
-	n, _ := t.device.WriteBatch(packets)
+	n, _ := t.device().WriteBatch(packets)
 	paths := tally{clients: t.table.Translates()}
 	all, locals := 0, t.table.HasLocals()
 	for _, packet := range packets[:n] {

@@ -166,10 +166,11 @@ func (c *program) serve(ctx context.Context) error {
 
 // openDevice makes the interface, and notes the name that it has.
 func (r *run) openDevice(log *slog.Logger) (tun.Device, error) {
-	device, name, err := r.OpenDevice(r.TUN)
+	queues, name, err := r.OpenDevice(r.TUN, 1)
 	if err != nil {
 		return nil, err
 	}
+	device := queues[0]
 	r.TUN = name
 	if err := netcfg.ClientUp(r.TUN, teredo.MTU); err != nil {
 		device.Close()

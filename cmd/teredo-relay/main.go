@@ -92,7 +92,7 @@ func (r *run) Run(ctx context.Context, p *cli.Process) error {
 	var confined cli.Confinement
 	a := &relay.Relay{
 		Flags: r.Flags, KernelFlags: r.KernelFlags, Bind: r.Bind.Addr, Port: r.Port, HostOnly: r.HostOnly, Natives: natives, PermitIPv4: r.PermitIPv4,
-		Mark: r.StateFile("forwarding"), Log: log, Inherited: p.Inherited(), TakeOver: p.TakeOver,
+		Mark: r.StateFile("forwarding"), Log: log, Inherited: p.Inherited(), Processors: p.Processors(), TakeOver: p.TakeOver,
 		WaitsFor: state.WaitsFor, Confine: func(needs confine.Policy) { confined.To(needs, &r.RunFlags, log) },
 	}
 	announcers := []*cli.Announcer{a.Announcer(r.DrainFlags)}

@@ -86,9 +86,9 @@ func (a *anycast) close() error {
 
 // open makes an interface, or takes over that of the server before.
 func (a *anycast) open(name string) (tun.Device, error) {
-	device, err := a.inherited.TUN(name, offload.Off)
-	if device == nil && err == nil {
-		device, err = tun.Open(name, offload.Off)
+	queues, err := a.inherited.TUN(name, offload.Off)
+	if len(queues) == 0 && err == nil {
+		queues, err = tun.OpenQueues(name, 1, offload.Off)
 	}
 	switch {
 	case errors.Is(err, syscall.EBUSY):
@@ -96,7 +96,7 @@ func (a *anycast) open(name string) (tun.Device, error) {
 	case err != nil:
 		return nil, cli.ExplainDevice(name, err)
 	}
-	return device, nil
+	return queues[0], nil
 }
 
 // give gives both interfaces to a new process.

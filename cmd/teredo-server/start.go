@@ -37,7 +37,7 @@ type program struct {
 
 func start(ctx context.Context, p *cli.Process, r *run) error {
 	s := &program{run: r, process: p, log: p.Logger(&r.RunFlags), cfg: r.config(), started: make(chan struct{})}
-	s.cfg.Sockets = p.Inherited().UDP
+	s.cfg.Workers, s.cfg.Sockets = p.Processors(), p.Inherited().UDP
 	var err error
 	if s.cfg.Secrets, err = r.loadSecrets(s.log); err != nil {
 		return cli.Usage(err)
@@ -70,7 +70,7 @@ func (s *program) newRelay() (*relay.Relay, error) {
 	natives, err := r.natives()
 	return &relay.Relay{
 		Flags: r.Flags, KernelFlags: r.KernelFlags, Bind: r.Bind.Addr, Port: r.RelayPort, Natives: natives, PermitIPv4: r.PermitIPv4,
-		Mark: r.StateFile("forwarding"), Log: s.log, Inherited: s.process.Inherited(), TakeOver: s.process.TakeOver,
+		Mark: r.StateFile("forwarding"), Log: s.log, Inherited: s.process.Inherited(), Processors: s.process.Processors(), TakeOver: s.process.TakeOver,
 		WaitsFor: s.state.WaitsFor, Confine: s.confine, Runs: s.runs, Ready: func(netip.AddrPort) {
 			s.announcer.Ready()
 			s.ready("Serving and relaying")

@@ -171,7 +171,7 @@ func (r *Relay) run(options []func(*tunnel.RelayConfig)) {
 		random = in.random()
 	})
 	cfg := tunnel.RelayConfig{
-		Device: r.Device, Conn: r.Conn, Capacity: relayCapacity, PermitIPv4: Filter().Permit, Rand: random,
+		Devices: []tunnel.Device{r.Device}, Conns: []tunnel.Conn{r.Conn}, Capacity: relayCapacity, PermitIPv4: Filter().Permit, Rand: random,
 		Network: tunnel.RelayNetwork{Errors: r.native.addrs[0]},
 	}
 	for _, o := range options {

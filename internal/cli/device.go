@@ -29,19 +29,19 @@ func CheckName(name string) error {
 	return nil
 }
 
-// OpenDevice creates the TUN interface, and returns the name that it has: some systems give it one of their own. The interface is
-// gone when the device is closed, or its process dies.
-func (f *DeviceFlags) OpenDevice(name string) (dev tun.Device, actual string, err error) {
-	dev, err = tun.Open(name, f.TUNOffload)
+// OpenDevice creates the TUN interface with so many queues, or with one where it can have no more. It returns the name that the
+// interface has: some systems give it one of their own. The interface is gone when all queues are closed, or its process dies.
+func (f *DeviceFlags) OpenDevice(name string, size int) (queues []tun.Device, actual string, err error) {
+	queues, err = tun.OpenQueues(name, size, f.TUNOffload)
 	if err != nil {
 		return nil, "", ExplainDevice(name, err)
 	}
-	if named, ok := dev.(interface{ Name() (string, error) }); ok {
+	if named, ok := queues[0].(interface{ Name() (string, error) }); ok {
 		if name, err = named.Name(); err != nil {
-			return nil, "", errors.Join(err, dev.Close())
+			return nil, "", errors.Join(err, queues[0].Close())
 		}
 	}
-	return dev, name, nil
+	return queues, name, nil
 }
 
 // ExplainDevice says why an interface cannot be created, and what to do.
@@ -54,7 +54,7 @@ func ExplainDevice(name string, err error) error {
 	case errors.Is(err, syscall.EBUSY):
 		return fmt.Errorf("interface %s exists already and is in use: stop the program that has it, or choose another name with --tun: %w", name, err)
 	case errors.Is(err, syscall.EINVAL):
-		return fmt.Errorf("interface %s exists already and is no TUN interface: choose another name with --tun: %w", name, err)
+		return fmt.Errorf("interface %s exists already and is no TUN interface, or one with several queues that another program has: choose another name with --tun: %w", name, err)
 	}
 	if _, missing := os.Stat("/dev/net/tun"); errors.Is(missing, fs.ErrNotExist) {
 		return fmt.Errorf("cannot create the interface %s: /dev/net/tun is missing; load the module with 'modprobe tun', or give the container the device", name)

@@ -39,7 +39,8 @@ type Program struct {
 	// Hint says what to do about an error with the program's flags; empty: nothing. It may be nil.
 	Hint func(error) string
 
-	heir *heir // of the process; nil: it replaces no other one
+	heir       *heir // of the process; nil: it replaces no other one
+	processors int   // see Process.Processors
 }
 
 // Main runs the command that the command line names and exits the process.
@@ -53,7 +54,7 @@ func (p Program) Main(commands any) {
 	signal.Notify(hangups, syscall.SIGHUP)
 	ends := make(chan os.Signal, 1)
 	signal.Notify(ends, os.Interrupt, syscall.SIGTERM)
-	makeRoom()
+	p.processors = makeRoom()
 	ctx, end := context.WithCancelCause(context.Background())
 	go func() {
 		s := <-ends
@@ -74,19 +75,22 @@ func (p Program) Main(commands any) {
 }
 
 // makeRoom raises GOMAXPROCS, unless the environment sets it. A busy worker waits for packets inside a system call, and the Go
-// runtime counts it as running. Without places beyond the number of processors, other goroutines would wait meanwhile.
-func makeRoom() {
+// runtime counts it as running. Without places beyond the number of processors, other goroutines would wait meanwhile. It returns what
+// GOMAXPROCS was.
+func makeRoom() (processors int) {
 	const waiting = 4 // workers of a program that wait so at once
+	processors = runtime.GOMAXPROCS(0)
 	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + waiting)
+		runtime.GOMAXPROCS(processors + waiting)
 		descriptor.AddPlaces(waiting)
 	}
+	return processors
 }
 
 // run is Main without the process around it. It returns the exit code.
 func (p Program) run(ctx context.Context, hangups <-chan os.Signal, commands any, args []string, stdout, stderr io.Writer) int {
 	helped := false
-	process := &Process{hangups: hangups, heir: p.heir, args: args, hint: p.hint, userControl: p.UserControl, controlToAsk: p.controlToAsk}
+	process := &Process{hangups: hangups, heir: p.heir, processors: p.processors, args: args, hint: p.hint, userControl: p.UserControl, controlToAsk: p.controlToAsk}
 	process.understand = func(args []string) (*kong.Context, error) {
 		fresh := reflect.New(reflect.TypeOf(commands).Elem()).Interface()
 		return p.parse(fresh, args, kong.Writers(io.Discard, io.Discard))

@@ -28,7 +28,12 @@ type Process struct {
 	controlToAsk func() string // the control socket of the program to ask now
 	heir         *heir         // nil: this process replaces none
 	upgrading    sync.Mutex    // held while another process replaces this one
+	processors   int
 }
+
+// Processors is how many processors the program may use: GOMAXPROCS of the environment, or else what the affinity mask of the process
+// and the quota of its control group allow. Program.Main finds it out; without it, it is 0.
+func (p *Process) Processors() int { return p.processors }
 
 // name is the program's name as typed.
 func (p *Process) name() string { return p.command.Model.Name }

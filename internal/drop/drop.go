@@ -72,11 +72,18 @@ func (c *Counters) Add(r Reason, n uint64) { c.n[r].Add(n) }
 func (c *Counters) Get(r Reason) uint64 { return c.n[r].Load() }
 
 // Snapshot returns the counts that are not zero, by label.
-func (c *Counters) Snapshot() map[string]uint64 {
+func (c *Counters) Snapshot() map[string]uint64 { return Sum(c) }
+
+// Sum returns the sums of several counters that are not zero, by label.
+func Sum(counters ...*Counters) map[string]uint64 {
 	m := make(map[string]uint64)
 	for r := None + 1; r < reasons; r++ {
-		if v := c.n[r].Load(); v > 0 {
-			m[r.String()] = v
+		sum := uint64(0)
+		for _, c := range counters {
+			sum += c.n[r].Load()
+		}
+		if sum > 0 {
+			m[r.String()] = sum
 		}
 	}
 	return m

@@ -21,7 +21,7 @@ func TestSourceBudget(t *testing.T) {
 			cfg.SourceRate = limit
 			sink := discard{}
 			s := newServer(cfg, newHandler(t, cfg), [][]conn{{sink, sink}}, nil, slog.New(slog.DiscardHandler))
-			w := newWorker(s, s.groups[0], Primary, sink)
+			w := newWorker(s, 0, Primary, sink)
 			datagram := join(nonceAuth(), rs(solicitor))
 			for n := range w.in {
 				w.in[n] = udp.Message{Buf: datagram, N: len(datagram), Remote: mappedA}
@@ -33,7 +33,7 @@ func TestSourceBudget(t *testing.T) {
 				w.process(batch)
 				time.Sleep(seconds * time.Second / batches)
 			}
-			answered, refused := s.counters.udp[Solicitation].Load(), s.counters.drops.Get(drop.Budget)
+			answered, refused := s.counters[0].udp[Solicitation].Load(), s.counters[0].drops.Get(drop.Budget)
 			t.Logf("limit %d: %d of %d solicitations answered", limit, answered, batches*batch)
 			switch {
 			case answered+refused != batches*batch:

@@ -31,6 +31,8 @@ type Config struct {
 	// StrictSource refuses bubbles whose UDP source is not the mapping in their Teredo source (RFC 4380 §5.3.1 rule 5) even
 	// where RFC 6081 needs them: clients of other servers behind symmetric NATs then cannot reach clients of this one.
 	StrictSource bool
+	// Workers is how many sockets are opened at each address, with a worker each; 0: one.
+	Workers int
 	// Sockets are those that this process has taken over from another one. Nil: it has taken over none.
 	Sockets Sockets
 }

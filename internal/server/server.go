@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -36,7 +35,7 @@ type Server struct {
 	sources  *budget.Keyed // what is sent because of one IPv4 address; nil: there is no bound
 	native   atomic.Bool   // raw IPv6 is open
 	kernel   Kernel        // nil: the program answers everything
-	counters counters
+	counters []counters    // of each socket's worker
 	close    func() error
 }
 
@@ -62,7 +61,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	groups, err := listen(cfg, teredo.Port, runtime.NumCPU())
+	groups, err := listen(cfg, teredo.Port, max(cfg.Workers, 1))
 	if err != nil {
 		return nil, err
 	}
@@ -73,6 +72,7 @@ func New(cfg Config, log *slog.Logger) (*Server, error) {
 
 func newServer(cfg Config, h *Handler, groups [][]conn, openRaw func() (nativeSender, error), log *slog.Logger) *Server {
 	s := &Server{cfg: cfg, handler: h, groups: groups, openRaw: openRaw, log: log, started: time.Now()}
+	s.counters = make([]counters, len(slices.Concat(groups...)))
 	if rate, sources, _ := s.Budget(); rate.PerSecond > 0 {
 		s.sources = budget.NewKeyed(sources, rate)
 	}
@@ -137,11 +137,9 @@ func (s *Server) ShareSockets(give func(...*udp.Conn)) {
 func (s *Server) Run(ctx context.Context) error {
 	defer context.AfterFunc(ctx, func() { s.Close() })()
 	var workers sync.WaitGroup
-	n := 0
-	for _, conns := range s.groups {
+	for group, conns := range s.groups {
 		for local := range conns {
-			w := newWorker(s, conns, local, s.natives[n])
-			n++
+			w := newWorker(s, group, local, s.natives[group*len(conns)+local])
 			workers.Go(func() { w.run(ctx) })
 		}
 	}

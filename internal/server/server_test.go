@@ -339,7 +339,7 @@ func TestWorkerAllocatesNothing(t *testing.T) {
 	sink, cfg := discard{}, labConfig()
 	cfg.SourceRate = 1000
 	s := newServer(cfg, newHandler(t, cfg), [][]conn{{sink, sink}}, nil, slog.New(slog.DiscardHandler))
-	w := newWorker(s, s.groups[0], Primary, sink)
+	w := newWorker(s, 0, Primary, sink)
 	n := 0
 	for _, in := range paths() {
 		w.in[n].Buf, w.in[n].N = in.payload, len(in.payload)

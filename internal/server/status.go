@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/cpu"
+
 	"github.com/teredo-suite/teredo/internal/drop"
 )
 
@@ -53,7 +55,7 @@ func (s *Server) Status() Status {
 		NativePrefix:  s.cfg.Native,
 		Native:        s.native.Load(),
 		UptimeSeconds: int64(time.Since(s.started) / time.Second),
-		Counters:      s.counters.snapshot(),
+		Counters:      s.snapshot(),
 	}
 	if s.kernel != nil {
 		st.Offloads.Interfaces = s.kernel.Interfaces()
@@ -74,17 +76,24 @@ func (s *Server) Status() Status {
 
 // Served is how many packets the server has sent since the start. It may be called at any time.
 func (s *Server) Served() (n uint64) {
-	for kind := range s.counters.udp {
-		n += s.counters.udp[kind].Load() + s.counters.ipv6[kind].Load()
+	for i := range s.counters {
+		c := &s.counters[i]
+		for kind := range c.udp {
+			n += c.udp[kind].Load() + c.ipv6[kind].Load()
+		}
 	}
 	return n
 }
 
-// counters is what the workers count in.
+// counters is what a worker counts in. No two of them share a line of the cache.
 type counters struct {
+	_ cpu.CacheLinePad
+
 	solicitations, receiveErrors, cone atomic.Uint64
 	udp, ipv6                          [kinds]atomic.Uint64 // sent over UDP and natively, by what caused it
 	drops                              drop.Counters
+
+	_ cpu.CacheLinePad
 }
 
 // add adds what the kernel has counted.
@@ -99,17 +108,22 @@ func (c *Counters) add(k Counters) {
 	}
 }
 
-func (c *counters) snapshot() Counters {
-	return Counters{
-		Solicitations:  c.solicitations.Load(),
-		Advertisements: c.udp[Solicitation].Load(),
-		ToCone:         c.cone.Load(),
-		EchoesAnswered: c.udp[EchoToServer].Load(),
-		Bubbles:        c.udp[Bubble].Load(),
-		Echoes:         c.udp[Echo].Load(),
-		NativeBubbles:  c.ipv6[Bubble].Load(),
-		NativeEchoes:   c.ipv6[Echo].Load(),
-		ReceiveErrors:  c.receiveErrors.Load(),
-		Drops:          c.drops.Snapshot(),
+// snapshot adds up what the workers have counted.
+func (s *Server) snapshot() (sum Counters) {
+	var drops []*drop.Counters
+	for i := range s.counters {
+		c := &s.counters[i]
+		sum.Solicitations += c.solicitations.Load()
+		sum.Advertisements += c.udp[Solicitation].Load()
+		sum.ToCone += c.cone.Load()
+		sum.EchoesAnswered += c.udp[EchoToServer].Load()
+		sum.Bubbles += c.udp[Bubble].Load()
+		sum.Echoes += c.udp[Echo].Load()
+		sum.NativeBubbles += c.ipv6[Bubble].Load()
+		sum.NativeEchoes += c.ipv6[Echo].Load()
+		sum.ReceiveErrors += c.receiveErrors.Load()
+		drops = append(drops, &c.drops)
 	}
+	sum.Drops = drop.Sum(drops...)
+	return sum
 }

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"time"
 
+	"golang.org/x/sys/cpu"
+
 	"github.com/teredo-suite/teredo/internal/drop"
 	"github.com/teredo-suite/teredo/internal/udp"
 )
@@ -19,19 +21,25 @@ const (
 	receivePause = 100 * time.Millisecond
 )
 
-// worker handles the datagrams of one socket. It owns its buffers: nothing is allocated per datagram.
+// worker handles the datagrams of one socket. It owns its buffers: nothing is allocated per datagram. It shares no line of the cache with
+// others.
 type worker struct {
+	_ cpu.CacheLinePad
 	*Server
-	conns  []conn // sockets by address
-	local  int    // the address of the one to receive from
-	native nativeSender
-	in     []udp.Message
-	built  [][]byte         // one buffer for each message in
-	out    [2][]udp.Message // by the address that they leave from; their payloads are in built
+	conns    []conn // sockets by address
+	local    int    // the address of the one to receive from
+	native   nativeSender
+	counters *counters
+	in       []udp.Message
+	built    [][]byte         // one buffer for each message in
+	out      [2][]udp.Message // by the address that they leave from; their payloads are in built
+	_        cpu.CacheLinePad
 }
 
-func newWorker(s *Server, conns []conn, local int, native nativeSender) *worker {
-	w := &worker{Server: s, conns: conns, local: local, native: native}
+// newWorker makes the worker of the socket that a group has at an address.
+func newWorker(s *Server, group, local int, native nativeSender) *worker {
+	conns := s.groups[group]
+	w := &worker{Server: s, conns: conns, local: local, native: native, counters: &s.counters[group*len(conns)+local]}
 	w.in = make([]udp.Message, batch)
 	w.built = make([][]byte, batch)
 	for i := range batch {

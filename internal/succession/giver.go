@@ -68,12 +68,14 @@ func (g *Giver) UDP(conns ...*udp.Conn) {
 	}
 }
 
-// TUN gives the interface with a name.
-func (g *Giver) TUN(name string, device tun.Device) {
-	if d, ok := device.(interface {
-		Share(use func(fd int) error) error
-	}); ok {
-		g.File(nameOfInterface(name), d.Share)
+// TUN gives the queues of the interface with a name.
+func (g *Giver) TUN(name string, queues ...tun.Device) {
+	for n, q := range queues {
+		if q, ok := q.(interface {
+			Share(use func(fd int) error) error
+		}); ok {
+			g.File(nameOfQueue(name, n), q.Share)
+		}
 	}
 }
 
@@ -133,4 +135,4 @@ func (g *Giver) Leave() error {
 func (g *Giver) Refuse(why error) { g.send(refusal, []byte(why.Error()), -1) }
 
 func nameOfSocket(local netip.AddrPort, n int) string { return fmt.Sprintf("udp %v %d", local, n) }
-func nameOfInterface(name string) string              { return "tun " + name }
+func nameOfQueue(name string, n int) string           { return fmt.Sprintf("tun %s %d", name, n) }

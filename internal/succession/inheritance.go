@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"net"
 	"net/netip"
@@ -108,33 +109,19 @@ func (h *Inheritance) Data(name string, into any) bool {
 }
 
 // UDP takes the sockets that are bound to a local address; none if there are none.
-func (h *Inheritance) UDP(local netip.AddrPort, o udp.Options) (conns []*udp.Conn, err error) {
-	for {
-		f := h.File(nameOfSocket(local, len(conns)))
-		if f == nil {
-			return conns, nil
-		}
-		c, err := adopt(f, func(fd int) (*udp.Conn, error) { return udp.Adopt(fd, o) })
+func (h *Inheritance) UDP(local netip.AddrPort, o udp.Options) ([]*udp.Conn, error) {
+	return takeAll(h, func(n int) string { return nameOfSocket(local, n) }, func(fd int) (*udp.Conn, error) {
+		c, err := udp.Adopt(fd, o)
 		if err == nil && c.LocalAddr() != local {
 			err = errors.Join(fmt.Errorf("the inherited socket of %v is bound to %v", local, c.LocalAddr()), c.Close())
 		}
-		if err != nil {
-			for _, c := range conns {
-				c.Close()
-			}
-			return nil, err
-		}
-		conns = append(conns, c)
-	}
+		return c, err
+	})
 }
 
-// TUN takes the interface with a name, nil if there is none.
-func (h *Inheritance) TUN(name string, mode offload.Mode) (tun.Device, error) {
-	f := h.File(nameOfInterface(name))
-	if f == nil {
-		return nil, nil
-	}
-	return adopt(f, func(fd int) (tun.Device, error) { return tun.Adopt(fd, name, mode) })
+// TUN takes the queues of the interface with a name; none if there are none.
+func (h *Inheritance) TUN(name string, mode offload.Mode) ([]tun.Device, error) {
+	return takeAll(h, func(n int) string { return nameOfQueue(name, n) }, func(fd int) (tun.Device, error) { return tun.Adopt(fd, name, mode) })
 }
 
 // Listener takes the listening socket with a name, nil if there is none.
@@ -197,6 +184,24 @@ func (h *Inheritance) discard() {
 		f.Close()
 	}
 	clear(h.files)
+}
+
+// takeAll takes the files whose names have the numbers from 0 on, and has make take over their descriptors.
+func takeAll[T io.Closer](h *Inheritance, name func(n int) string, make func(fd int) (T, error)) (all []T, err error) {
+	for {
+		f := h.File(name(len(all)))
+		if f == nil {
+			return all, nil
+		}
+		made, err := adopt(f, make)
+		if err != nil {
+			for _, other := range all {
+				other.Close()
+			}
+			return nil, err
+		}
+		all = append(all, made)
+	}
 }
 
 // adopt has make take over the descriptor of a file.

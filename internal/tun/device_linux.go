@@ -43,25 +43,59 @@ type device struct {
 // use super-packets of TCP; super-packets of UDP are used with them where the kernel has them. With the mode On, and without
 // support in the kernel, the error is ErrNoOffload.
 func Open(name string, mode offload.Mode) (Device, error) {
-	d, err := open(name, mode != offload.Off)
-	if mode == offload.Auto && errors.Is(err, ErrNoOffload) {
-		return open(name, false)
+	queues, err := OpenQueues(name, 1, mode)
+	if err != nil {
+		return nil, err
 	}
-	return d, err
+	return queues[0], nil
 }
 
-func open(name string, vnet bool) (Device, error) {
+// OpenQueues is Open with several queues, each of which is a Device. The kernel puts a packet into the queue to which the other
+// direction of its flow was written last. If nothing of the flow was written within 3 s, it chooses one by addresses and ports. An
+// interface that exists already, because somebody has made it to be kept, has one queue.
+func OpenQueues(name string, size int, mode offload.Mode) ([]Device, error) {
+	queues, err := openQueues(name, size, mode != offload.Off)
+	if mode == offload.Auto && errors.Is(err, ErrNoOffload) {
+		return openQueues(name, size, false)
+	}
+	return queues, err
+}
+
+func openQueues(name string, size int, vnet bool) (queues []Device, err error) {
+	flags := uint16(0)
+	if size > 1 {
+		// Without IFF_TUN_EXCL the first one could join an interface of another program, and take packets from that.
+		flags = unix.IFF_MULTI_QUEUE | unix.IFF_TUN_EXCL
+	}
+	for len(queues) < size {
+		d, err := open(name, vnet, flags)
+		if errors.Is(err, unix.EBUSY) && flags&unix.IFF_TUN_EXCL != 0 {
+			return openQueues(name, 1, vnet)
+		}
+		if err != nil {
+			for _, q := range queues {
+				q.Close()
+			}
+			return nil, err
+		}
+		queues = append(queues, d)
+		flags &^= unix.IFF_TUN_EXCL
+	}
+	return queues, nil
+}
+
+func open(name string, vnet bool, flags uint16) (Device, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
 	d := &device{vnet: vnet}
-	err = d.attach(fd, name)
+	err = d.attach(fd, name, flags)
 	return d.begin(fd, vnet, err)
 }
 
-// Adopt takes over the descriptor of a TUN interface that Open has made, in this process or another one, also when it fails. The
-// interface has packets with virtio headers only if it was opened so.
+// Adopt takes over the descriptor of a TUN interface that Open has made, in this process or another one, also when it fails. Each queue
+// of OpenQueues has a descriptor. The interface has packets with virtio headers only if it was opened so.
 func Adopt(fd int, name string, mode offload.Mode) (Device, error) {
 	d := new(device)
 	request, err := unix.NewIfreq("")
@@ -104,13 +138,13 @@ func (d *device) Share(use func(fd int) error) error { return d.file.Share(use) 
 // StopReading ends ReadBatch, as Close does, once what was read is taken. Packets can still be written.
 func (d *device) StopReading() error { return d.file.StopReading() }
 
-// attach makes the interface.
-func (d *device) attach(fd int, name string) error {
+// attach makes the interface, or joins it.
+func (d *device) attach(fd int, name string, flags uint16) error {
 	request, err := unix.NewIfreq(name)
 	if err != nil {
 		return err
 	}
-	flags := uint16(unix.IFF_TUN | unix.IFF_NO_PI)
+	flags |= unix.IFF_TUN | unix.IFF_NO_PI
 	if d.vnet {
 		flags |= unix.IFF_VNET_HDR
 	}

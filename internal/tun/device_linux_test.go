@@ -3,6 +3,7 @@ package tun
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/teredo-suite/teredo/internal/offload"
+	"github.com/teredo-suite/teredo/teredo"
 )
 
 const ifname = "tun-test"
@@ -300,5 +302,65 @@ func TestRefused(t *testing.T) {
 		if n != 2 || err == nil {
 			t.Errorf("%v: %d packets written, %v; want 2 and a refusal", mode, n, err)
 		}
+	}
+}
+
+// The packets of a flow come out of one queue, in order: of that to which the other direction of the flow was written.
+func TestQueues(t *testing.T) {
+	const size, flows, packets = 4, 16, 50
+	h := newHost(t, "fd00::1", offload.Auto)
+	h.Close()
+	var queues []Device
+	var err error
+	h.do(func() {
+		if queues, err = OpenQueues(ifname, size, offload.Auto); err == nil {
+			err = h.configure()
+		}
+	})
+	if err != nil || len(queues) != size {
+		t.Fatalf("%d queues: %v", len(queues), err)
+	}
+	h.do(func() { _, err = OpenQueues(ifname, size, offload.Auto) })
+	if !errors.Is(err, unix.EINVAL) {
+		t.Errorf("another program gets queues, too: %v", err)
+	}
+	socket := h.listen()
+	for n := range flows {
+		f := newFlow(protocolUDP, n)
+		f.src, f.dst, f.dstPort = netip.MustParseAddr("fd00::2"), h.addr, socket.LocalAddr().(*net.UDPAddr).AddrPort().Port()
+		if _, err := queues[n%size].WriteBatch([][]byte{f.packet(0, []byte{0})}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := socket.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		for number := range packets { // at once, as the kernel forgets the flow after 3 s
+			if _, err := socket.WriteToUDPAddrPort([]byte{byte(number)}, netip.AddrPortFrom(f.src, f.srcPort)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for number, q := range queues {
+		var next [flows]int
+		for ps, seen := make([]Packet, 128), 0; seen < flows/size*packets; {
+			n, err := q.ReadBatch(ps)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range ps[:n] {
+				whole := slices.Concat(p.Head, p.Body)
+				if whole[6] != protocolUDP {
+					continue // the interface's own multicast
+				}
+				payload := whole[teredo.HeaderLen+udpHeaderLen:]
+				flow := int(binary.BigEndian.Uint16(whole[teredo.HeaderLen+2:])) - int(newFlow(protocolUDP, 0).srcPort)
+				if flow%size != number || int(payload[0]) != next[flow] {
+					t.Fatalf("queue %d: packet %d of flow %d, after %d of it", number, payload[0], flow, next[flow])
+				}
+				next[flow]++
+				seen++
+			}
+		}
+		q.Close()
 	}
 }

@@ -62,6 +62,7 @@ type Relay struct {
 	Mark       string // file that tells the next run that forwarding was turned on
 	Log        *slog.Logger
 	Inherited  *succession.Inheritance // from the process that this one replaces; nil: it replaces none
+	Processors int                     // that the program may use
 
 	WaitsFor func(what string)          // told while the relay is set up
 	Runs     func()                     // called when Status has something to tell
@@ -77,8 +78,8 @@ type Relay struct {
 type running struct {
 	*tunnel.Relay
 	neighbors *neighbors
-	device    tun.Device
-	conn      *udp.Conn
+	devices   []tun.Device
+	conns     []*udp.Conn
 	linkLocal netip.Addr // of the interface
 }
 

@@ -3,10 +3,12 @@ package relay
 import (
 	"context"
 	"crypto/rand"
+	"io"
 	"net/netip"
 
 	"github.com/teredo-suite/teredo/internal/confine"
 	"github.com/teredo-suite/teredo/internal/netcfg"
+	"github.com/teredo-suite/teredo/internal/tun"
 	"github.com/teredo-suite/teredo/internal/udp"
 	"github.com/teredo-suite/teredo/internal/worker"
 	"github.com/teredo-suite/teredo/teredo"
@@ -16,19 +18,23 @@ import (
 // Run sets the relay up and runs it until ctx ends.
 func (r *Relay) Run(ctx context.Context) error {
 	linkLocal, legacy := r.inherit(randomLinkLocal())
-	cfg, conn, err := r.open(linkLocal)
+	devices, conns, err := r.open(linkLocal)
 	if err != nil {
 		return err
 	}
-	defer cfg.Device.Close()
-	defer conn.Close()
+	defer closeAll(devices)
+	defer closeAll(conns)
+	cfg := tunnel.RelayConfig{Devices: devices, Capacity: r.bound(r.Log), Natives: r.Natives, PermitIPv4: r.PermitIPv4}
+	for _, c := range conns {
+		cfg.Conns = append(cfg.Conns, c)
+	}
 	cfg.Legacy = legacy
 	neighbors, err := r.openNeighbors()
 	if err != nil {
 		return err
 	}
 	defer neighbors.close()
-	local := conn.LocalAddr()
+	local := conns[0].LocalAddr()
 	cfg.Kernel = func() (tunnel.Kernel, error) { return r.openKernel(local) }
 	r.WaitsFor("the addresses of this host")
 	workers, ctx := worker.NewGroup(ctx)
@@ -57,7 +63,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	if err := neighbors.start(t); err != nil {
 		return err
 	}
-	r.running.Store(&running{t, neighbors, cfg.Device, conn, linkLocal})
+	r.running.Store(&running{t, neighbors, devices, conns, linkLocal})
 	if n := t.Restored(); n > 0 {
 		r.Log.Info("clients and flows of the process before are taken over", "clients", n, "kernel flows", len(legacy.Flows))
 	}
@@ -84,36 +90,47 @@ func (r *Relay) openKernel(local netip.AddrPort) (tunnel.Kernel, error) {
 	return path, nil
 }
 
-// open makes the UDP socket, the interface with its link-local address, and the routes for packets that come to this host.
-func (r *Relay) open(linkLocal netip.Addr) (cfg tunnel.RelayConfig, conn *udp.Conn, err error) {
+// workers is how many workers carry packets each way, with a queue of the interface and a socket of the port each. On two processors a
+// second one each way has no processor that the first ones, and the kernel's own work, leave idle. With more, all workers together have a
+// processor each, up to sixteen.
+func (r *Relay) workers() int { return min(max(r.Processors/2, 1), 8) }
+
+// open makes the UDP sockets, the interface with its link-local address, and the routes for packets that come to this host.
+func (r *Relay) open(linkLocal netip.Addr) (devices []tun.Device, conns []*udp.Conn, err error) {
 	if err := r.checkLinks(); err != nil {
-		return cfg, nil, err
+		return nil, nil, err
 	}
 	r.WaitsFor("its UDP port")
 	local := netip.IPv4Unspecified()
 	if r.Bind.IsValid() {
 		local = r.Bind
 	}
-	if conn, err = r.listen(netip.AddrPortFrom(local, r.Port), udp.Options{GSO: r.UDPGSO, GRO: r.UDPGRO}); err != nil {
-		return cfg, nil, err
+	if conns, err = r.listen(netip.AddrPortFrom(local, r.Port), udp.Options{GSO: r.UDPGSO, GRO: r.UDPGRO}); err != nil {
+		return nil, nil, err
 	}
 	r.WaitsFor("the interface " + r.TUN)
-	device, err := r.openDevice()
-	if err != nil {
-		conn.Close()
-		return cfg, nil, err
+	if devices, err = r.openDevice(); err != nil {
+		closeAll(conns)
+		return nil, nil, err
 	}
 	if err := netcfg.RelayUp(r.TUN, teredo.MTU, linkLocal, r.Natives.Prefixes()...); err != nil {
-		device.Close()
-		conn.Close()
-		return cfg, nil, err
+		closeAll(devices)
+		closeAll(conns)
+		return nil, nil, err
 	}
 	if r.HostOnly {
 		if err := netcfg.LimitSegments(r.TUN, udp.MostSegments(teredo.MTU)); err != nil {
 			r.Log.Debug("super-packets may need two bursts", "error", err)
 		}
 	}
-	return tunnel.RelayConfig{Device: device, Conn: conn, Capacity: r.bound(r.Log), Natives: r.Natives, PermitIPv4: r.PermitIPv4}, conn, nil
+	return devices, conns, nil
+}
+
+// closeAll closes queues or sockets, those that are open still.
+func closeAll[C io.Closer](all []C) {
+	for _, c := range all {
+		c.Close()
+	}
 }
 
 // randomLinkLocal returns a link-local address with a random interface identifier.

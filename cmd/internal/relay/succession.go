@@ -23,8 +23,8 @@ type known struct {
 // Give gives a new process what it needs to go on where the relay is, see cli.Service.
 func (r *Relay) Give(g *succession.Giver) (leave func() error, err error) {
 	t := r.running.Load()
-	g.UDP(t.conn)
-	g.TUN(r.TUN, t.device)
+	g.UDP(t.conns...)
+	g.TUN(r.TUN, t.devices...)
 	l := t.Legacy()
 	g.Data(legacy, known{LinkLocal: t.linkLocal, RecordFormat: peer.RecordFormat, Flows: l.Flows})
 	for records := range l.Records {
@@ -51,23 +51,19 @@ func (r *Relay) inherit(linkLocal netip.Addr) (netip.Addr, tunnel.Legacy) {
 	return linkLocal, l
 }
 
-// listen opens the UDP port, or takes over that of the relay before.
-func (r *Relay) listen(local netip.AddrPort, o udp.Options) (*udp.Conn, error) {
-	conns, err := r.Inherited.UDP(local, o)
-	switch {
-	case err != nil:
-		return nil, err
-	case len(conns) == 0:
-		return udp.Listen(local, o)
+// listen opens the sockets of the UDP port, or takes over those of the relay before, however many these are.
+func (r *Relay) listen(local netip.AddrPort, o udp.Options) ([]*udp.Conn, error) {
+	if conns, err := r.Inherited.UDP(local, o); len(conns) > 0 || err != nil {
+		return conns, err
 	}
-	return conns[0], nil
+	return udp.ListenGroup(local, r.workers(), o)
 }
 
-// openDevice makes the interface, or takes over that of the relay before.
-func (r *Relay) openDevice() (tun.Device, error) {
-	if d, err := r.Inherited.TUN(r.TUN, r.TUNOffload); d != nil || err != nil {
-		return d, err
+// openDevice makes the interface, or takes over the queues of the relay before, however many these are.
+func (r *Relay) openDevice() ([]tun.Device, error) {
+	if queues, err := r.Inherited.TUN(r.TUN, r.TUNOffload); len(queues) > 0 || err != nil {
+		return queues, err
 	}
-	d, _, err := r.OpenDevice(r.TUN)
-	return d, err
+	queues, _, err := r.OpenDevice(r.TUN, r.workers())
+	return queues, err
 }
