@@ -60,7 +60,7 @@ func (w *world) record() {
 	w.capture = capture
 }
 
-// explain logs every program's output, our clients' status, and the last packets that the router saw.
+// explain logs every program's output, our clients' status, what IPv6 stacks have refused, and the last packets that the router saw.
 func (w *world) explain() {
 	for _, p := range w.Processes() {
 		if p.Program() != "tcpdump" {
@@ -72,6 +72,11 @@ func (w *world) explain() {
 			w.t.Logf("status of %s: %s", host, w.query(host, "client", "status"))
 			w.t.Logf("peers of %s: %s", host, w.query(host, "client", "peers"))
 		}
+	}
+	for _, host := range []string{"client1", "client2", "relay", "native"} {
+		// It fails when there is nothing to tell.
+		refused, _ := w.Host(host).Run(startTimeout, "grep", "-E", "(Err|Discard|NoRoute|NoPort)[A-Za-z]*[[:space:]]+[1-9]", "/proc/net/snmp6")
+		w.t.Logf("refused by the IPv6 stack of %s:\n%s", host, refused)
 	}
 	if w.capture == nil {
 		return
