@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -43,6 +44,13 @@ func (b *bench) server(who implementation) (err error) {
 	if err := s.divideProcessors(); err != nil {
 		return err
 	}
+	var first unix.CPUSet
+	first.Set(0)
+	back, err := useProcessors(first)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, back()) }()
 	p, err := s.startServer()
 	if err != nil {
 		return err
@@ -179,7 +187,6 @@ func (f *flood) send(duration time.Duration) (answers int, err error) {
 	sender := make(chan error, 1)
 	go func() {
 		sender <- f.router.Do(func() (err error) {
-			err = useFirst()
 			for start := time.Now(); err == nil && time.Since(start) < duration; {
 				err = f.card.receive()
 			}
@@ -188,20 +195,30 @@ func (f *flood) send(duration time.Duration) (answers int, err error) {
 		})
 	}()
 	err = f.host.Do(func() error {
-		if err := useFirst(); err != nil {
-			return err
-		}
 		answers, err = f.count(&stop)
 		return err
 	})
 	return answers, errors.Join(<-sender, err)
 }
 
-// useFirst has the thread use the first processor alone.
-func useFirst() error {
-	var first unix.CPUSet
-	first.Set(0)
-	return unix.SchedSetaffinity(0, &first)
+// useProcessors has all threads of the bench use some processors alone, those of the Go runtime too, and returns what undoes that.
+// Threads and programs that they start do as well.
+func useProcessors(some unix.CPUSet) (back func() error, err error) {
+	var before unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		return nil, err
+	}
+	set := func(to unix.CPUSet) error {
+		threads, err := os.ReadDir("/proc/self/task")
+		for _, t := range threads {
+			id, _ := strconv.Atoi(t.Name())
+			if e := unix.SchedSetaffinity(id, &to); e != nil && !errors.Is(e, unix.ESRCH) {
+				err = errors.Join(err, e)
+			}
+		}
+		return err
+	}
+	return func() error { return set(before) }, set(some)
 }
 
 // count counts answers until stop is set and none has come for a while.
