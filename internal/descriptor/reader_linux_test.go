@@ -86,17 +86,23 @@ func TestReaderReads(t *testing.T) {
 	defer end(t, r)
 	for _, brisk := range []bool{false, true, false, true} {
 		become(t, r, write, brisk)
-		for _, early := range []bool{true, false, true, false} {
-			before := *got
-			if early {
-				write()
-			} else {
-				time.AfterFunc(2*time.Millisecond, write)
-			}
-			read(t, r, brisk)
-			if *got != before+1 {
-				t.Fatalf("brisk %v: read %d bytes, want 1", brisk, *got-before)
-			}
+		readByTurns(t, r, write, got, func(bool) bool { return brisk })
+	}
+}
+
+// readByTurns reads input that is there before, and input that comes later. quick says how it counts.
+func readByTurns(t *testing.T, r *Reader, write func(), got *int, quick func(early bool) bool) {
+	t.Helper()
+	for _, early := range []bool{true, false, true, false} {
+		before := *got
+		if early {
+			write()
+		} else {
+			time.AfterFunc(2*time.Millisecond, write)
+		}
+		read(t, r, quick(early))
+		if *got != before+1 {
+			t.Fatalf("thread %v: read %d bytes, want 1", r.thread, *got-before)
 		}
 	}
 }
@@ -191,18 +197,7 @@ func TestPlaceReads(t *testing.T) {
 	r, write, got := reader(t)
 	defer end(t, r)
 	hold(t, r, write)
-	for _, early := range []bool{true, false, true, false} {
-		before := *got
-		if early {
-			write()
-		} else {
-			time.AfterFunc(2*time.Millisecond, write)
-		}
-		read(t, r, early)
-		if *got != before+1 {
-			t.Fatalf("read %d bytes, want 1", *got-before)
-		}
-	}
+	readByTurns(t, r, write, got, func(early bool) bool { return early })
 }
 
 // Who finds no free place waits without one, and gets it when the other one has closed.
