@@ -23,10 +23,11 @@ type link struct {
 	reader
 	writing sync.Mutex
 	writer
+	windows windows
 }
 
 func newLink(mtu uint32) *link {
-	return &link{mtu: mtu, queue: make(chan *stack.PacketBuffer, outgoing), done: make(chan struct{}), reader: newReader()}
+	return &link{mtu: mtu, queue: make(chan *stack.PacketBuffer, outgoing), done: make(chan struct{}), reader: newReader(), windows: newWindows()}
 }
 
 // WritePackets takes packets from the stack.
@@ -37,6 +38,7 @@ func (l *link) WritePackets(packets stack.PacketBufferList) (n int, _ tcpip.Erro
 			return n, &tcpip.ErrClosedForSend{}
 		default:
 		}
+		l.windows.sent(p)
 		select {
 		case l.queue <- p.IncRef():
 			n++

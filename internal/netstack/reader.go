@@ -113,6 +113,9 @@ func (l *link) deliver(parts [][]byte) {
 		tun.Complete(head.AsSlice(), body.AsSlice()) // the stack checks it
 	}
 	noRoute(head.AsSlice())
+	if len(parts) == 1 && size == 0 {
+		l.windows.received(head.AsSlice())
+	}
 	payload := buffer.MakeWithView(head)
 	if size > 0 {
 		_ = payload.Append(body)
