@@ -202,8 +202,8 @@ func changed(state string, ready bool) {
 
 // openKernel opens the kernel's path, for which the client needs more than for anything that comes after it. So then it confines
 // itself.
-func (c *program) openKernel() (tunnel.Kernel, error) {
-	path, err := c.run.OpenKernel(c.run.TUN, c.host.ServicePort(), nil, c.log)
+func (c *program) openKernel(device tun.Device) (tunnel.Kernel, error) {
+	path, err := c.run.OpenKernel(c.run.TUN, []tun.Device{device}, c.host.ServicePort(), nil, c.log)
 	if err == nil {
 		c.confined.To(c.needs(path != nil), &c.run.RunFlags, c.log)
 	}
@@ -235,7 +235,8 @@ func (c *program) needs(kernel bool) confine.Policy {
 func (c *program) config(device tun.Device) (tunnel.ClientConfig, error) {
 	c.state.WaitsFor("the addresses of this host, and the list of port mappings that an earlier run has left")
 	cfg, err := c.host.Config()
-	cfg.Device, cfg.Kernel, cfg.Changed = device, c.openKernel, changed
+	cfg.Device, cfg.Changed = device, changed
+	cfg.Kernel = func() (tunnel.Kernel, error) { return c.openKernel(device) }
 	cfg.Configure = func(old, new netip.Addr) error {
 		if new.IsValid() {
 			c.host.Note(new)

@@ -75,9 +75,9 @@ func kernelFlows(available uint64) int {
 	return int(min(max(available/memoryPerKernelFlow, leastKernelFlows), mostKernelFlows))
 }
 
-// OpenKernel has the kernel carry flows between the TUN device and the UDP port at the local address. Peers with addresses in
-// natives have native ones at the TUN device. It returns nil where the kernel cannot and need not.
-func (f *KernelFlags) OpenKernel(name string, local netip.AddrPort, natives teredo.NativePrefixes, log *slog.Logger) (*kernelpath.Path, error) {
+// OpenKernel has the kernel carry flows between the TUN device, whose queues are given, and the UDP port at the local address. Peers with
+// addresses in natives have native ones at the TUN device. It returns nil where the kernel cannot and need not.
+func (f *KernelFlags) OpenKernel(name string, queues []tun.Device, local netip.AddrPort, natives teredo.NativePrefixes, log *slog.Logger) (*kernelpath.Path, error) {
 	if f.KernelPath == offload.Off {
 		return nil, nil
 	}
@@ -88,10 +88,27 @@ func (f *KernelFlags) OpenKernel(name string, local netip.AddrPort, natives tere
 	path, err := kernelpath.Open(name, local, kernelFlows(available), natives, log)
 	switch {
 	case err == nil:
+		follow(path, queues, log)
 		return path, nil
 	case f.KernelPath == offload.On:
 		return nil, fmt.Errorf("%w; use --kernel-path=auto or off", err)
 	}
 	log.Info("the program carries all packets instead of the kernel", "reason", err)
 	return nil, nil
+}
+
+// follow has the kernel know when packets are sent that it has left to the program, where that reads them from one queue.
+func follow(path *kernelpath.Path, queues []tun.Device, log *slog.Logger) {
+	device, ok := queues[0].(interface {
+		Follow(latest func() uint64, sent func(uint64))
+	})
+	if len(queues) > 1 || !ok {
+		return
+	}
+	latest, sent, err := path.Follow()
+	if err != nil {
+		log.Debug("flows leave the program when they have been slow for a second", "reason", err)
+		return
+	}
+	device.Follow(latest, sent)
 }

@@ -26,6 +26,7 @@ type objectFlow struct {
 	SentBytes     uint64
 	ReceivedBytes uint64
 	InOrder       uint64
+	Handed        uint64
 	Last          uint64
 	Answered      uint32
 	Brisk         uint16
@@ -63,6 +64,14 @@ type objectNoChecksum struct {
 	Retry    uint64
 }
 
+type objectProgress struct {
+	_       structs.HostLayout
+	Handed  uint64
+	Follows uint64
+	Line    [6]uint64
+	Sent    uint64
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
@@ -70,6 +79,7 @@ const (
 	objectMapClients     = "clients"
 	objectMapFlows       = "flows"
 	objectMapNoChecksums = "no_checksums"
+	objectMapProgress    = "progress"
 	objectProgIncoming   = "incoming"
 	objectProgOutgoing   = "outgoing"
 	objectVarFailed      = "failed"
@@ -130,6 +140,7 @@ type objectMapSpecs struct {
 	Clients     *ebpf.MapSpec `ebpf:"clients"`
 	Flows       *ebpf.MapSpec `ebpf:"flows"`
 	NoChecksums *ebpf.MapSpec `ebpf:"no_checksums"`
+	Progress    *ebpf.MapSpec `ebpf:"progress"`
 }
 
 // objectVariableSpecs contains global variables before they are loaded into the kernel.
@@ -164,6 +175,7 @@ type objectMaps struct {
 	Clients     *ebpf.Map `ebpf:"clients"`
 	Flows       *ebpf.Map `ebpf:"flows"`
 	NoChecksums *ebpf.Map `ebpf:"no_checksums"`
+	Progress    *ebpf.Map `ebpf:"progress"`
 }
 
 func (m *objectMaps) Close() error {
@@ -171,6 +183,7 @@ func (m *objectMaps) Close() error {
 		m.Clients,
 		m.Flows,
 		m.NoChecksums,
+		m.Progress,
 	)
 }
 

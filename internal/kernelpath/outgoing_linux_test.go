@@ -230,6 +230,45 @@ func TestOutgoingBurst(t *testing.T) {
 	}
 }
 
+// When its burst is over, a flow stays with the program until that has sent all that it was left, so that packets stay in order.
+func TestOutgoingAfterBurst(t *testing.T) {
+	w := newWire(t)
+	w.put(t, heardJustNow, true)
+	ethernet := append(make([]byte, ethernetLen-2), 0x86, 0xdd)
+	runProgram(t, w.objects.Outgoing, slices.Concat(ethernet, w.ipv6(udp, make([]byte, 400))), superPacket(100))
+	if got := get(t, w.Path, w.Flow); got.Handed != 0 {
+		t.Errorf("nobody follows: packet %d", got.Handed)
+	}
+	latest, sent, err := w.Follow()
+	must(t, err)
+	packet, minute := w.ipv6(tcp, make([]byte, 20)), time.Minute
+	for _, test := range []struct {
+		name   string
+		age    time.Duration // since the burst was over
+		unsent uint64
+		left   bool
+	}{
+		{"during a burst", -minute, 0, true}, {"after it", 0, 1, true}, {"more is unsent", 0, 2, true}, {"all is sent", 0, 0, false},
+		{"during another burst", -minute, 0, true}, {"overload", minute, 1, false},
+	} {
+		within(func() {
+			flow := get(t, w.Path, w.Flow)
+			flow.InOrder = uint64(bootTime(time.Now().Add(-test.age)))
+			put(t, w.Path, w.Flow, flow)
+			before := latest()
+			sent(before - test.unsent)
+			must(t, w.Send(packet))
+			toProgram := receiveNow(t, w.tun)
+			if left := bytes.Equal(toProgram, packet); left != test.left || latest() != before+uint64(len(toProgram)/len(packet)) {
+				t.Errorf("%s: left %v, packet %d after %d", test.name, left, latest(), before)
+			}
+			if flow := get(t, w.Path, w.Flow); test.left && flow.Handed != latest() {
+				t.Errorf("%s: flow is %+v, latest packet %d", test.name, flow, latest())
+			}
+		})
+	}
+}
+
 // Datagrams that come briskly are a burst, too. Those of TCP, and those that take their time, are none.
 func TestOutgoingBrisk(t *testing.T) {
 	w := newWire(t)

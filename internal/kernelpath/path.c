@@ -29,6 +29,7 @@
 #define IN_ORDER SECOND             // after a burst that the program sends, all packets of the flow go to the program for so long
 #define BRISK 16000                 // nanoseconds: datagrams that follow each other faster are sent in batches by the program
 #define MANY 64                     // datagrams in a row make such a burst
+#define OVERLOAD (10 * SECOND)      // a flow does not wait longer for the program to be without packets
 #define ON_THE_WAY (SECOND / 10)    // packets that the program has taken may still leave for so long
 #define KNOWN (300 * SECOND)        // how long it counts that a datagram without a UDP checksum got through
 #define DOUBT (2 * SECOND)          // a loss counts when no such datagram got through for so long
@@ -72,7 +73,7 @@ struct flow_key {
 	struct in6_addr peer;
 };
 
-struct flow { // With key and administration it takes 232 bytes; the kernel allocates 256 bytes, or 512.
+struct flow { // With key and administration it takes 240 bytes; the kernel allocates 256 bytes.
 	__be32 local; // addresses and ports of the datagrams
 	__be32 remote;
 	__be16 local_port;
@@ -84,6 +85,7 @@ struct flow { // With key and administration it takes 232 bytes; the kernel allo
 	__u64 sent_bytes; // of the packets, without the headers of the datagrams
 	__u64 received_bytes;
 	__u64 in_order;     // until then the program sends everything, so that packets keep their order
+	__u64 handed;       // the number of the latest packet that went to the program for that reason, 0: none
 	__u64 last;         // when the last packet that is not TCP came from the local stack
 	__u32 answered;     // the value of received at that time
 	__u16 brisk;        // how many packets in a row came faster than BRISK, while the peer sent nothing
@@ -117,6 +119,13 @@ struct {
 	__type(value, struct in6_addr);
 } clients SEC(".maps");
 
+struct progress {
+	__u64 handed;  // number of the latest packet that went to the program to stay in order
+	__u64 follows; // the program writes sent
+	__u64 line[6]; // of the cache: each side writes its own
+	__u64 sent;    // the program had sent the packets up to this number when it found no more
+};
+
 // What is known about datagrams without a UDP checksum to an address.
 struct no_checksum {
 	__u64 answered; // when one was last acknowledged, 0: never, or not since the last failure
@@ -130,6 +139,15 @@ struct {
 	__type(key, __be32);
 	__type(value, struct no_checksum);
 } no_checksums SEC(".maps");
+
+// What the program has been left, and has sent. Packets have numbers from 1 on.
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct progress);
+} progress SEC(".maps");
 
 volatile const __u32 tunnel; // the TUN device
 volatile const bool translates; // whether peers may have native addresses
@@ -315,6 +333,21 @@ static bool is_burst(const struct __sk_buff *skb, const struct ipv6hdr *ip, stru
 	return skb->gso_size || flow->brisk >= MANY;
 }
 
+// is_for_order recognises packets that go to the program because others of their flow do, or because the program has not sent all of
+// those yet. Where it does not say what it has sent, they count as sent after IN_ORDER, and after OVERLOAD otherwise.
+static bool is_for_order(struct flow *flow, __u64 now)
+{
+	__u32 zero = 0;
+	struct progress *p = bpf_map_lookup_elem(&progress, &zero);
+
+	if (!p || !p->follows)
+		return flow->in_order > now;
+	if (flow->in_order <= now && (flow->handed <= p->sent || is_older(flow->in_order, now, OVERLOAD)))
+		return false;
+	flow->handed = __sync_fetch_and_add(&p->handed, 1) + 1;
+	return true;
+}
+
 // may_be_sent reports whether packets other than bubbles may be sent. Over a virtual link some are GSO or CHECKSUM_PARTIAL packets.
 // When the other end was silent, its program may have restarted: it cannot use these, and its kernel does not know the flow.
 static __always_inline int may_be_sent(struct flow *flow, __u64 now)
@@ -379,7 +412,7 @@ int outgoing(struct __sk_buff *skb)
 	}
 	if (is_burst(skb, &inner, flow, now))
 		flow->in_order = now + IN_ORDER;
-	if (flow->in_order > now || (!may_be_sent(flow, now) && !is_bubble(&inner)))
+	if (is_for_order(flow, now) || (!may_be_sent(flow, now) && !is_bubble(&inner)))
 		return NEXT;
 	if (flow->physical) {
 		outer.udp.check = udp_checksum(skb, &outer, &inner);

@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -362,5 +363,47 @@ func TestQueues(t *testing.T) {
 			}
 		}
 		q.Close()
+	}
+}
+
+// A device tells up to which packet all are read and done with, while others come.
+func TestFollow(t *testing.T) {
+	const total = 3000
+	h := newHost(t, "fd00::1", offload.Auto)
+	socket := h.listen()
+	var written atomic.Uint64
+	var all atomic.Bool
+	done := uint64(0) // of the reader
+	h.Device.(*device).Follow(written.Load, func(number uint64) {
+		if number > done {
+			t.Errorf("packet %d is said to be sent, and %d are", number, done)
+		}
+		if number == total {
+			all.Store(true)
+		}
+	})
+	go func() {
+		defer h.Close()
+		random := newRand(1)
+		for number := 0; !all.Load(); number++ { // after total the device looks again and again
+			if _, err := socket.WriteToUDPAddrPort([]byte{1}, netip.MustParseAddrPort("[fd00::2]:1")); err != nil {
+				t.Error(err)
+			}
+			written.Store(min(uint64(number+1), total))
+			if random.IntN(10) == 0 || number >= total {
+				time.Sleep(time.Duration(random.IntN(300)) * time.Microsecond)
+			}
+		}
+	}()
+	for ps := make([]Packet, 128); ; {
+		n, err := h.ReadBatch(ps)
+		if err != nil {
+			break
+		}
+		for _, p := range ps[:n] {
+			if p.Head[6] == protocolUDP {
+				done++
+			}
+		}
 	}
 }
