@@ -45,6 +45,8 @@
 // The parts of the kernel's own view of a packet that are needed here.
 struct sk_buff {
 	unsigned char *head;
+	unsigned char *data;
+	__u16 network_header;
 	__u16 mac_len;
 	unsigned int end;
 	__u8 encapsulation : 1;
@@ -171,6 +173,17 @@ static bool is_teredo(const struct in6_addr *address)
 	return address->in6_u.u6_addr32[0] == bpf_htonl(0x20010000);
 }
 
+// load copies bytes that begin so far from the network header. Some are not in the linear part of the packet: all but the outer headers
+// of a burst that a program sends over a virtual link, or all but the first headers behind some network cards.
+static long load(struct __sk_buff *skb, __u32 at, void *to, __u32 size)
+{
+	const struct sk_buff *kernel = bpf_cast_to_kern_ctx(skb);
+
+	__u64 before = kernel->data - kernel->head; // the verifier allows no 32-bit arithmetic with these
+
+	return bpf_skb_load_bytes(skb, kernel->network_header + at - (__u32)before, to, size);
+}
+
 // is_for_program recognises ICMPv6 that the program has to see: answers to its tests and pings, which are of a length of their own,
 // and errors, which quote one of these, or a packet with further addresses.
 static bool is_for_program(struct __sk_buff *skb, const struct ipv6hdr *ip, __u32 payload)
@@ -180,7 +193,7 @@ static bool is_for_program(struct __sk_buff *skb, const struct ipv6hdr *ip, __u3
 	if (ip->nexthdr != IPPROTO_ICMPV6)
 		return false;
 	return ip->payload_len == bpf_htons(TEST_LEN) ||
-	       bpf_skb_load_bytes_relative(skb, payload, &type, sizeof(type), BPF_HDR_START_NET) || type < ICMPV6_ECHO_REQUEST;
+	       load(skb, payload, &type, sizeof(type)) || type < ICMPV6_ECHO_REQUEST;
 }
 
 // is_exchangeable recognises packets whose only addresses are those of the header, so the kernel can translate them: no checksum
@@ -226,7 +239,7 @@ static __u16 udp_checksum(struct __sk_buff *skb, const struct outer *outer, cons
 		return 0; // every segment gets the same outer header, and the last one may be shorter than the others
 	switch (ip->nexthdr) {
 	case IPPROTO_UDP:
-		bpf_skb_load_bytes_relative(skb, sizeof(*ip) + offsetof(struct udphdr, check), &own, sizeof(own), BPF_HDR_START_NET);
+		load(skb, sizeof(*ip) + offsetof(struct udphdr, check), &own, sizeof(own));
 		break;
 	case IPPROTO_TCP:
 	case IPPROTO_ICMPV6:
@@ -365,8 +378,7 @@ int outgoing(struct __sk_buff *skb)
 	bool translated;
 	__u64 now;
 
-	if (skb->protocol != bpf_htons(ETH_P_IPV6) ||
-	    bpf_skb_load_bytes_relative(skb, 0, &inner, sizeof(inner), BPF_HDR_START_NET) || is_jumbogram(&inner))
+	if (skb->protocol != bpf_htons(ETH_P_IPV6) || load(skb, 0, &inner, sizeof(inner)) || is_jumbogram(&inner))
 		return NEXT;
 	key.local = inner.saddr;
 	key.peer = inner.daddr;
@@ -406,7 +418,7 @@ int outgoing(struct __sk_buff *skb)
 	};
 
 	if (inner.nexthdr == IPPROTO_TCP && (skb->gso_size || flow->trial)) {
-		if (bpf_skb_load_bytes_relative(skb, sizeof(inner), &tcp, sizeof(tcp), BPF_HDR_START_NET))
+		if (load(skb, sizeof(inner), &tcp, sizeof(tcp)))
 			return NEXT;
 		note_retransmission(flow, &tcp, bpf_ntohs(inner.payload_len) - tcp.doff * 4, now);
 	}
@@ -476,7 +488,7 @@ int incoming(struct __sk_buff *skb)
 	struct flow *flow;
 	__u64 now;
 
-	if (skb->protocol != bpf_htons(ETH_P_IP) || skb->pkt_type != PACKET_HOST || bpf_skb_load_bytes_relative(skb, 0, &datagram, sizeof(datagram), BPF_HDR_START_NET))
+	if (skb->protocol != bpf_htons(ETH_P_IP) || skb->pkt_type != PACKET_HOST || load(skb, 0, &datagram, sizeof(datagram)))
 		return NEXT;
 	outer = &datagram.outer;
 	inner = &datagram.inner;
@@ -492,7 +504,7 @@ int incoming(struct __sk_buff *skb)
 	if (skb->gso_size && !is_tcp(kernel))
 		flow->burst_in = now;
 	if (inner->nexthdr == IPPROTO_TCP && (skb->gso_size || flow->trial)) {
-		if (bpf_skb_load_bytes_relative(skb, sizeof(datagram), &tcp, sizeof(tcp), BPF_HDR_START_NET))
+		if (load(skb, sizeof(datagram), &tcp, sizeof(tcp)))
 			return NEXT;
 		note_acknowledgement(flow, &tcp, now);
 	}
