@@ -203,7 +203,7 @@ func changed(state string, ready bool) {
 // openKernel opens the kernel's path, for which the client needs more than for anything that comes after it. So then it confines
 // itself.
 func (c *program) openKernel(device tun.Device) (tunnel.Kernel, error) {
-	path, err := c.run.OpenKernel(c.run.TUN, []tun.Device{device}, c.host.ServicePort(), nil, c.log)
+	path, err := c.run.OpenKernel(c.run.TUN, []tun.Device{device}, []*udp.Conn{c.host.ServicePort()}, nil, c.log)
 	if err == nil {
 		c.confined.To(c.needs(path != nil), &c.run.RunFlags, c.log)
 	}

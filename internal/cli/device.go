@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"net/netip"
 	"os"
 	"strings"
 	"syscall"
@@ -14,6 +13,7 @@ import (
 	"github.com/teredo-suite/teredo/internal/memory"
 	"github.com/teredo-suite/teredo/internal/offload"
 	"github.com/teredo-suite/teredo/internal/tun"
+	"github.com/teredo-suite/teredo/internal/udp"
 	"github.com/teredo-suite/teredo/teredo"
 )
 
@@ -75,9 +75,9 @@ func kernelFlows(available uint64) int {
 	return int(min(max(available/memoryPerKernelFlow, leastKernelFlows), mostKernelFlows))
 }
 
-// OpenKernel has the kernel carry flows between the TUN device, whose queues are given, and the UDP port at the local address. Peers with
+// OpenKernel has the kernel carry flows between the TUN device, whose queues are given, and the UDP port that the sockets have. Peers with
 // addresses in natives have native ones at the TUN device. It returns nil where the kernel cannot and need not.
-func (f *KernelFlags) OpenKernel(name string, queues []tun.Device, local netip.AddrPort, natives teredo.NativePrefixes, log *slog.Logger) (*kernelpath.Path, error) {
+func (f *KernelFlags) OpenKernel(name string, queues []tun.Device, port []*udp.Conn, natives teredo.NativePrefixes, log *slog.Logger) (*kernelpath.Path, error) {
 	if f.KernelPath == offload.Off {
 		return nil, nil
 	}
@@ -85,10 +85,16 @@ func (f *KernelFlags) OpenKernel(name string, queues []tun.Device, local netip.A
 	if err != nil {
 		log.Warn("cannot find out the available memory; the kernel carries few flows", "error", err)
 	}
-	path, err := kernelpath.Open(name, local, kernelFlows(available), natives, log)
+	path, err := kernelpath.Open(name, port[0].LocalAddr(), kernelFlows(available), natives, log)
 	switch {
 	case err == nil:
-		follow(path, queues, log)
+		err := follow(path, kernelpath.Out, queues)
+		if err == nil {
+			err = follow(path, kernelpath.In, port)
+		}
+		if err != nil {
+			log.Debug("after a burst, the program keeps a flow for a second", "reason", err)
+		}
 		return path, nil
 	case f.KernelPath == offload.On:
 		return nil, fmt.Errorf("%w; use --kernel-path=auto or off", err)
@@ -97,18 +103,17 @@ func (f *KernelFlags) OpenKernel(name string, queues []tun.Device, local netip.A
 	return nil, nil
 }
 
-// follow has the kernel know when packets are sent that it has left to the program, where that reads them from one queue.
-func follow(path *kernelpath.Path, queues []tun.Device, log *slog.Logger) {
-	device, ok := queues[0].(interface {
-		Follow(latest func() uint64, sent func(uint64))
+// follow has the kernel know when the program is done with packets that were left to it, if it reads them at one place.
+func follow[T any](path *kernelpath.Path, direction kernelpath.Direction, places []T) error {
+	place, ok := any(places[0]).(interface {
+		Follow(latest func() uint64, done func(uint64))
 	})
-	if len(queues) > 1 || !ok {
-		return
+	if len(places) > 1 || !ok {
+		return nil
 	}
-	latest, sent, err := path.Follow()
-	if err != nil {
-		log.Debug("flows leave the program when they have been slow for a second", "reason", err)
-		return
+	latest, done, err := path.Follow(direction)
+	if err == nil {
+		place.Follow(latest, done)
 	}
-	device.Follow(latest, sent)
+	return err
 }

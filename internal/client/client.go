@@ -131,7 +131,7 @@ func (h *Host) Config() (cfg tunnel.ClientConfig, err error) {
 }
 
 // ServicePort is the open service port.
-func (h *Host) ServicePort() netip.AddrPort { return h.conn.LocalAddr() }
+func (h *Host) ServicePort() *udp.Conn { return h.conn }
 
 // local finds the local address and port that packets to a server leave from.
 func (h *Host) local(server netip.Addr) netip.AddrPort {

@@ -55,7 +55,7 @@ func (h *Host) Note(address netip.Addr) {
 	case <-h.memory.latest: // superseded
 	default:
 	}
-	h.memory.latest <- lastRun{h.ServicePort().Port(), address}
+	h.memory.latest <- lastRun{h.ServicePort().LocalAddr().Port(), address}
 }
 
 // Keep writes down what Note was told, until ctx ends. The disk may take its time, for which nobody else waits.

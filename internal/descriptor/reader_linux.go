@@ -42,6 +42,8 @@ type Reader struct {
 	conn  syscall.RawConn    // epoll in the runtime's poller
 	again func(uintptr) bool // what conn calls
 
+	follower atomic.Pointer[follower]
+
 	left   atomic.Bool   // nothing more is to be read
 	done   bool          // try had input or an error
 	began  time.Time     // of the last wait
@@ -67,6 +69,35 @@ func NewReader(fd int, try func(fd int) bool) (*Reader, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+// follower is who wants to know when everything is read and done with.
+type follower struct {
+	latest func() uint64
+	done   func(uint64)
+	before uint64 // the latest input when the reader last looked
+}
+
+// Follow has the Reader tell, each time that it finds no input, up to which input all is done with: what it has read was, when Read is
+// called again. latest returns the number of the latest input, which may not have got to the descriptor yet. So the Reader
+// means the one that was the latest when it last looked. The goroutine that reads calls both.
+func (r *Reader) Follow(latest func() uint64, done func(uint64)) {
+	r.follower.Store(&follower{latest: latest, done: done})
+}
+
+// look calls try.
+func (r *Reader) look() bool {
+	f := r.follower.Load()
+	if f == nil {
+		return r.try(r.fd)
+	}
+	arrived := f.before
+	f.before = f.latest()
+	if r.try(r.fd) {
+		return true
+	}
+	f.done(arrived)
+	return false
 }
 
 // watch makes the epoll instance, which the runtime's poller watches in place of the descriptor. The descriptor would wake up the
@@ -123,11 +154,11 @@ func (r *Reader) Read() error {
 
 func (r *Reader) await() error {
 	if r.thread && r.waited <= brisk {
-		if r.try(r.fd) {
+		if r.look() {
 			return nil
 		}
 		_, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) // it cannot fail
-		if r.try(r.fd) {
+		if r.look() {
 			return nil
 		}
 	}
@@ -155,7 +186,7 @@ func (r *Reader) await() error {
 // attempt calls try during a wait.
 func (r *Reader) attempt() bool {
 	r.waited = time.Since(r.began)
-	return r.try(r.fd)
+	return r.look()
 }
 
 // hold waits in the place, at most for linger. The runtime's signals end the wait as well. They come every 10 ms, and when the

@@ -176,7 +176,8 @@ func TestAddAgain(t *testing.T) {
 	must(t, err)
 	known := get(t, p, e.Flow)
 	known.Sent, known.Received, known.SentBytes, known.ReceivedBytes, known.Open = 5, 7, 500, 700, true
-	known.Encapsulated, known.Introduced, known.InOrder, known.BurstIn, known.Last, known.Answered, known.Brisk, known.Handed = 7, 8, 9, 10, 11, 12, 13, 14
+	known.Encapsulated, known.Introduced, known.Last, known.Answered, known.Brisk = 7, 8, 11, 12, 13
+	known.Out.Until, known.Out.Handed, known.In.Until, known.In.Handed = 9, 14, 10, 15
 	put(t, p, e.Flow, known)
 
 	_, err = p.Add(e.Flow, e.far, time.Now().Add(-20*time.Second))

@@ -101,7 +101,7 @@ func newTrial(t *testing.T) *trial {
 // from there, as the kernel makes no super-packet for a test.
 func (w *trial) burst(sequence uint32) bool {
 	w.t.Helper()
-	w.expire(func(f *objectFlow) { f.InOrder = 0 })
+	w.expire(func(f *objectFlow) { f.Out.Until = 0 })
 	verdict, _ := runProgram(w.t, w.objects.Outgoing, w.frameOf(tcp, append(tcpSegment(sequence, 1), make([]byte, 1900)...)), superPacket(1000))
 	return verdict != next
 }
@@ -193,10 +193,10 @@ func TestTrialInOrder(t *testing.T) {
 	packet := w.summed(icmpv6, make([]byte, 30), 2)
 	for later, left := range map[time.Duration]bool{time.Hour: false, 0: true} {
 		w.expire(func(f *objectFlow) {
-			if f.InOrder == 0 {
+			if f.Out.Until == 0 {
 				t.Error("nothing is kept in order")
 			}
-			f.InOrder = uint64(bootTime(time.Now().Add(later)))
+			f.Out.Until = uint64(bootTime(time.Now().Add(later)))
 		})
 		if verdict, _ := runProgram(t, w.objects.Outgoing, slices.Concat(make([]byte, ethernetLen-2), []byte{0x86, 0xdd}, packet), nil); (verdict == redirect) != left {
 			t.Errorf("%v before the time: verdict %d", later, verdict)

@@ -202,10 +202,10 @@ func TestIncomingBurst(t *testing.T) {
 		t.Errorf("verdict %d for\n%x which became\n%x", verdict, frame, after)
 	}
 	burst := get(t, p, e.Flow)
-	if at := burst.BurstIn; at < before.Heard || at > uint64(bootTime(time.Now())) {
-		t.Errorf("burst at %d, after %d", at, before.Heard)
+	if until := burst.In.Until; until < before.Heard+uint64(inOrder) || until > uint64(bootTime(time.Now().Add(inOrder))) {
+		t.Errorf("to the program until %d, after %d", until, before.Heard)
 	}
-	if before.BurstIn = burst.BurstIn; burst != before {
+	if before.In.Until = burst.In.Until; burst != before {
 		t.Errorf("flow is %+v, want %+v", burst, before)
 	}
 	for _, test := range []struct {
@@ -214,12 +214,30 @@ func TestIncomingBurst(t *testing.T) {
 	}{{0, next}, {inOrder, redirect}, {time.Minute, redirect}} {
 		var verdict int32
 		within(func() {
-			burst.BurstIn = uint64(bootTime(time.Now().Add(-test.age)))
+			burst.In.Until = uint64(bootTime(time.Now().Add(inOrder - test.age)))
 			put(t, p, e.Flow, burst)
 			verdict, _ = runProgram(t, p.objects.Incoming, frame, nil)
 		})
 		if verdict != test.verdict {
 			t.Errorf("%v after a burst: verdict %d, want %d", test.age, verdict, test.verdict)
+		}
+	}
+
+	latest, done, err := p.Follow(In)
+	must(t, err)
+	runProgram(t, p.objects.Incoming, frame, superPacket(100))
+	for _, want := range []int32{next, next, redirect} {
+		burst := get(t, p, e.Flow)
+		if burst.In.Handed != latest() || burst.Out.Handed != 0 {
+			t.Errorf("flow is %+v, latest packet %d", burst, latest())
+		}
+		burst.In.Until = uint64(bootTime(time.Now()))
+		put(t, p, e.Flow, burst)
+		if want == redirect {
+			done(latest())
+		}
+		if verdict, _ := runProgram(t, p.objects.Incoming, frame, nil); verdict != want {
+			t.Errorf("%d packets left to the program: verdict %d, want %d", latest(), verdict, want)
 		}
 	}
 }

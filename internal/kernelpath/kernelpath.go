@@ -27,6 +27,15 @@ type Flow struct {
 	Local, Peer netip.Addr
 }
 
+// Direction is one of packets: out of the host to the peer, or in from it.
+type Direction uint32
+
+// The directions.
+const (
+	Out Direction = iota
+	In
+)
+
 // Usage is what the kernel has carried of a flow since it was added.
 type Usage struct {
 	Sent, Received           uint64    // packets

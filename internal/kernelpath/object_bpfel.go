@@ -25,8 +25,11 @@ type objectFlow struct {
 	Received      uint64
 	SentBytes     uint64
 	ReceivedBytes uint64
-	InOrder       uint64
-	Handed        uint64
+	Out           struct {
+		_      structs.HostLayout
+		Until  uint64
+		Handed uint64
+	}
 	Last          uint64
 	Answered      uint32
 	Brisk         uint16
@@ -39,8 +42,12 @@ type objectFlow struct {
 	TrialLocal    uint16
 	TrialPeer     uint16
 	Withheld      uint64
-	BurstIn       uint64
-	Native        objectIn6Addr
+	In            struct {
+		_      structs.HostLayout
+		Until  uint64
+		Handed uint64
+	}
+	Native objectIn6Addr
 }
 
 type objectFlowKey struct {
@@ -69,7 +76,8 @@ type objectProgress struct {
 	Handed  uint64
 	Follows uint64
 	Line    [6]uint64
-	Sent    uint64
+	Done    uint64
+	Rest    [7]uint64
 }
 
 // Names of all BPF objects in the ELF.

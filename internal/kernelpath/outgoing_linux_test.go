@@ -206,7 +206,7 @@ func TestOutgoingBurst(t *testing.T) {
 		t.Errorf("verdict %d for\n%x which became\n%x", verdict, frame, after)
 	}
 	burst := get(t, w.Path, w.Flow)
-	if until := burst.InOrder; until < uint64(bootTime(began.Add(inOrder))) || until > uint64(bootTime(time.Now().Add(inOrder))) {
+	if until := burst.Out.Until; until < uint64(bootTime(began.Add(inOrder))) || until > uint64(bootTime(time.Now().Add(inOrder))) {
 		t.Errorf("to the program until %d, after %v", until, began)
 	}
 	if known(burst) != known(before) {
@@ -219,7 +219,7 @@ func TestOutgoingBurst(t *testing.T) {
 	}{{0, true}, {inOrder, false}, {time.Minute, false}} {
 		var toProgram []byte
 		within(func() {
-			burst.InOrder = uint64(bootTime(time.Now().Add(inOrder - test.age)))
+			burst.Out.Until = uint64(bootTime(time.Now().Add(inOrder - test.age)))
 			put(t, w.Path, w.Flow, burst)
 			must(t, w.Send(packet))
 			toProgram = receiveNow(t, w.tun)
@@ -236,10 +236,10 @@ func TestOutgoingAfterBurst(t *testing.T) {
 	w.put(t, heardJustNow, true)
 	ethernet := append(make([]byte, ethernetLen-2), 0x86, 0xdd)
 	runProgram(t, w.objects.Outgoing, slices.Concat(ethernet, w.ipv6(udp, make([]byte, 400))), superPacket(100))
-	if got := get(t, w.Path, w.Flow); got.Handed != 0 {
-		t.Errorf("nobody follows: packet %d", got.Handed)
+	if got := get(t, w.Path, w.Flow); got.Out.Handed != 0 {
+		t.Errorf("nobody follows: packet %d", got.Out.Handed)
 	}
-	latest, sent, err := w.Follow()
+	latest, done, err := w.Follow(Out)
 	must(t, err)
 	packet, minute := w.ipv6(tcp, make([]byte, 20)), time.Minute
 	for _, test := range []struct {
@@ -253,16 +253,16 @@ func TestOutgoingAfterBurst(t *testing.T) {
 	} {
 		within(func() {
 			flow := get(t, w.Path, w.Flow)
-			flow.InOrder = uint64(bootTime(time.Now().Add(-test.age)))
+			flow.Out.Until = uint64(bootTime(time.Now().Add(-test.age)))
 			put(t, w.Path, w.Flow, flow)
 			before := latest()
-			sent(before - test.unsent)
+			done(before - test.unsent)
 			must(t, w.Send(packet))
 			toProgram := receiveNow(t, w.tun)
 			if left := bytes.Equal(toProgram, packet); left != test.left || latest() != before+uint64(len(toProgram)/len(packet)) {
 				t.Errorf("%s: left %v, packet %d after %d", test.name, left, latest(), before)
 			}
-			if flow := get(t, w.Path, w.Flow); test.left && flow.Handed != latest() {
+			if flow := get(t, w.Path, w.Flow); test.left && flow.Out.Handed != latest() {
 				t.Errorf("%s: flow is %+v, latest packet %d", test.name, flow, latest())
 			}
 		})
@@ -284,7 +284,7 @@ func TestOutgoingBrisk(t *testing.T) {
 		verdict, err := w.objects.Outgoing.Run(&ebpf.RunOptions{Data: frame, Repeat: test.repeat})
 		must(t, err)
 		after := get(t, w.Path, w.Flow)
-		if burst := after.InOrder != 0; int32(verdict) != next || burst != test.burst || known(after) != known(before) {
+		if burst := after.Out.Until != 0; int32(verdict) != next || burst != test.burst || known(after) != known(before) {
 			t.Errorf("%s: verdict %d, flow is %+v, was %+v", test.name, int32(verdict), after, before)
 		}
 	}
@@ -313,7 +313,7 @@ func TestOutgoingAnswers(t *testing.T) {
 		put(t, w.Path, w.Flow, flow)
 		runProgram(t, w.objects.Outgoing, frame, nil)
 		got := get(t, w.Path, w.Flow)
-		if got.Brisk != test.brisk || got.Answered != uint32(got.Received) || (got.InOrder != 0) != (test.brisk == 64) {
+		if got.Brisk != test.brisk || got.Answered != uint32(got.Received) || (got.Out.Until != 0) != (test.brisk == 64) {
 			t.Errorf("%s: flow is %+v", test.name, got)
 		}
 	}

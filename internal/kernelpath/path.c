@@ -75,7 +75,13 @@ struct flow_key {
 	struct in6_addr peer;
 };
 
-struct flow { // With key and administration it takes 240 bytes; the kernel allocates 256 bytes.
+// What keeps the packets of one direction in order.
+struct order {
+	__u64 until;  // the program carries all packets until then,
+	__u64 handed; // and until it is done with the one of this number, the latest that went to it for this reason
+};
+
+struct flow { // With key and administration it takes 248 bytes; the kernel allocates 256 bytes.
 	__be32 local; // addresses and ports of the datagrams
 	__be32 remote;
 	__be16 local_port;
@@ -86,8 +92,7 @@ struct flow { // With key and administration it takes 240 bytes; the kernel allo
 	__u64 received;
 	__u64 sent_bytes; // of the packets, without the headers of the datagrams
 	__u64 received_bytes;
-	__u64 in_order;     // until then the program sends everything, so that packets keep their order
-	__u64 handed;       // the number of the latest packet that went to the program for that reason, 0: none
+	struct order out;
 	__u64 last;         // when the last packet that is not TCP came from the local stack
 	__u32 answered;     // the value of received at that time
 	__u16 brisk;        // how many packets in a row came faster than BRISK, while the peer sent nothing
@@ -100,7 +105,7 @@ struct flow { // With key and administration it takes 240 bytes; the kernel allo
 	__be16 trial_local; // ports
 	__be16 trial_peer;
 	__u64 withheld; // when a packet last went to the program because datagrams without a UDP checksum do not get through
-	__u64 burst_in; // when several datagrams last came as one GSO packet, which only the program can deliver
+	struct order in; // several datagrams have come as one GSO packet, which only the program can deliver
 	struct in6_addr native; // the peer's address outside of the Teredo service; zero: it is not translated
 };
 
@@ -123,10 +128,13 @@ struct {
 
 struct progress {
 	__u64 handed;  // number of the latest packet that went to the program to stay in order
-	__u64 follows; // the program writes sent
+	__u64 follows; // the program writes done
 	__u64 line[6]; // of the cache: each side writes its own
-	__u64 sent;    // the program had sent the packets up to this number when it found no more
+	__u64 done;    // the program had sent or delivered the packets up to this number when it found no more
+	__u64 rest[7];
 };
+
+enum { OUT, IN };
 
 // What is known about datagrams without a UDP checksum to an address.
 struct no_checksum {
@@ -142,11 +150,11 @@ struct {
 	__type(value, struct no_checksum);
 } no_checksums SEC(".maps");
 
-// What the program has been left, and has sent. Packets have numbers from 1 on.
+// What the program has been left in each direction, and is done with. Packets have numbers from 1 on.
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1);
+	__uint(max_entries, 2);
 	__type(key, __u32);
 	__type(value, struct progress);
 } progress SEC(".maps");
@@ -346,18 +354,19 @@ static bool is_burst(const struct __sk_buff *skb, const struct ipv6hdr *ip, stru
 	return skb->gso_size || flow->brisk >= MANY;
 }
 
-// is_for_order recognises packets that go to the program because others of their flow do, or because the program has not sent all of
-// those yet. Where it does not say what it has sent, they count as sent after IN_ORDER, and after OVERLOAD otherwise.
-static bool is_for_order(struct flow *flow, __u64 now)
+// is_for_order recognises packets that go to the program because they are a burst, because others of their direction were one, or because
+// the program is not done with those. Where it does not say so, it counts as done after IN_ORDER, and after OVERLOAD otherwise.
+static bool is_for_order(struct order *order, __u32 direction, bool burst, __u64 now)
 {
-	__u32 zero = 0;
-	struct progress *p = bpf_map_lookup_elem(&progress, &zero);
+	struct progress *p = bpf_map_lookup_elem(&progress, &direction);
 
+	if (burst)
+		order->until = now + IN_ORDER;
 	if (!p || !p->follows)
-		return flow->in_order > now;
-	if (flow->in_order <= now && (flow->handed <= p->sent || is_older(flow->in_order, now, OVERLOAD)))
+		return order->until > now;
+	if (order->until <= now && (order->handed <= p->done || is_older(order->until, now, OVERLOAD)))
 		return false;
-	flow->handed = __sync_fetch_and_add(&p->handed, 1) + 1;
+	order->handed = __sync_fetch_and_add(&p->handed, 1) + 1;
 	return true;
 }
 
@@ -422,14 +431,12 @@ int outgoing(struct __sk_buff *skb)
 			return NEXT;
 		note_retransmission(flow, &tcp, bpf_ntohs(inner.payload_len) - tcp.doff * 4, now);
 	}
-	if (is_burst(skb, &inner, flow, now))
-		flow->in_order = now + IN_ORDER;
-	if (is_for_order(flow, now) || (!may_be_sent(flow, now) && !is_bubble(&inner)))
+	if (is_for_order(&flow->out, OUT, is_burst(skb, &inner, flow, now), now) || (!may_be_sent(flow, now) && !is_bubble(&inner)))
 		return NEXT;
 	if (flow->physical) {
 		outer.udp.check = udp_checksum(skb, &outer, &inner);
 		if (!outer.udp.check && !may_omit_checksum(flow, &inner, &tcp, now)) {
-			flow->in_order = now + ON_THE_WAY;
+			flow->out.until = now + ON_THE_WAY;
 			return NEXT;
 		}
 	}
@@ -502,7 +509,7 @@ int incoming(struct __sk_buff *skb)
 	    outer->ip.daddr != flow->local || outer->udp.dest != flow->local_port)
 		return NEXT;
 	if (skb->gso_size && !is_tcp(kernel))
-		flow->burst_in = now;
+		is_for_order(&flow->in, IN, true, now);
 	if (inner->nexthdr == IPPROTO_TCP && (skb->gso_size || flow->trial)) {
 		if (load(skb, sizeof(datagram), &tcp, sizeof(tcp)))
 			return NEXT;
@@ -527,7 +534,7 @@ int incoming(struct __sk_buff *skb)
 		if (!flow->physical && flow->encapsulated && is_older(flow->encapsulated, now, ON_THE_WAY) &&
 		    flow->introduced && is_older(flow->introduced, now, ON_THE_WAY))
 			flow->open = false;
-		if (!is_older(flow->burst_in, now, IN_ORDER))
+		if (is_for_order(&flow->in, IN, false, now))
 			return NEXT;
 	}
 

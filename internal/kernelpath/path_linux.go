@@ -146,26 +146,29 @@ func (p *Path) Add(f Flow, remote netip.AddrPort, heard time.Time) (introduce bo
 	return !up.physical, nil
 }
 
-// Follow has the kernel take the program's word for when a packet that was left to it is sent. handed is the number of the latest
-// such packet; sent tells the kernel that all up to a number are sent. Both may be called at any time, also after Close.
-func (p *Path) Follow() (handed func() uint64, sent func(uint64), err error) {
+// Follow has the kernel take the program's word for when a packet that was left to it is sent (Out), or delivered (In). latest is the number of
+// the latest such packet; done tells the kernel about all up to a number. Both may be called at any time, also after Close.
+func (p *Path) Follow(direction Direction) (latest func() uint64, done func(uint64), err error) {
+	var progress objectProgress
+	at := func(field uintptr) int64 { return int64(uintptr(direction)*unsafe.Sizeof(progress) + field) }
 	memory, err := p.objects.Progress.Memory()
 	if err == nil {
-		_, err = memory.WriteAt([]byte{1}, int64(unsafe.Offsetof(objectProgress{}.Follows)))
+		_, err = memory.WriteAt([]byte{1}, at(unsafe.Offsetof(progress.Follows)))
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("share memory with the kernel: %w", err)
 	}
-	var read, written [8]byte // of the goroutine that reads the TUN device
-	handed = func() uint64 {
-		_, _ = memory.ReadAt(read[:], int64(unsafe.Offsetof(objectProgress{}.Handed))) // it is there
+	latestAt, doneAt := at(unsafe.Offsetof(progress.Handed)), at(unsafe.Offsetof(progress.Done))
+	var read, written [8]byte // of the goroutine that reads
+	latest = func() uint64 {
+		_, _ = memory.ReadAt(read[:], latestAt) // it is there
 		return binary.NativeEndian.Uint64(read[:])
 	}
-	sent = func(number uint64) {
+	done = func(number uint64) {
 		binary.NativeEndian.PutUint64(written[:], number)
-		_, _ = memory.WriteAt(written[:], int64(unsafe.Offsetof(objectProgress{}.Sent)))
+		_, _ = memory.WriteAt(written[:], doneAt)
 	}
-	return handed, sent, nil
+	return latest, done, nil
 }
 
 // Remove has the program carry the packets of a flow again.

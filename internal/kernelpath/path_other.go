@@ -25,7 +25,7 @@ func (*Path) Usage(Flow) (Usage, error)                         { return Usage{}
 func (*Path) Failed() (uint64, error)                           { return 0, nil }
 func (*Path) Capacity() int                                     { return 0 }
 func (*Path) Send([]byte) error                                 { return nil }
-func (*Path) Follow() (latest func() uint64, sent func(uint64), err error) {
+func (*Path) Follow(Direction) (latest func() uint64, done func(uint64), err error) {
 	return nil, nil, errors.ErrUnsupported
 }
 func (*Path) Close() error { return nil }

@@ -2,7 +2,9 @@ package kernelpath
 
 import (
 	"bytes"
+	"encoding/binary"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -29,6 +31,37 @@ func TestVeth(t *testing.T) {
 	}
 	if now := get(t, w.Path, w.Flow); now.Received != before.Received+1 {
 		t.Errorf("received %d packets", now.Received-before.Received)
+	}
+}
+
+// A burst of a program comes over a virtual link as one GSO packet of which only the outer headers are in the linear part. The kernel
+// knows it for what it is, and leaves what follows to the program, too.
+func TestVethBurst(t *testing.T) {
+	w := newWire(t)
+	w.attachUplink(t)
+	inside := packetSocket(t, unix.SOCK_DGRAM, linkOf(t, tunName), unix.ETH_P_IPV6)
+	link := packetSocket(t, unix.SOCK_RAW, w.far, unix.ETH_P_IP)
+	must(t, unix.SetsockoptInt(link, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1))
+	before := w.put(t, heardJustNow, true)
+
+	const packets = 10
+	single := w.swapped().ipv6(udp, make([]byte, 500))
+	burst := w.answer(slices.Repeat(single, packets)) // more than a page: the kernel keeps the linear part as short as it is told
+	const needsChecksum, gsoUDP = 1, 5                // VIRTIO_NET_HDR_F_NEEDS_CSUM, VIRTIO_NET_HDR_GSO_UDP_L4
+	header := []byte{needsChecksum, gsoUDP}
+	for _, v := range []int{headersLen, len(single), headersLen - 8, 6} { // linear part, segment, and where the UDP header and its checksum are
+		header = binary.NativeEndian.AppendUint16(header, uint16(v))
+	}
+	_, err := unix.Write(link, append(header, burst...))
+	must(t, err)
+	for get(t, w.Path, w.Flow).In.Until == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if now := get(t, w.Path, w.Flow); now.Received != before.Received {
+		t.Errorf("the kernel has carried %d packets", now.Received-before.Received)
+	}
+	if got := receiveNow(t, inside); got != nil {
+		t.Errorf("the host gets %x", got)
 	}
 }
 

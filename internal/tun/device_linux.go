@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -35,7 +34,6 @@ type device struct {
 	into      []Packet // what ReadBatch was given
 	n         int      // packets in it
 	err       error
-	follower  atomic.Pointer[follower]
 
 	writing sync.Mutex
 	writer
@@ -174,19 +172,8 @@ func (d *device) setOffloads(fd int, on bool) error {
 func (d *device) Offloads() Offloads { return d.offloads }
 func (d *device) Close() error       { return d.file.Close() }
 
-// follower is who wants to know when all packets are sent.
-type follower struct {
-	latest func() uint64
-	sent   func(uint64)
-	before uint64 // the latest packet when the device last looked
-}
-
-// Follow has the device tell, each time that no packet is left and all that were read have been sent, up to which packet that is. latest
-// returns the number of the latest packet, which may not have got to the interface's queue yet. So the device means the one that was
-// the latest when it last looked. The goroutine that reads calls both.
-func (d *device) Follow(latest func() uint64, sent func(uint64)) {
-	d.follower.Store(&follower{latest: latest, sent: sent})
-}
+// Follow tells when the packets that were read have been sent (descriptor.Reader.Follow).
+func (d *device) Follow(latest func() uint64, sent func(uint64)) { d.file.Follow(latest, sent) }
 
 // ReadBatch implements Device. It reads until no packet is left, or until it has a super-packet's worth of bytes, so that
 // many small packets can be sent together.
@@ -203,10 +190,6 @@ func (d *device) ReadBatch(ps []Packet) (n int, err error) {
 
 // fill reads the packets that wait. It reports whether there were any, or an error.
 func (d *device) fill(fd int) bool {
-	f, arrived := d.follower.Load(), uint64(0)
-	if f != nil {
-		arrived, f.before = f.before, f.latest()
-	}
 	for used := 0; d.n < len(d.into) && used <= len(d.arena)-maxUnit && !d.segmenter.pending() && d.err == nil; {
 		unit := d.arena[used : used+maxUnit]
 		// RawSyscall does not tell the runtime, which need not know: the file is non-blocking.
@@ -218,9 +201,6 @@ func (d *device) fill(fd int) bool {
 			d.n, d.err = d.n+m, err
 		case unix.EINTR:
 		case unix.EAGAIN:
-			if d.n == 0 && f != nil {
-				f.sent(arrived)
-			}
 			return d.n > 0
 		default:
 			d.err = failed("read", errno)

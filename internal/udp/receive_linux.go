@@ -39,6 +39,9 @@ func (c *Conn) ReadBatch(ms []Message) (n int, err error) {
 	return r.take(ms), nil
 }
 
+// Follow tells when the datagrams that were read are delivered (descriptor.Reader.Follow).
+func (c *Conn) Follow(latest func() uint64, delivered func(uint64)) { c.file.Follow(latest, delivered) }
+
 // receiver holds the result of one recvmmsg until ReadBatch has returned all of it.
 // Each slot takes one unit: a datagram, or several of equal size (the last may
 // be shorter) from one remote that the kernel coalesced.

@@ -35,7 +35,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	}
 	defer neighbors.close()
 	local := conns[0].LocalAddr()
-	cfg.Kernel = func() (tunnel.Kernel, error) { return r.openKernel(devices, local) }
+	cfg.Kernel = func() (tunnel.Kernel, error) { return r.openKernel(devices, conns) }
 	r.WaitsFor("the addresses of this host")
 	workers, ctx := worker.NewGroup(ctx)
 	network, err := r.watch(ctx, linkLocal)
@@ -79,8 +79,8 @@ func (r *Relay) Run(ctx context.Context) error {
 
 // openKernel opens the kernel's path, for which the relay needs more than for anything that comes after it. So then it confines
 // itself. Its interface may have to be restored, and forwarding turned off again.
-func (r *Relay) openKernel(devices []tun.Device, local netip.AddrPort) (tunnel.Kernel, error) {
-	path, err := r.OpenKernel(r.TUN, devices, local, r.Natives, r.Log)
+func (r *Relay) openKernel(devices []tun.Device, conns []*udp.Conn) (tunnel.Kernel, error) {
+	path, err := r.OpenKernel(r.TUN, devices, conns, r.Natives, r.Log)
 	if err == nil {
 		r.Confine(confine.Policy{NetAdmin: true, BPF: path != nil, Settings: []string{netcfg.Settings}})
 	}
