@@ -186,7 +186,6 @@ static bool is_teredo(const struct in6_addr *address)
 static long load(struct __sk_buff *skb, __u32 at, void *to, __u32 size)
 {
 	const struct sk_buff *kernel = bpf_cast_to_kern_ctx(skb);
-
 	__u64 before = kernel->data - kernel->head; // the verifier allows no 32-bit arithmetic with these
 
 	return bpf_skb_load_bytes(skb, kernel->network_header + at - (__u32)before, to, size);
