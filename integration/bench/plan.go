@@ -38,7 +38,7 @@ var (
 	}
 	short = plan{
 		rounds: 1, transfer: time.Second, trial: 120 * time.Millisecond, step: 1.3,
-		pings: 500, sizes: []int{64, largest}, flood: time.Second,
+		pings: 500, sizes: []int{64, 512, largest}, flood: time.Second,
 		outages: []time.Duration{20 * time.Second}, crowd: 100_000, attempts: 3,
 	}
 )
