@@ -30,6 +30,8 @@ const (
 type Kernel interface {
 	// Add has the kernel carry a flow to an endpoint that was heard of last at a time. introduce asks for a bubble through Send.
 	Add(f Flow, remote netip.AddrPort, heard time.Time) (introduce bool, err error)
+	// Shut has the workers send the packets of a flow again, and goes on delivering those that come.
+	Shut(f Flow) error
 	Remove(f Flow) error
 	Usage(f Flow) (Usage, error)
 	Failed() (uint64, error) // packets that the kernel has dropped
@@ -84,7 +86,8 @@ type usage struct {
 	remote         netip.AddrPort
 	heard          time.Time
 	sent, received peer.Traffic
-	refused        bool // the answer of the rules: the flow has lost its path
+	refused        bool // the answer of the rules: the kernel may not send on this path any more,
+	doubted        bool // although it is still the flow's path
 }
 
 type kernelFlow struct {
@@ -152,7 +155,10 @@ func (t *tunnel) account(now time.Time, usages []usage) {
 		u := &usages[i]
 		t.outlets.control.sent.countKernel(t.table, u.flow.Peer, u.sent)
 		t.outlets.control.received.countKernel(t.table, u.flow.Peer, u.received)
-		u.refused = !t.peers.Carried(now, u.flow.Peer, u.remote, u.heard, u.sent, u.received)
+		if u.refused = !t.peers.Carried(now, u.flow.Peer, u.remote, u.heard, u.sent, u.received); u.refused {
+			to, _, _ := t.peers.Confirmed(now, u.flow.Local, u.flow.Peer)
+			u.doubted = to == u.remote
+		}
 	}
 }
 
@@ -378,14 +384,20 @@ func (k *kernelFlows) leaves(was, is bool) {
 	}
 }
 
-// flush tells the rules what is noted, and releases the flows that they refuse. It reports false when the tunnel ends.
+// flush tells the rules what is noted, and takes back the flows that they refuse. Of one whose path is in doubt the kernel still delivers what
+// comes: over a virtual link the other end's kernel may have sent packets that the workers could not use. It reports false when
+// the tunnel ends.
 func (k *kernelFlows) flush() bool {
 	if len(k.usages) == 0 {
 		return true
 	}
 	goOn := k.tell(k.usages)
 	for _, u := range k.usages {
-		if flow := k.all[u.flow]; u.refused && flow != nil && flow.remote == u.remote { // else it has moved meanwhile
+		flow := k.all[u.flow]
+		if !u.refused || flow == nil || flow.remote != u.remote { // it has moved meanwhile
+			continue
+		}
+		if !u.doubted || k.path.Shut(u.flow) != nil {
 			k.release(u.flow)
 		}
 	}

@@ -73,6 +73,17 @@ func (k *FakeKernel) Add(f kernelpath.Flow, remote netip.AddrPort, heard time.Ti
 	return k.Introduce, nil
 }
 
+func (k *FakeKernel) Shut(f kernelpath.Flow) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.calls = append(k.calls, KernelCall{At: time.Now(), What: "shut", Flow: f})
+	if flow := k.flows[f]; flow != nil {
+		flow.Open = false
+		return nil
+	}
+	return errFlowUnknown
+}
+
 func (k *FakeKernel) Remove(f kernelpath.Flow) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/teredo-suite/teredo/integration/natsim"
+	"github.com/teredo-suite/teredo/tunnel"
 )
 
 // pinging has one end ping the other, five times a second for the time given, and returns when each ping was answered, or
@@ -78,20 +79,25 @@ func TestRelayGone(t *testing.T) {
 	})
 }
 
-// A flow that the kernel has sent for half a second, and heard nothing of, goes back, and the next packet has the relay tried. The answer
-// opens the path anew, that packet goes again by it, and the flow is handed over again.
+// Of a flow that the kernel has sent for half a second, and heard nothing of, the workers send the packets again, and the next one has the
+// relay tried. The kernel still delivers what comes. The answer opens the path anew, that packet goes again by it, and the flow is handed over again.
 func TestSilentFlowGoesBack(t *testing.T) {
 	offloaded(t, func(t *testing.T, o *offload) {
 		o.host.Send(o.client.Addr(), "answer")
 		o.expect(o.client.Stack, "answer", o.Now()+viaRelay)
 		o.took(at(o.relay))
 		start := time.Now()
-		for o.kernel.Flows() > 0 && time.Since(start) < idle/2 {
+		var shut []tunnel.KernelCall
+		for len(shut) == 0 && time.Since(start) < idle/2 {
 			o.kernel.Carry(o.flow, 1, 0)
 			time.Sleep(round / 2)
+			shut = o.kernel.Calls("shut")
 		}
-		if after := o.gaveBack().At.Sub(start); after < round/2 || after > 2*round {
-			t.Errorf("gone back after %v", after)
+		if len(shut) != 1 || shut[0].Flow != o.flow || o.kernel.Flows() != 1 {
+			t.Fatalf("shut: %v, and %d flows are left; want %v", shut, o.kernel.Flows(), o.flow)
+		}
+		if after := shut[0].At.Sub(start); after < round/2 || after > 2*round {
+			t.Errorf("shut after %v", after)
 		}
 		other := o.Relay()
 		o.host.Via(other)

@@ -1,6 +1,7 @@
 package kernelpath
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
 	"slices"
@@ -138,6 +139,38 @@ func TestAddPhysical(t *testing.T) {
 	}
 	if !get(t, p, e.Flow).Physical {
 		t.Error("its datagrams have no checksum")
+	}
+	must(t, p.Shut(e.Flow))
+	if usage, err := p.Usage(e.Flow); usage.Open || err != nil {
+		t.Errorf("shut: usage %+v, error %v", usage, err)
+	}
+	_, err := p.Add(e.Flow, e.far, time.Now())
+	must(t, err)
+	if usage, err := p.Usage(e.Flow); !usage.Open || err != nil {
+		t.Errorf("added again: usage %+v, error %v", usage, err)
+	}
+}
+
+// The program sends the packets of a shut flow, and the kernel delivers what comes.
+func TestShut(t *testing.T) {
+	w := newWire(t)
+	w.attachUplink(t)
+	if err := w.Shut(w.Flow); !errors.Is(err, ebpf.ErrKeyNotExist) {
+		t.Errorf("before it is there: %v", err)
+	}
+	w.put(t, heardJustNow, true)
+	must(t, w.Shut(w.Flow))
+	packet := w.ipv6(udp, []byte("out"))
+	must(t, w.Send(packet))
+	if got := receive(t, w.tun); !bytes.Equal(got, packet) {
+		t.Errorf("the program gets %x\nwant             %x", got, packet)
+	}
+	inside := packetSocket(t, unix.SOCK_DGRAM, linkOf(t, tunName), unix.ETH_P_IPV6)
+	frame := w.answer(w.swapped().ipv6(udp, []byte("in")))
+	_, err := unix.Write(w.link, frame)
+	must(t, err)
+	if got := receive(t, inside); !bytes.Equal(got, frame[headersLen:]) {
+		t.Errorf("got  %x\nwant %x", got, frame[headersLen:])
 	}
 }
 

@@ -125,9 +125,10 @@ func (p *Path) Add(f Flow, remote netip.AddrPort, heard time.Time) (introduce bo
 	if value.Remote != to || value.RemotePort != toPort || value.Uplink != uint32(up.index) {
 		value = objectFlow{Sent: value.Sent, Received: value.Received, SentBytes: value.SentBytes, ReceivedBytes: value.ReceivedBytes}
 		if up.physical {
-			value.Physical, value.Open = true, true
+			value.Physical = true
 		}
 	}
+	value.Open = value.Open || up.physical
 	value.Local, value.LocalPort = ipv4(source), networkOrder(p.local.Port())
 	value.Remote, value.RemotePort, value.Uplink = to, toPort, uint32(up.index)
 	value.Heard = uint64(max(int64(value.Heard), int64(bootTime(heard))))
@@ -169,6 +170,21 @@ func (p *Path) Follow(direction Direction) (latest func() uint64, done func(uint
 		_, _ = memory.WriteAt(written[:], doneAt)
 	}
 	return latest, done, nil
+}
+
+// Shut has the program send the packets of a flow again. The kernel goes on delivering what comes. Over a virtual link the flow opens again
+// when the other end shows that its kernel carries it, over others when it is added again.
+func (p *Path) Shut(f Flow) error {
+	var value objectFlow
+	err := p.objects.Flows.Lookup(f.key(), &value)
+	if err == nil {
+		value.Open, value.Introduced = false, 0
+		err = p.objects.Flows.Update(f.key(), &value, ebpf.UpdateExist)
+	}
+	if err != nil {
+		return fmt.Errorf("shut a flow: %w", err)
+	}
+	return nil
 }
 
 // Remove has the program carry the packets of a flow again.

@@ -20,6 +20,7 @@ func Open(string, netip.AddrPort, int, teredo.NativePrefixes, *slog.Logger) (*Pa
 }
 
 func (*Path) Add(Flow, netip.AddrPort, time.Time) (bool, error) { return false, nil }
+func (*Path) Shut(Flow) error                                   { return nil }
 func (*Path) Remove(Flow) error                                 { return nil }
 func (*Path) Usage(Flow) (Usage, error)                         { return Usage{}, nil }
 func (*Path) Failed() (uint64, error)                           { return 0, nil }
