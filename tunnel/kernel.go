@@ -384,9 +384,9 @@ func (k *kernelFlows) leaves(was, is bool) {
 	}
 }
 
-// flush tells the rules what is noted, and takes back the flows that they refuse. Of one whose path is in doubt the kernel still delivers what
-// comes: over a virtual link the other end's kernel may have sent packets that the workers could not use. It reports false when
-// the tunnel ends.
+// flush tells the rules what is noted, and takes back the flows that they refuse. If the path of a flow is only in doubt, the kernel still
+// delivers what comes: over a virtual link the other end's kernel may have sent packets that the workers could not use. It reports
+// false when the tunnel ends.
 func (k *kernelFlows) flush() bool {
 	if len(k.usages) == 0 {
 		return true
@@ -394,7 +394,7 @@ func (k *kernelFlows) flush() bool {
 	goOn := k.tell(k.usages)
 	for _, u := range k.usages {
 		flow := k.all[u.flow]
-		if !u.refused || flow == nil || flow.remote != u.remote { // it has moved meanwhile
+		if !u.refused || flow == nil || flow.remote != u.remote { // it may go on, or has moved meanwhile
 			continue
 		}
 		if !u.doubted || k.path.Shut(u.flow) != nil {

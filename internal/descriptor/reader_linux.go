@@ -78,9 +78,9 @@ type follower struct {
 	before uint64 // the latest input when the reader last looked
 }
 
-// Follow has the Reader tell, each time that it finds no input, up to which input all is done with: what it has read was, when Read is
-// called again. latest returns the number of the latest input, which may not have got to the descriptor yet. So the Reader
-// means the one that was the latest when it last looked. The goroutine that reads calls both.
+// Follow has the Reader call done each time that it finds no input. Input counts as done with once Read is called again. latest returns
+// the number of the latest input, which may still be on its way to the descriptor. So done gets the number from the look before:
+// that input has arrived since. The goroutine that reads calls both.
 func (r *Reader) Follow(latest func() uint64, done func(uint64)) {
 	r.follower.Store(&follower{latest: latest, done: done})
 }

@@ -29,7 +29,7 @@
 #define IN_ORDER SECOND             // after a burst that the program sends, all packets of the flow go to the program for so long
 #define BRISK 16000                 // nanoseconds: datagrams that follow each other faster are sent in batches by the program
 #define MANY 64                     // datagrams in a row make such a burst
-#define OVERLOAD (10 * SECOND)      // a flow does not wait longer for the program to be without packets
+#define OVERLOAD (10 * SECOND)      // a flow waits no longer for a program that always has packets to read
 #define ON_THE_WAY (SECOND / 10)    // packets that the program has taken may still leave for so long
 #define KNOWN (300 * SECOND)        // how long it counts that a datagram without a UDP checksum got through
 #define DOUBT (2 * SECOND)          // a loss counts when no such datagram got through for so long
@@ -105,7 +105,7 @@ struct flow { // With key and administration it takes 248 bytes; the kernel allo
 	__be16 trial_local; // ports
 	__be16 trial_peer;
 	__u64 withheld; // when a packet last went to the program because datagrams without a UDP checksum do not get through
-	struct order in; // several datagrams have come as one GSO packet, which only the program can deliver
+	struct order in; // a burst here is several datagrams in one GSO packet, which only the program can deliver
 	struct in6_addr native; // the peer's address outside of the Teredo service; zero: it is not translated
 };
 
@@ -353,8 +353,8 @@ static bool is_burst(const struct __sk_buff *skb, const struct ipv6hdr *ip, stru
 	return skb->gso_size || flow->brisk >= MANY;
 }
 
-// is_for_order recognises packets that go to the program because they are a burst, because others of their direction were one, or because
-// the program is not done with those. Where it does not say so, it counts as done after IN_ORDER, and after OVERLOAD otherwise.
+// is_for_order decides whether a packet goes to the program to stay in order: it is a burst, a burst came less than IN_ORDER ago, or the
+// program still has earlier packets. A program that says what it is done with is waited for until OVERLOAD; another one is not.
 static bool is_for_order(struct order *order, __u32 direction, bool burst, __u64 now)
 {
 	struct progress *p = bpf_map_lookup_elem(&progress, &direction);

@@ -132,7 +132,17 @@ func noRoute(p []byte) {
 	if !teredo.IsICMPv6Type(p, teredo.ICMPv6Unreachable) || p[code] == teredo.UnreachablePort {
 		return
 	}
-	sum := uint32(binary.BigEndian.Uint16(p[checksum:])) + uint32(p[code]-teredo.UnreachableNoRoute)
+	sum := binary.BigEndian.Uint16(p[checksum:])
+	binary.BigEndian.PutUint16(p[checksum:], adjusted(sum, uint32(p[code]), teredo.UnreachableNoRoute))
 	p[code] = teredo.UnreachableNoRoute
-	binary.BigEndian.PutUint16(p[checksum:], uint16(sum+sum>>16))
+}
+
+// adjusted is a checksum after a field of the packet, which ends at an even place, has another value (RFC 1624).
+func adjusted(checksum uint16, was, is uint32) uint16 {
+	sum := uint32(^checksum)
+	for _, v := range [...]uint32{^was, is} {
+		sum += v>>16 + v&0xffff
+	}
+	sum = sum>>16 + sum&0xffff
+	return ^uint16(sum>>16 + sum)
 }

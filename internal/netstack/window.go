@@ -85,11 +85,6 @@ func (w *windows) received(p []byte) {
 	if ahead := tcp.SequenceNumber() - expected; !ok || ahead == 0 || ahead > promised {
 		return
 	}
-	sum := uint32(^tcp.Checksum())
-	for _, v := range [...]uint32{^tcp.SequenceNumber(), expected} {
-		sum += v>>16 + v&0xffff
-	}
-	sum = sum>>16 + sum&0xffff
-	tcp.SetChecksum(^uint16(sum>>16 + sum))
+	tcp.SetChecksum(adjusted(tcp.Checksum(), tcp.SequenceNumber(), expected))
 	tcp.SetSequenceNumber(expected)
 }
